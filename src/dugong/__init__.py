@@ -1,0 +1,79 @@
+"""HTTP/1.1 for programs that cannot afford to lose a byte, wait for nothing, or guess."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+from .blocking import HTTPConnection
+from .errors import (
+    BodyChanged,
+    ConnectionClosed,
+    ConnectionTimedOut,
+    DigestMismatch,
+    DNSUnavailable,
+    DugongError,
+    ExcessBodyData,
+    HostnameNotResolvable,
+    InvalidResponse,
+    StateError,
+    TunnelRefused,
+    UnsupportedResponse,
+    is_temp_network_error,
+)
+from .protocol.headers import CaseInsensitiveDict, Headers
+from .protocol.limits import BUFFER_SIZE, MAX_HEADER_SIZE, MAX_LINE_SIZE
+from .protocol.messages import BodyFollowing, HTTPResponse, Request
+from .transport import resolve
+from .transport.poll import POLLIN, POLLOUT, PollNeeded, eval_coroutine
+
+__version__ = "4.0.0.dev0"
+
+__all__ = [
+    "BUFFER_SIZE",
+    "DNS_TEST_HOSTNAMES",
+    "MAX_HEADER_SIZE",
+    "MAX_LINE_SIZE",
+    "POLLIN",
+    "POLLOUT",
+    "BodyChanged",
+    "BodyFollowing",
+    "CaseInsensitiveDict",
+    "ConnectionClosed",
+    "ConnectionTimedOut",
+    "DNSUnavailable",
+    "DigestMismatch",
+    "DugongError",
+    "ExcessBodyData",
+    "HTTPConnection",
+    "HTTPResponse",
+    "Headers",
+    "HostnameNotResolvable",
+    "InvalidResponse",
+    "PollNeeded",
+    "Request",
+    "StateError",
+    "TunnelRefused",
+    "UnsupportedResponse",
+    "__version__",
+    "eval_coroutine",
+    "is_temp_network_error",
+]
+
+
+class _Package(ModuleType):
+    """This package, with the one name that users assign to."""
+
+    @property
+    def DNS_TEST_HOSTNAMES(self) -> tuple[tuple[str, int], ...]:
+        """Names that resolve wherever the DNS works: pairs of host name and port."""
+        return resolve.DNS_TEST_HOSTNAMES
+
+    @DNS_TEST_HOSTNAMES.setter
+    def DNS_TEST_HOSTNAMES(self, names: tuple[tuple[str, int], ...]) -> None:
+        resolve.DNS_TEST_HOSTNAMES = names
+
+
+DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
+
+sys.modules[__name__].__class__ = _Package

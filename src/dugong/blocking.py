@@ -1,0 +1,239 @@
+"""`HTTPConnection`: every operation as a blocking method, one line over its coroutine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .connection import Connection
+from .protocol.messages import HTTPResponse
+from .transport.poll import Co, T, eval_coroutine
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from .protocol.messages import Body, HeadersArgument
+
+
+class HTTPConnection(Connection):
+    """A connection to one HTTP/1.1 server.
+
+    Making one does no I/O; the first operation connects. Each operation ``x`` that can wait is
+    also there as a coroutine ``co_x`` with the same arguments: a generator that yields
+    `PollNeeded` instead of waiting and returns the result.
+
+    One thread (or coroutine) may send requests while another reads responses. A second sender
+    or a second reader is told so by a `StateError`. `disconnect` may be called from any thread.
+
+    Args:
+        hostname: the server's name or address (IPv6 without brackets).
+        port: its port; 80, or 443 with an *ssl_context*, if not given.
+        ssl_context: makes it a TLS connection; the context says what is verified.
+        proxy: an HTTP proxy, ``(host, port)`` or ``'http://[user:password@]host:port'``. With an
+            *ssl_context* it is asked for a tunnel.
+        timeout: seconds that one wait without progress may take, connecting included; ``None``
+            for no limit, 0 for no waiting at all.
+        unix_socket: path of a unix socket to connect to; *hostname* is then only a name.
+        source_address: ``(host, port)`` to connect from.
+        address: ``(host, port)`` to connect to, while *hostname* stays the server's name.
+        sock: a connected socket to use. It is taken over, and can be used up only once.
+
+    Raises:
+        ValueError: *hostname* or *proxy* is not valid, or the arguments contradict each other.
+
+    Attributes:
+        hostname: as given. This and the next four may be set; the next connection uses them.
+        port: as given.
+        ssl_context: as given.
+        proxy: as given.
+        timeout: as given.
+    """
+
+    def __enter__(self) -> HTTPConnection:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    def _run(self, crt: Co[T]) -> T:
+        return eval_coroutine(crt, self.timeout)
+
+    def connect(self) -> None:
+        """Connect, unless connected. Rarely needed: every operation connects if need be.
+
+        Raises:
+            HostnameNotResolvable: there is no such host.
+            DNSUnavailable: no name can be looked up.
+            TunnelRefused: the proxy refused to connect to the server.
+            ConnectionTimedOut: a wait took longer than `timeout`.
+            OSError: the system's or the TLS library's own error (refused, unreachable,
+                certificate not trusted). After any of these there is no connection.
+        """
+        self._run(self.co_connect())
+
+    def send_request(
+        self,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None = None,
+        body: Body = None,
+        expect100: bool = False,
+    ) -> None:
+        """Send a request; connect first if need be (RFC 9112 section 3).
+
+        When this returns, every byte has been given to the system. More requests may be sent
+        before the response is read, but somebody must read while many are sent: see the
+        documentation on pipelining.
+
+        Args:
+            method: a token, such as ``'GET'``.
+            path: the request target, quoted: visible ASCII.
+            headers: a mapping or pairs. Names are `str`, values `str` or `int`. ``Host``,
+                ``Accept-Encoding: identity``, ``Connection: keep-alive`` and the framing fields
+                are added unless given.
+            body: ``None``, a bytes-like object, or a `BodyFollowing` if `write` is to send it.
+            expect100: ask the server to say whether it wants the body before it is sent (RFC
+                9110 section 10.1.1); call `read_response` next. Needs a `BodyFollowing`.
+
+        Raises:
+            TypeError: a name, a value or the body has the wrong type. Nothing was sent.
+            ValueError: something is not valid, or does not fit the body. Nothing was sent.
+            StateError: an earlier request or its body is unfinished. Nothing was sent.
+            ConnectionClosed: the connection had ended (``bytes_sent`` is 0, the next call
+                connects afresh) or ended while sending; what was sent before may be answered yet.
+            ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
+            DugongError, OSError: connecting failed, as for `connect`.
+        """
+        self._run(self.co_send_request(method, path, headers, body, expect100))
+
+    def write(self, buf: ReadableBuffer) -> None:
+        """Send a part of a body announced by `BodyFollowing`.
+
+        In a body of unknown length every call that is not empty becomes one chunk.
+
+        Args:
+            buf: a bytes-like object.
+
+        Raises:
+            TypeError: *buf* is not bytes-like.
+            StateError: no body is due, or the server's word on it is awaited. Nothing was sent.
+            ExcessBodyData: that is more than announced. Nothing was sent.
+            ConnectionClosed: the connection ended. Responses may still be read.
+            ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
+        """
+        self._run(self.co_write(buf))
+
+    def end_body(self, trailers: HeadersArgument | None = None) -> None:
+        """End a body of unknown length (RFC 9112 section 7.1).
+
+        A body of known length ends with its last byte; for such a one this checks that.
+
+        Args:
+            trailers: fields for the trailer section, a mapping or pairs.
+
+        Raises:
+            StateError: no body is due, or bytes of it are missing. Nothing was sent.
+            ValueError: a trailer field is not valid, or the body is not chunked.
+            ConnectionClosed: the connection ended. Responses may still be read.
+            ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
+        """
+        self._run(self.co_end_body(trailers))
+
+    def read_response(self) -> HTTPResponse:
+        """Read the head of the next response; responses come in the order of the requests.
+
+        After a request with *expect100* this returns the 100 (Continue), upon which the body is
+        to be written and this to be called again, or the final response that refuses it. Other
+        interim responses are collected in `HTTPResponse.informational`.
+
+        Returns:
+            The response, whose body is to be read, or discarded, before the next call.
+
+        Raises:
+            StateError: nothing is outstanding, the last body is unread, or the request's body is
+                unfinished.
+            ConnectionClosed: the connection ended before a complete head.
+            ConnectionTimedOut: a wait took longer than `timeout`. The call may be repeated.
+            InvalidResponse: the head, or what it says of the body, is not valid or beyond a
+                limit. The connection is broken until `disconnect`.
+            UnsupportedResponse: it is valid, but not HTTP/1.1 as spoken here. As before.
+        """
+        return self._run(self.co_read_response())
+
+    def read(self, n: int | None = None) -> bytes:
+        """Read at most *n* bytes of the body, or all of it (``None`` or negative).
+
+        Returns:
+            As many bytes as are there already, but at least one; ``b''`` at the end of the body
+            (or for *n* 0, or when no response is being read).
+
+        Raises:
+            ConnectionClosed: the connection ended before the body did.
+            ConnectionTimedOut: a wait took longer than `timeout`. The call may be repeated.
+            InvalidResponse: the body's chunks are not valid.
+        """
+        return self._run(self.co_read(n))
+
+    def readinto(self, buf: WriteableBuffer) -> int:
+        """Read a part of the body straight into *buf*, a writable buffer.
+
+        Returns:
+            The number of bytes; 0 only at the end of the body, or for an empty buffer.
+
+        Raises:
+            TypeError: *buf* is not a writable buffer.
+            DugongError: as for `read`.
+        """
+        return self._run(self.co_readinto(buf))
+
+    def readall(self, limit: int | None = None) -> bytes:
+        """Read the rest of the body.
+
+        Args:
+            limit: how many bytes are acceptable.
+
+        Raises:
+            InvalidResponse: the body is longer than *limit*, or its chunks are not valid.
+            ConnectionClosed: the connection ended before the body did.
+            ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
+                reading call serves what has been gathered.
+        """
+        return self._run(self.co_readall(limit))
+
+    def discard(self) -> None:
+        """Read the rest of the body and throw it away. Raises as `read`."""
+        self._run(self.co_discard())
+
+    def read_raw(self, n: int) -> bytes:
+        """Read at most *n* bytes uninterpreted, to see what a server sent that was not valid.
+
+        Afterwards the connection is of no more use for HTTP; call `disconnect`.
+
+        Returns:
+            The bytes, ``b''`` at the end of the connection.
+
+        Raises:
+            StateError: there is no connection.
+            ConnectionClosed, ConnectionTimedOut: as for `read`.
+        """
+        return self._run(self._co_read_raw(n))
+
+    def get_ssl_peercert(self, binary_form: bool = False) -> Any:
+        """Return the server's certificate as `ssl.SSLSocket.getpeercert` does; connect if need be.
+
+        ``None`` without TLS. Raises as `connect`.
+        """
+        return self._run(self.co_get_ssl_peercert(binary_form))
+
+    def get_ssl_cipher(self) -> tuple[str, str, int] | None:
+        """Return the cipher in use as `ssl.SSLSocket.cipher` does; connect if need be.
+
+        ``None`` without TLS. Raises as `connect`.
+        """
+        return self._run(self.co_get_ssl_cipher())

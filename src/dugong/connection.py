@@ -1,0 +1,383 @@
+"""What all connection classes share: settings, and every operation as a coroutine.
+
+A coroutine here is a generator. It yields a `PollNeeded` whenever it would have to wait, and
+returns the operation's result. It may be resumed at any time; it then looks for itself whether
+what it waits for has come. It never blocks, and time limits are its driver's business.
+
+The operations that never wait are plain methods. They may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConnectionClosed, StateError
+from .link import Link
+from .protocol import grammar
+from .protocol.exchange import Receiving, Sending
+from .protocol.messages import BodyFollowing, HTTPResponse
+from .protocol.request import Outgoing, as_bytes, prepare
+from .receiver import Receiver
+from .sender import Sender
+from .transport.activity import Activity
+from .transport.connect import Route
+from .transport.poll import Co
+from .transport.proxy import parse_proxy
+
+if TYPE_CHECKING:
+    import ssl
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from .protocol.messages import Body, HeadersArgument
+
+HTTP_PORT = 80
+HTTPS_PORT = 443
+
+
+class _Session:
+    """A link with its two halves: what is exchanged as a whole when the connection is made anew."""
+
+    __slots__ = ("link", "receiver", "sender")
+
+    def __init__(self, route: Route, activity: Activity) -> None:
+        self.link = Link(route, activity)
+        self.sender = Sender(self.link)
+        self.receiver = Receiver(self.link)
+
+
+class Connection:
+    """The common part of `HTTPConnection` and its relatives. Not to be used by itself."""
+
+    def __init__(
+        self,
+        hostname: str,
+        port: int | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | tuple[str, int] | None = None,
+        *,
+        timeout: float | None = None,
+        unix_socket: str | None = None,
+        source_address: tuple[str, int] | None = None,
+        address: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+    ) -> None:
+        given = [name for name, value in (
+            ("unix_socket", unix_socket), ("address", address), ("sock", sock)
+        ) if value is not None]  # fmt: skip
+        if len(given) > 1:
+            raise ValueError(f"only one of {' and '.join(given)} can be given")
+        if proxy is not None and (unix_socket is not None or address is not None):
+            raise ValueError(f"{given[0]} and proxy both say where to connect to: give one of them")
+        self.hostname = hostname
+        if port is None:
+            port = HTTPS_PORT if ssl_context is not None else HTTP_PORT
+        self.port = port
+        self.ssl_context = ssl_context
+        self.proxy = proxy
+        self.timeout = timeout
+        self._unix_socket = unix_socket
+        self._source_address = source_address
+        self._address = address
+        self._sock = sock
+        self._session: _Session | None = None
+        self._activity = Activity()
+        self._server_is_http10 = False
+        self._authority()  # complains at once of a host name that is none
+        if proxy is not None:
+            parse_proxy(proxy)
+
+    # What never waits.
+
+    @property
+    def on_event(self) -> Callable[[str], object] | None:
+        """A callable that is told, by name, what has just happened; or ``None``.
+
+        ``resolved``, ``connected`` and ``secured`` while connecting, then for each exchange
+        ``sent`` (the whole request), ``first_byte`` (the response's head) and ``done`` (the
+        response's last byte).
+        """
+        return self._activity.on_event
+
+    @on_event.setter
+    def on_event(self, callback: Callable[[str], object] | None) -> None:
+        self._activity.on_event = callback
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes given to the system since this object was made, before encryption."""
+        return self._activity.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes received since this object was made, after decryption."""
+        return self._activity.bytes_received
+
+    @property
+    def body_pending(self) -> bool:
+        """Whether an accepted request's body is unfinished, or awaits its 100 (Continue)."""
+        session = self._open_session()
+        return session is not None and session.link.exchanges.body_pending
+
+    #: Known programs read this name of dugong 3.
+    _out_remaining = body_pending
+
+    def response_pending(self) -> bool:
+        """Return whether any response is outstanding, one partially read included."""
+        session = self._open_session()
+        return session is not None and session.link.exchanges.pending
+
+    def disconnect(self) -> None:
+        """Close the connection, from any state and any thread, any number of times.
+
+        Whoever waits for it in another thread or coroutine gets `ConnectionClosed`. The next
+        request connects afresh.
+        """
+        if self._session is not None:
+            self._session.link.close()
+
+    def reset(self) -> None:
+        """Do the same as `disconnect`."""
+        self.disconnect()
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """Give the socket away, after a 101 (Switching Protocols) or a 2xx to CONNECT.
+
+        Returns:
+            The connected socket, in blocking mode, and the bytes that had already been received
+            from it. The next request connects afresh.
+
+        Raises:
+            StateError: the connection still speaks HTTP.
+        """
+        session = self._open_session()
+        if session is None or session.link.exchanges.receiving is not Receiving.SWITCHED:
+            raise StateError("a connection can be detached after a 101, or a 2xx to CONNECT")
+        return session.link.detach(), session.receiver.take_rest()
+
+    # For io.TextIOWrapper, which wants to be given something like a raw file.
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
+
+    @property
+    def closed(self) -> bool:
+        """Always False: a connection can be used again after `disconnect`."""
+        return False
+
+    def flush(self) -> None:
+        """Do nothing: nothing is ever held back."""
+
+    def close(self) -> None:
+        """Do nothing. A file object around the connection calls this; `disconnect` disconnects."""
+
+    # Sessions.
+
+    def _open_session(self) -> _Session | None:
+        session = self._session
+        return None if session is None or session.link.closed else session
+
+    def _reading_session(self) -> _Session | None:
+        """Return the session to read from, ``None`` if there was none or it ended with no loss.
+
+        Raises:
+            ConnectionClosed: it was closed with something unfinished.
+        """
+        session = self._session
+        if session is not None and session.link.closed:
+            if session.link.unfinished:
+                raise ConnectionClosed("the connection was closed by disconnect()")
+            return None
+        return session
+
+    def _new_session(self) -> _Session:
+        route = self._route()
+        self._session = _Session(route, self._activity)
+        self._sock = None if route.sock is not None else self._sock
+        return self._session
+
+    def _sending_session(self) -> _Session:
+        """Return a session that may take a request.
+
+        Raises:
+            ConnectionClosed: the idle connection was found unusable, and is now closed.
+        """
+        session = self._open_session()
+        if session is None:
+            return self._new_session()
+        session.receiver.take_end()
+        link = session.link
+        exchanges = link.exchanges
+        if exchanges.pending or exchanges.failure is not None:
+            return session
+        if exchanges.sending is Sending.REFUSED:
+            link.close()
+            return self._new_session()
+        if exchanges.sending is Sending.READY and exchanges.receiving is Receiving.HEAD:
+            fault = link.idle_fault()
+            if fault is None and session.receiver.buffer:
+                fault = "the server sent data that nobody asked for"
+            if fault is not None:
+                link.close()
+                exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
+                exc.safe_to_retry = True
+                raise exc
+        return session
+
+    def _authority(self, with_port: bool = False) -> str:
+        """Return host and port as in a URL, the port only if it is not the usual one."""
+        host = self.hostname
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+        if ":" in host:
+            host = f"[{host.partition('%')[0]}]"
+        usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT
+        if with_port or self.port != usual:
+            host = f"{host}:{self.port}"
+        if not grammar.HOST.fullmatch(host):
+            raise ValueError(f"{self.hostname!r} is not a host name (an address has no brackets)")
+        return host
+
+    def _route(self) -> Route:
+        if self._sock is None and self._session is not None and self._session.link.route.sock:
+            raise StateError("the socket that was given is used up: make a new connection object")
+        proxy = None if self.proxy is None else parse_proxy(self.proxy)
+        address = self._address or (self.hostname, self.port)
+        if proxy is not None:
+            address = (proxy.host, proxy.port)
+        tunnel = None
+        if proxy is not None and self.ssl_context is not None:
+            tunnel = self._authority(with_port=True)
+        return Route(
+            address,
+            unix_socket=self._unix_socket,
+            sock=self._sock,
+            source_address=self._source_address,
+            proxy=proxy,
+            tunnel=tunnel,
+            ssl_context=self.ssl_context,
+            server_hostname=self.hostname.partition("%")[0],
+        )
+
+    def _prepare(
+        self, method: str, path: str, headers: HeadersArgument | None, body: Body, expect100: bool
+    ) -> Outgoing:
+        authority = self._authority()
+        defaults = {
+            "host": f"Host: {authority}",
+            "accept-encoding": "Accept-Encoding: identity",
+            "connection": "Connection: keep-alive",
+        }
+        target = path
+        if self.proxy is not None and self.ssl_context is None:
+            defaults |= parse_proxy(self.proxy).fields
+            if path.startswith("/"):
+                target = f"http://{authority}{path}"  # RFC 9112 section 3.2.2
+            elif path == "*":
+                target = f"http://{authority}"
+        if isinstance(body, BodyFollowing) and body.length is None and self._server_is_http10:
+            raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
+        return prepare(method, target, headers, body, expect100, defaults, path)
+
+    # Coroutines. Each is documented at its blocking twin in `HTTPConnection`.
+
+    def co_connect(self) -> Co[None]:
+        """Coroutine of `HTTPConnection.connect`."""
+        session = self._open_session() or self._new_session()
+        yield from session.link.co_connect()
+
+    def co_send_request(
+        self,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None = None,
+        body: Body = None,
+        expect100: bool = False,
+    ) -> Co[None]:
+        """Coroutine of `HTTPConnection.send_request`."""
+        outgoing = self._prepare(method, path, headers, body, expect100)
+        session = self._sending_session()
+        yield from session.sender.co_send(outgoing)
+
+    def co_write(self, buf: ReadableBuffer) -> Co[None]:
+        """Coroutine of `HTTPConnection.write`."""
+        data = as_bytes(buf)
+        session = self._reading_session()
+        if session is None:
+            raise StateError("no request body is due")
+        yield from session.sender.co_write(data)
+
+    def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
+        """Coroutine of `HTTPConnection.end_body`."""
+        session = self._reading_session()
+        if session is None:
+            raise StateError("no request body is due")
+        yield from session.sender.co_end_body(trailers)
+
+    def co_read_response(self) -> Co[HTTPResponse]:
+        """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
+        session = self._reading_session()
+        if session is None:
+            raise StateError("no response is outstanding: send a request first")
+        response = yield from session.receiver.co_read_response()
+        if response.version == "1.0":
+            self._server_is_http10 = True
+        return response
+
+    def co_read(self, n: int | None = None) -> Co[bytes]:
+        """Coroutine of `HTTPConnection.read`; returns `bytes`."""
+        if n is None or n < 0:
+            return (yield from self.co_readall())
+        session = self._reading_session()
+        return b"" if session is None else (yield from session.receiver.co_read(n))
+
+    def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
+        """Coroutine of `HTTPConnection.readinto`; returns the number of bytes."""
+        view = memoryview(buf)
+        if view.readonly:
+            raise TypeError("readinto() needs a writable buffer")
+        session = self._reading_session()
+        return 0 if session is None else (yield from session.receiver.co_readinto(view.cast("B")))
+
+    def co_readall(self, limit: int | None = None) -> Co[bytes]:
+        """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
+        session = self._reading_session()
+        return b"" if session is None else (yield from session.receiver.co_readall(limit))
+
+    def co_discard(self) -> Co[None]:
+        """Coroutine of `HTTPConnection.discard`."""
+        session = self._reading_session()
+        if session is not None:
+            yield from session.receiver.co_discard()
+
+    def co_get_ssl_peercert(self, binary_form: bool = False) -> Co[Any]:
+        """Coroutine of `HTTPConnection.get_ssl_peercert`."""
+        sock = yield from self._co_ssl_socket()
+        return None if sock is None else sock.getpeercert(binary_form)
+
+    def co_get_ssl_cipher(self) -> Co[tuple[str, str, int] | None]:
+        """Coroutine of `HTTPConnection.get_ssl_cipher`."""
+        sock = yield from self._co_ssl_socket()
+        return None if sock is None else sock.cipher()
+
+    def _co_read_raw(self, n: int) -> Co[bytes]:
+        session = self._open_session()
+        if session is None or session.link.stream is None:
+            raise StateError("there is no connection to read from")
+        return (yield from session.receiver.co_read_raw(n))
+
+    def _co_ssl_socket(self) -> Co[ssl.SSLSocket | None]:
+        session = self._open_session() or self._new_session()
+        stream = yield from session.link.co_connect()
+        return stream.sock if session.link.route.ssl_context is not None else None  # type: ignore[return-value]

@@ -1,0 +1,202 @@
+"""Everything dugong raises, and which of it a retry may cure.
+
+::
+
+    DugongError
+     ├── ConnectionClosed        (ConnectionError)  an established connection ended
+     ├── ConnectionTimedOut      (TimeoutError)     no byte moved for `timeout` seconds
+     ├── TunnelRefused           (ConnectionError)  the proxy said no to CONNECT
+     ├── HostnameNotResolvable                      the DNS works and knows no such host
+     ├── DNSUnavailable                             the DNS itself does not answer
+     ├── InvalidResponse                            the server broke the protocol or a limit
+     ├── UnsupportedResponse                        valid, but nothing this client speaks
+     ├── StateError                                 this call makes no sense now
+     ├── ExcessBodyData                             more body data than announced
+     ├── BodyChanged             (ValueError)       a file changed while it was being sent
+     └── DigestMismatch          (ValueError)       a body does not have the digest announced
+
+The operating system's own errors pass through while connecting: refused, unreachable, a
+certificate that is not trusted.  Whatever ends an exchange carries the four attributes of
+`DugongError`, the system's errors included.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Any
+
+__all__ = [
+    "BodyChanged",
+    "ConnectionClosed",
+    "ConnectionTimedOut",
+    "DNSUnavailable",
+    "DigestMismatch",
+    "DugongError",
+    "ExcessBodyData",
+    "HostnameNotResolvable",
+    "InvalidResponse",
+    "StateError",
+    "TunnelRefused",
+    "UnsupportedResponse",
+    "is_temp_network_error",
+]
+
+
+class DugongError(Exception):
+    """The root of all exceptions that dugong defines.
+
+    Attributes:
+        bytes_sent: bytes of the failed request, head and body, that were given to the system.
+        response_started: whether any byte of the request's final response had arrived.
+        safe_to_retry: whether sending the request again cannot do anything twice: none of its
+            bytes was sent, or its method is idempotent (RFC 9110 section 9.2.2) and its body
+            is still there to be sent again.
+        unanswered: the `dugong.Request` objects that had no complete response, oldest first.
+    """
+
+    bytes_sent: int = 0
+    response_started: bool = False
+    safe_to_retry: bool = False
+    unanswered: tuple[Any, ...] = ()
+
+
+class ConnectionClosed(DugongError, ConnectionError):
+    """An established connection ended, or was found ended, before its work was done.
+
+    ``__cause__`` is the system's or the TLS library's error, if there was one.
+    """
+
+
+class ConnectionTimedOut(DugongError, TimeoutError):
+    """No byte moved for as long as the caller's limit allows.
+
+    A read that timed out may be repeated and loses nothing. A send that timed out ends sending.
+    """
+
+
+class TunnelRefused(DugongError, ConnectionError):
+    """The proxy did not open a tunnel to the server (RFC 9110 section 9.3.6).
+
+    Attributes:
+        status: the status code of the proxy's response, an `int`.
+        reason: its reason phrase, a `str`.
+        headers: its fields, a `dugong.Headers`.
+    """
+
+    def __init__(self, status: int, reason: str, headers: Any) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        super().__init__(f"the proxy refused the tunnel: {status} {reason}".rstrip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.reason, self.headers), self.__dict__
+
+
+class _NameError(DugongError):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+
+class HostnameNotResolvable(_NameError):
+    """The domain name system works, and has no address for this name.
+
+    Attributes:
+        name: the host name, a `str`.
+    """
+
+    def __str__(self) -> str:
+        return f"host name {self.name!r} has no address: check its spelling"
+
+
+class DNSUnavailable(_NameError):
+    """A name could not be looked up, and nor could any other: the network may be down.
+
+    Attributes:
+        name: the host name, a `str`.
+    """
+
+    def __str__(self) -> str:
+        return f"cannot look up {self.name!r}: the domain name system does not answer"
+
+
+class _ResponseError(DugongError):
+    def __init__(self, message: str, response: Any = None) -> None:
+        self.response = response
+        super().__init__(message)
+
+
+class InvalidResponse(_ResponseError):
+    """The server sent what HTTP/1.1 does not allow, is ambiguous, or is beyond a limit.
+
+    Attributes:
+        response: the `dugong.HTTPResponse` whose head had been understood, or ``None``.
+    """
+
+
+class UnsupportedResponse(_ResponseError):
+    """The server sent something valid that this client does not speak.
+
+    A transfer coding other than chunked, another protocol, an upgrade nobody asked for.
+
+    Attributes:
+        response: the `dugong.HTTPResponse` whose head had been understood, or ``None``.
+    """
+
+
+class StateError(DugongError):
+    """The call does not fit the state of the connection. Nothing was sent or read."""
+
+
+class ExcessBodyData(DugongError):
+    """More body data was given than announced. Nothing of that call was sent."""
+
+
+class BodyChanged(DugongError, ValueError):
+    """A file shrank or grew while it was being sent. The connection is broken."""
+
+
+class DigestMismatch(DugongError, ValueError):
+    """A body does not have the digest that its fields announce (RFC 9530)."""
+
+
+#: What the system reports of a network that may be well again a moment later.
+_TEMPORARY_ERRNOS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EAGAIN", "EINTR", "ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET",
+        "ECONNREFUSED", "ENOTCONN", "ESHUTDOWN", "EPIPE", "ETIMEDOUT", "EHOSTDOWN",
+        "EHOSTUNREACH", "ENOBUFS",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+
+#: Gateways answer CONNECT with these when the server behind them is out of reach for now.
+_TEMPORARY_TUNNEL_STATUSES = frozenset({502, 503, 504})
+
+
+def is_temp_network_error(exc: BaseException) -> bool:
+    """Tell whether *exc* is a trouble of the network that a retry may cure.
+
+    True for every `ConnectionError` and `TimeoutError` (dugong's own included), `DNSUnavailable`,
+    `InterruptedError`, unreachable hosts and networks, TLS connections that ended early, and
+    tunnels refused with 502, 503 or 504. False for other refused tunnels,
+    `HostnameNotResolvable`, certificate errors, protocol errors and misuse.
+
+    Whether the request itself may be sent again is another question:
+    see `DugongError.safe_to_retry`.
+    """
+    if isinstance(exc, TunnelRefused):
+        return exc.status in _TEMPORARY_TUNNEL_STATUSES
+    if isinstance(exc, (ConnectionError, TimeoutError, InterruptedError, DNSUnavailable)):
+        return True
+    ssl = sys.modules.get("ssl")  # nobody has an SSLError who has not imported ssl
+    if ssl is not None and isinstance(exc, ssl.SSLError):
+        # Its errno is OpenSSL's, not the system's, and 3.11 to 3.13 differ in the class.
+        return (
+            isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+            or exc.reason == "UNEXPECTED_EOF_WHILE_READING"
+        )
+    return isinstance(exc, OSError) and exc.errno in _TEMPORARY_ERRNOS

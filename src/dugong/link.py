@@ -1,0 +1,147 @@
+"""One connection to a server, from the first request accepted for it until it is closed.
+
+A `Link` is never connected twice: what is still under way on an old one can not meet what is
+asked of its successor. `Sender` and `Receiver` are its two halves.
+"""
+
+from __future__ import annotations
+
+import socket
+from threading import Lock
+
+from .errors import ConnectionClosed, StateError
+from .protocol.exchange import Exchange, Exchanges
+from .protocol.framing import keep_alive_timeout
+from .protocol.messages import HTTPResponse
+from .transport.activity import Activity
+from .transport.connect import Dialer, Route
+from .transport.poll import POLLIN, Co, PollNeeded
+from .transport.stream import Stream
+from .transport.trace import open_trace
+
+
+class Turn:
+    """Lets one call at a time through, and tells the next one instead of making it wait."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise StateError(f"another call is {self._doing} this connection")
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+class Link:
+    """One connection.
+
+    Attributes:
+        exchanges: the state of the protocol.
+        activity: where to count and tell what happens.
+        stream: the connected socket, ``None`` before.
+        closed: whether we closed it.
+        unfinished: whether that left any response or body unfinished.
+    """
+
+    def __init__(self, route: Route, activity: Activity) -> None:
+        self.route = route
+        self.exchanges = Exchanges()
+        self.activity = activity
+        self.stream: Stream | None = None
+        self.closed = False
+        self.unfinished = False
+        self._dialer: Dialer | None = None
+        self._reader_alarm: socket.socket | None = None
+        self._alarm_lock = Lock()
+        self._usable_until: float | None = None
+
+    def co_connect(self) -> Co[Stream]:
+        """Connect, unless connected. When that fails, the link is closed."""
+        if self.stream is not None:
+            return self.stream
+        if self._dialer is not None:
+            raise StateError("another call is connecting this connection")
+        self._dialer = Dialer(self.route, self.activity)
+        try:
+            stream = yield from self._dialer.co_dial()
+            self.stream = stream
+            stream.trace = open_trace()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._dialer = None
+        if self.closed:  # in the very last moment, by another thread
+            stream.close()
+        return stream
+
+    def require_stream(self) -> Stream:
+        """Return the stream.
+
+        Raises:
+            ConnectionClosed: connecting has failed.
+        """
+        if self.stream is None:
+            raise ConnectionClosed("the connection could not be made")
+        return self.stream
+
+    def co_wait_until_sent(self, exchange: Exchange) -> Co[None]:
+        """Wait until *exchange* is sent or will not be: for a reader ahead of the sender.
+
+        The descriptor waited for is the reader's own, because the sender may be waiting for any
+        readiness of its own while it connects.
+        """
+        while self.exchanges.being_sent(exchange) and not self.closed:
+            near_end, far_end = socket.socketpair()
+            try:
+                with self._alarm_lock:
+                    self._reader_alarm = far_end
+                if self.exchanges.being_sent(exchange) and not self.closed:
+                    yield PollNeeded(near_end.fileno(), POLLIN)
+            finally:
+                with self._alarm_lock:
+                    self._reader_alarm = None
+                near_end.close()
+                far_end.close()
+
+    def wake_reader(self) -> None:
+        """The state of sending has changed."""
+        with self._alarm_lock:
+            if self._reader_alarm is not None:
+                self._reader_alarm.send(b"\0")
+
+    def became_idle(self, response: HTTPResponse) -> None:
+        """*response* is complete: note how long its server keeps the connection from now on."""
+        timeout = keep_alive_timeout(response)
+        self._usable_until = None if timeout is None else self.activity.clock() + timeout
+
+    def idle_fault(self) -> str | None:
+        """Say why no request should be sent, now that nothing is outstanding; ``None`` if it may."""
+        if self.exchanges.closing:
+            return "it was to be closed after the last response, as announced"
+        if self._usable_until is not None and self.activity.clock() >= self._usable_until:
+            return "the time for which the server keeps it has passed"
+        return None if self.stream is None else self.stream.idle_fault()
+
+    def close(self) -> None:
+        """Close the connection, from any thread, at any time; whoever waits for it wakes up."""
+        if not self.closed:
+            self.unfinished = self.exchanges.pending or self.exchanges.body_pending
+        self.closed = True
+        dialer = self._dialer
+        if dialer is not None:
+            dialer.cancel()
+        if self.stream is not None:
+            self.stream.close()
+        self.wake_reader()
+
+    def detach(self) -> socket.socket:
+        """Give the connected socket away, blocking as sockets are at first."""
+        stream = self.require_stream()
+        self.closed = True
+        sock = stream.detach()
+        sock.setblocking(True)
+        return sock

@@ -1,0 +1,139 @@
+"""Bodies of responses, decoded where they lie: `Length`, `Chunked`, `UntilClose`.
+
+A decoder never holds bytes. It announces what comes next, and is told what came:
+
+``payload``
+    How many bytes of payload may come next, which whoever asked for them may receive straight
+    into a buffer of his own; `took` tells how many did.
+``line_limit``
+    With no payload next: how many bytes the line that comes next may have, CRLF included; `line`
+    takes it. Chunked bodies alone have lines: between chunks, and the trailer section.
+Neither
+    The body has ended.
+
+`ended_by_close` tells whether the end of the connection ends the body, or truncates it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import InvalidResponse
+from . import grammar
+from .headers import Headers
+from .limits import MAX_CHUNK_LINE_SIZE, MAX_LINE_SIZE, MAX_TRAILER_SIZE
+from .messages import NO_TRAILERS
+from .response import parse_fields
+
+
+class Length:
+    """A body of known length (RFC 9112 section 6.2)."""
+
+    __slots__ = ("payload",)
+
+    line_limit = 0
+    ended_by_close = False
+    trailers = NO_TRAILERS
+
+    def __init__(self, length: int) -> None:
+        self.payload = length
+
+    def took(self, count: int) -> None:
+        self.payload -= count
+
+    def line(self, line: bytes) -> None:
+        raise AssertionError("a body of known length has no lines")
+
+
+class UntilClose:
+    """A body that ends with the connection (RFC 9112 section 6.3, rule 8)."""
+
+    __slots__ = ("payload",)
+
+    line_limit = 0
+    ended_by_close = True
+    trailers = NO_TRAILERS
+
+    def __init__(self) -> None:
+        self.payload = sys.maxsize
+
+    def took(self, count: int) -> None:
+        pass
+
+    def line(self, line: bytes) -> None:
+        raise AssertionError("a close-delimited body has no lines")
+
+    def close(self) -> None:
+        """The connection has ended, and the body with it."""
+        self.payload = 0
+
+
+class Chunked:
+    """A body in chunks (RFC 9112 section 7.1).
+
+    Extensions are checked and ignored. The lines come in this order; *data* is payload::
+
+        size, data, end of data, size, data, end of data, ..., size 0, trailer, ..., empty line
+    """
+
+    __slots__ = ("_in_data", "_trailer_lines", "_trailer_size", "line_limit", "payload", "trailers")
+
+    ended_by_close = False
+
+    def __init__(self) -> None:
+        self.payload = 0
+        self.line_limit = MAX_CHUNK_LINE_SIZE
+        self.trailers = NO_TRAILERS
+        self._in_data = False
+        self._trailer_lines: list[str] | None = None
+        self._trailer_size = 0
+
+    def took(self, count: int) -> None:
+        self.payload -= count
+        if self.payload == 0:
+            self.line_limit = 2
+
+    def line(self, line: bytes) -> None:
+        """Take the next line with its CRLF, or the first `line_limit` bytes of it if it is longer.
+
+        Raises:
+            InvalidResponse: it is not the line that must come now.
+        """
+        if self._in_data:
+            if line != b"\r\n":
+                raise InvalidResponse(f"chunk is not followed by CRLF but by {line!r}")
+            self._in_data = False
+            self.line_limit = MAX_CHUNK_LINE_SIZE
+        elif self._trailer_lines is None:
+            self._chunk_line(line)
+        else:
+            self._trailer_line(self._trailer_lines, line)
+
+    def _chunk_line(self, line: bytes) -> None:
+        match = grammar.CHUNK_LINE.fullmatch(line.decode("latin-1"))
+        if match is None:
+            raise InvalidResponse(f"bad chunk line: {line[:80]!r}")
+        size = int(match[1], 16)
+        if size:
+            self.payload = size
+            self._in_data = True
+            self.line_limit = 0
+        else:
+            self._trailer_lines = []
+            self.line_limit = MAX_LINE_SIZE
+
+    def _trailer_line(self, lines: list[str], line: bytes) -> None:
+        self._trailer_size += len(line)
+        if self._trailer_size > MAX_TRAILER_SIZE:
+            raise InvalidResponse(f"trailer section is longer than {MAX_TRAILER_SIZE} bytes")
+        if not line.endswith(b"\n"):
+            raise InvalidResponse(f"trailer line is longer than {MAX_LINE_SIZE} bytes")
+        if line != b"\r\n":
+            lines.append(line.decode("latin-1"))
+            return
+        self.line_limit = 0
+        if lines:
+            self.trailers = Headers(parse_fields("".join(lines), fold=False))
+
+
+Decoder = Length | Chunked | UntilClose

@@ -1,0 +1,367 @@
+"""The state of one connection: the requests in flight, and what may be done next.
+
+Theory of operation
+===================
+
+An *exchange* is one request with its response. Those whose response is not complete stand in a
+queue, oldest first; responses come in that order (RFC 9112 section 9.3.2). Any number may be
+queued: that is pipelining, and it needs no mode.
+
+1. Each direction has a state of its own, and they fail separately: when sending was cut off, the
+   responses to requests that were sent whole can still be read.
+2. An exchange is queued when its request is *accepted*, before its first byte is sent, and leaves
+   the queue with the last byte of its response.
+3. A request that fails before its first byte is *withdrawn*, as if it had never been. Once a
+   byte is out there is no way back: a request cut off ends all sending on this connection.
+4. A response to a request that is cut off is read if it has arrived, but never waited for.
+5. With Expect (RFC 9110 section 10.1.1), sending waits in CONTINUE for what the server says: a
+   100, or a final response, which ends sending too, because nobody knows whether the server
+   still waits for the body.
+6. Receiving fails for good at the first byte that is not understood. Nothing that follows it is
+   ever taken as a response.
+7. When either side has announced to close, no request is accepted any more, and what comes
+   behind the last response is not looked at (RFC 9112 section 9.6).
+
+`SENDING` and `RECEIVING` are the transitions, and all there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+from typing import Final
+
+from ..errors import ConnectionClosed, ExcessBodyData, InvalidResponse, StateError
+from ..errors import UnsupportedResponse as Unsupported
+from .framing import Delimiter, Framing
+from .limits import MAX_INTERIM_RESPONSES
+from .messages import IDEMPOTENT_METHODS, BodyFollowing, HTTPResponse
+from .request import Outgoing
+
+
+class Sending(StrEnum):
+    """What the sending direction is at."""
+
+    READY = "ready"  # for a request
+    REQUEST = "request"  # connecting, or sending a head and the body given with it
+    CONTINUE = "continue"  # awaiting the server's word before a body
+    BODY = "body"  # of a BodyFollowing, between the calls of write
+    REFUSED = "refused"  # a final response came instead of the 100
+    CUT_OFF = "cut off"  # a request was not sent whole
+
+
+class Receiving(StrEnum):
+    """What the receiving direction is at."""
+
+    HEAD = "head"  # next comes a head, if any request is in flight
+    BODY = "body"  # of the oldest exchange's response
+    SWITCHED = "switched"  # to another protocol (101), or to a tunnel (CONNECT)
+    FAILED = "failed"
+
+
+SENDING: Final[dict[Sending, dict[str, Sending]]] = {
+    Sending.READY: {"accepted": Sending.REQUEST},
+    Sending.REQUEST: {
+        "withdrawn": Sending.READY,
+        "sent": Sending.READY,
+        "sent, body follows": Sending.BODY,
+        "sent, 100 awaited": Sending.CONTINUE,
+        "cut off": Sending.CUT_OFF,
+    },
+    Sending.CONTINUE: {"100": Sending.BODY, "final response": Sending.REFUSED},
+    Sending.BODY: {"sent": Sending.READY, "cut off": Sending.CUT_OFF},
+    Sending.REFUSED: {},
+    Sending.CUT_OFF: {},
+}
+
+RECEIVING: Final[dict[Receiving, dict[str, Receiving]]] = {
+    Receiving.HEAD: {
+        "head, body follows": Receiving.BODY,
+        "head, switches": Receiving.SWITCHED,
+        "failed": Receiving.FAILED,
+    },
+    Receiving.BODY: {"end of body": Receiving.HEAD, "failed": Receiving.FAILED},
+    Receiving.SWITCHED: {"failed": Receiving.FAILED},
+    Receiving.FAILED: {},
+}
+
+
+class Exchange:
+    """One request and what has come of it so far.
+
+    Attributes:
+        outgoing: the request as it goes on the wire.
+        bytes_sent: how much of it was given to the system, head and body.
+        body_left: bytes of a `BodyFollowing` body not yet written; ``None`` if unknown (chunked).
+        body_touched: whether any of a `BodyFollowing` body was given to the system.
+        informational: the interim responses so far.
+        response_started: whether any byte of the final response has arrived.
+    """
+
+    __slots__ = (
+        "body_left", "body_touched", "bytes_sent", "informational", "outgoing", "response_started",
+    )  # fmt: skip
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+        self.bytes_sent = 0
+        self.body_left = outgoing.length
+        self.body_touched = False
+        self.informational: list[HTTPResponse] = []
+        self.response_started = False
+
+    @property
+    def safe_to_retry(self) -> bool:
+        """Whether sending the request again cannot do anything twice."""
+        if self.bytes_sent == 0:
+            return True
+        return self.outgoing.request.method in IDEMPOTENT_METHODS and not self.body_touched
+
+
+class Exchanges:
+    """The exchanges of one connection.
+
+    Attributes:
+        queue: the exchanges whose response is not complete, oldest first.
+        sending: the state of the sending direction.
+        receiving: the state of the receiving direction.
+        current: the exchange whose request is being sent, or was sent last.
+        closing: whether either side has announced to close after an exchange.
+        closed: whether that exchange's response is complete.
+        cut_off_by: what ended sending, once that is CUT_OFF.
+        failure: what ended receiving, once that is FAILED.
+    """
+
+    def __init__(self) -> None:
+        self.queue: deque[Exchange] = deque()
+        self.sending = Sending.READY
+        self.receiving = Receiving.HEAD
+        self.current: Exchange | None = None
+        self.closing = False
+        self.closed = False
+        self.cut_off_by: BaseException | None = None
+        self.failure: BaseException | None = None
+
+    def _send(self, event: str) -> None:
+        self.sending = SENDING[self.sending][event]
+
+    def _receive(self, event: str) -> None:
+        self.receiving = RECEIVING[self.receiving][event]
+
+    # What is asked.
+
+    @property
+    def pending(self) -> bool:
+        """Whether any response is not complete."""
+        return bool(self.queue)
+
+    @property
+    def body_pending(self) -> bool:
+        """Whether an accepted request's body is unfinished, or awaits its 100."""
+        return self.sending in (Sending.CONTINUE, Sending.BODY)
+
+    def being_sent(self, exchange: Exchange) -> bool:
+        """Whether *exchange* has been accepted, and its head and given body are not yet out."""
+        return exchange is self.current and self.sending is Sending.REQUEST
+
+    def is_cut_off(self, exchange: Exchange) -> bool:
+        """Whether *exchange* will never be sent whole."""
+        return exchange is self.current and self.sending is Sending.CUT_OFF
+
+    def check_alive(self) -> None:
+        """Raise `ConnectionClosed` if receiving has failed."""
+        if self.failure is not None:
+            raise ConnectionClosed(f"the connection is broken: {self.failure}") from self.failure
+
+    # What sending does.
+
+    def accept(self, outgoing: Outgoing) -> Exchange:
+        """Queue a request that is about to be sent.
+
+        Raises:
+            StateError: another request, or its body, is unfinished; or the connection is
+                switched to another protocol.
+            ConnectionClosed: sending has ended.
+        """
+        self.check_alive()
+        if self.receiving is Receiving.SWITCHED:
+            raise StateError("the connection left HTTP: call detach() or disconnect()")
+        if self.sending is not Sending.READY:
+            raise self._not_ready()
+        if self.closing:
+            raise self._retriable("the connection is about to be closed, as announced")
+        self._send("accepted")
+        self.current = Exchange(outgoing)
+        self.queue.append(self.current)
+        return self.current
+
+    def _not_ready(self) -> Exception:
+        if self.sending is Sending.CUT_OFF:
+            return self._retriable(f"sending has ended: {self.cut_off_by}", self.cut_off_by)
+        if self.sending is Sending.REQUEST:
+            return StateError("another request is being sent")
+        if self.sending is Sending.REFUSED:
+            return StateError("the server refused the last request's body: read its response first")
+        return StateError("the last request's body is unfinished")
+
+    def _retriable(self, message: str, cause: BaseException | None = None) -> ConnectionClosed:
+        exc = ConnectionClosed(message)
+        exc.safe_to_retry = True
+        exc.unanswered = tuple(exchange.outgoing.request for exchange in self.queue)
+        exc.__cause__ = cause
+        return exc
+
+    def withdraw(self, exchange: Exchange) -> None:
+        """Forget *exchange*, of which no byte was sent."""
+        self._send("withdrawn")
+        self.queue.remove(exchange)
+
+    def request_sent(self, exchange: Exchange) -> None:
+        """The head is out, and the body that was given with it."""
+        outgoing = exchange.outgoing
+        if outgoing.closes:
+            self.closing = True
+        if outgoing.expect_continue:
+            self._send("sent, 100 awaited")
+        elif outgoing.follows:
+            self._send("sent, body follows")
+        else:
+            self._send("sent")
+
+    def check_write(self, count: int) -> Exchange:
+        """Return the exchange whose body may have *count* bytes more now.
+
+        Raises:
+            StateError: no body is due, or its 100 is awaited.
+            ExcessBodyData: more than announced.
+            ConnectionClosed: sending has ended.
+        """
+        self.check_alive()
+        if self.sending is Sending.CUT_OFF:
+            raise self._not_ready()
+        if self.sending is Sending.CONTINUE:
+            raise StateError("the server's word on the body is awaited: call read_response() first")
+        if self.sending is not Sending.BODY or self.current is None:
+            raise StateError("no request body is due")
+        left = self.current.body_left
+        if left is not None and count > left:
+            raise ExcessBodyData(f"{count} bytes of body given, {left} left of those announced")
+        return self.current
+
+    def check_end(self, trailers: bool) -> Exchange | None:
+        """Return the exchange whose chunked body may end now; ``None`` if it has ended by itself.
+
+        Raises:
+            StateError: no body is due, or bytes of it are missing.
+            ValueError: there are trailers, and the body is not chunked.
+            ConnectionClosed: sending has ended.
+        """
+        current = self.current
+        if current is not None and isinstance(current.outgoing.request.body, BodyFollowing):
+            if trailers and current.outgoing.length is not None:
+                raise ValueError("only a body of unknown length, BodyFollowing(), has trailers")
+            if self.sending is Sending.READY and current.body_left == 0:
+                return None
+        exchange = self.check_write(0)
+        if exchange.body_left is not None:
+            raise StateError(f"{exchange.body_left} bytes of the announced body are missing")
+        return exchange
+
+    def body_sent(self, exchange: Exchange, count: int, last: bool = False) -> None:
+        """*count* bytes of body are out; *last* ends a body of unknown length."""
+        if exchange.body_left is not None:
+            exchange.body_left -= count
+            last = exchange.body_left == 0
+        if last:
+            self._send("sent")
+
+    def cut_off(self, exchange: Exchange, exc: BaseException) -> None:
+        """*exchange* will not be sent whole, and no other after it."""
+        self._send("cut off")
+        self.cut_off_by = exc
+
+    # What receiving does.
+
+    def next(self) -> Exchange:
+        """Return the exchange whose response comes next.
+
+        Raises:
+            StateError: there is none, or it is not to be read now.
+            ConnectionClosed: receiving has failed, or the connection ended as announced.
+        """
+        self.check_alive()
+        if self.receiving is Receiving.SWITCHED:
+            raise StateError("the connection left HTTP: call detach() or disconnect()")
+        if self.receiving is Receiving.BODY:
+            raise StateError("the body of the last response is unread: read or discard it first")
+        if not self.queue:
+            if self.sending is Sending.CUT_OFF:
+                raise self._not_ready()
+            raise StateError("no response is outstanding: send a request first")
+        exchange = self.queue[0]
+        if exchange is self.current and self.sending is Sending.BODY:
+            raise StateError("the request's body is unfinished: write the rest of it first")
+        if self.closed:
+            raise ConnectionClosed("the connection was closed, as announced, before this response")
+        return exchange
+
+    def received_interim(self, exchange: Exchange, response: HTTPResponse) -> bool:
+        """Take a 1xx response other than 101 (RFC 9110 section 15.2).
+
+        Returns:
+            Whether it is the 100 (Continue) that was awaited.
+
+        Raises:
+            InvalidResponse: there are too many of them.
+        """
+        if response.status == 100 and self.sending is Sending.CONTINUE and exchange is self.current:
+            self._send("100")
+            return True
+        if len(exchange.informational) >= MAX_INTERIM_RESPONSES:
+            raise InvalidResponse(f"more than {MAX_INTERIM_RESPONSES} interim responses", response)
+        exchange.informational.append(response)
+        return False
+
+    def received_final(self, exchange: Exchange, response: HTTPResponse, framing: Framing) -> None:
+        """Take the head of a final response, 101 included.
+
+        Raises:
+            UnsupportedResponse: it switches to a protocol that nobody asked for.
+        """
+        if response.status == 101 and not exchange.outgoing.upgrades:
+            raise Unsupported("the server switches protocols, but was not asked to", response)
+        response.informational = exchange.informational
+        response.length = framing.length
+        if self.sending is Sending.CONTINUE and exchange is self.current:
+            self._send("final response")
+            framing.closes = True
+        response.will_close = framing.closes or exchange.outgoing.closes
+        self.closing = self.closing or response.will_close
+        if framing.delimiter is Delimiter.SWITCH:
+            self._receive("head, switches")
+            self.queue.popleft()
+            return
+        self._receive("head, body follows")
+        if framing.length == 0:
+            self.body_ended(response)
+
+    def body_ended(self, response: HTTPResponse) -> None:
+        """The oldest exchange's response is complete."""
+        self._receive("end of body")
+        self.queue.popleft()
+        self.closed = response.will_close
+
+    def fail(self, exc: BaseException) -> None:
+        """Nothing more can be received, for the first such reason."""
+        if self.failure is None:
+            self._receive("failed")
+            self.failure = exc
+
+    def describe(self, exc: BaseException, exchange: Exchange) -> None:
+        """Give *exc* the attributes that a failure of *exchange* has (see `DugongError`)."""
+        exc.__dict__.update(
+            bytes_sent=exchange.bytes_sent,
+            response_started=exchange.response_started,
+            safe_to_retry=exchange.safe_to_retry,
+            unanswered=tuple(queued.outgoing.request for queued in self.queue),
+        )

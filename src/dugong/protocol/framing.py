@@ -1,0 +1,127 @@
+"""Where a response ends, and whether the connection lives on (RFC 9112 sections 6.3 and 9.3).
+
+The rules of section 6.3, and what is done where they leave a choice or call a message faulty:
+
+1. A response to HEAD, and any 1xx, 204 or 304, has no body. A 1xx or 204 that announces one all
+   the same (other than ``Content-Length: 0``) is invalid: some would read it, some would not.
+2. A 2xx to CONNECT has no body: the connection becomes a tunnel; framing fields are ignored.
+3. Content-Length together with Transfer-Encoding is invalid: it is how responses are smuggled.
+4. ``Transfer-Encoding: chunked`` is read in chunks. Any other coding is unsupported; chunked
+   that is not last, or there twice, or sent by an HTTP/1.0 server (section 6.1) is invalid.
+5. Content-Length is a list of equal decimal numbers (usually of one); all else is invalid.
+6. A response with neither ends with the connection.
+
+The fields are checked whether or not the response has a body, so that an ambiguous head never
+passes just because this time nothing depended on it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ..errors import InvalidResponse, UnsupportedResponse
+from . import grammar
+from .messages import HTTPResponse
+
+
+class Delimiter(StrEnum):
+    """What ends the body of a response."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+    #: Nothing: the connection no longer carries HTTP after this head.
+    SWITCH = "switch"
+
+
+class Framing:
+    """How a response is delimited.
+
+    Attributes:
+        delimiter: what ends the body.
+        length: the body's length in bytes on the wire, ``None`` where only its end tells.
+        closes: whether the connection ends with this response.
+    """
+
+    __slots__ = ("closes", "delimiter", "length")
+
+    def __init__(self, delimiter: Delimiter, length: int | None, closes: bool) -> None:
+        self.delimiter = delimiter
+        self.length = length
+        self.closes = closes
+
+
+def frame(response: HTTPResponse) -> Framing:
+    """Decide where *response* ends.
+
+    Raises:
+        InvalidResponse: the framing fields are wrong or contradict each other.
+        UnsupportedResponse: the body has a transfer coding other than chunked.
+    """
+    status = response.status
+    closes = _closes(response)
+    if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
+        return Framing(Delimiter.SWITCH, 0, False)
+    chunked = _chunked(response)
+    length = _content_length(response)
+    if chunked and length is not None:
+        raise InvalidResponse("response has both Content-Length and Transfer-Encoding", response)
+    if status < 200 or status == 204:
+        if chunked or length:
+            raise InvalidResponse(f"response {status} announces a body", response)
+        return Framing(Delimiter.NONE, 0, closes)
+    if response.method == "HEAD" or status == 304:
+        return Framing(Delimiter.NONE, 0, closes)
+    if chunked:
+        return Framing(Delimiter.CHUNKED, None, closes)
+    if length is not None:
+        return Framing(Delimiter.LENGTH, length, closes)
+    return Framing(Delimiter.CLOSE, None, True)
+
+
+def _closes(response: HTTPResponse) -> bool:
+    values = response.headers.get_all("connection")
+    options: list[str] = []
+    for value in values or ():
+        options += grammar.LIST_SEPARATOR.split(value.lower())
+    return "close" in options or (response.version == "1.0" and "keep-alive" not in options)
+
+
+def _chunked(response: HTTPResponse) -> bool:
+    values = response.headers.get_all("transfer-encoding")
+    if values is None:
+        return False
+    given = ", ".join(values)
+    if response.version == "1.0":
+        raise InvalidResponse("Transfer-Encoding in an HTTP/1.0 response", response)
+    codings = grammar.LIST_SEPARATOR.split(given.lower())
+    if codings == ["chunked"]:
+        return True
+    if "" in codings or "chunked" in codings[:-1]:
+        raise InvalidResponse(f"bad Transfer-Encoding: {given!r}", response)
+    raise UnsupportedResponse(f"transfer coding not supported: {given!r}", response)
+
+
+def _content_length(response: HTTPResponse) -> int | None:
+    values = response.headers.get_all("content-length")
+    if values is None:
+        return None
+    numbers: set[int] = set()
+    for value in values:
+        for item in grammar.LIST_SEPARATOR.split(value):
+            if not grammar.CONTENT_LENGTH.fullmatch(item):
+                raise InvalidResponse(f"bad Content-Length: {value!r}", response)
+            numbers.add(int(item))
+    if len(numbers) > 1:
+        raise InvalidResponse(f"different Content-Lengths: {', '.join(values)!r}", response)
+    return numbers.pop()
+
+
+def keep_alive_timeout(response: HTTPResponse) -> int | None:
+    """Return the seconds that the server keeps an idle connection, if it says so."""
+    for value in response.headers.get_all("keep-alive", ()):
+        match = grammar.KEEP_ALIVE_TIMEOUT.search(value)
+        if match is not None:
+            return int(match[1])
+    return None

@@ -1,0 +1,86 @@
+r"""The grammar of HTTP/1.1: one ABNF rule, one compiled pattern, the rule quoted beside it.
+
+Bytes from the wire are decoded as latin-1 (one byte, one character) before they meet a pattern,
+so all patterns are over `str`. None of them uses a class such as ``\d`` or ``\s`` that means more
+than ASCII, and each is to be used as named: `fullmatch` unless the comment says otherwise.
+
+Decided here, once, where the RFCs leave a decision to the recipient:
+
+* A line ends with CRLF. A bare LF (RFC 9112 section 2.2 would let us take it) or a bare CR is
+  an error: what one party takes for a line end and another does not is how responses get mixed.
+* No white space between a field name and its colon (section 5.1), no empty name.
+* A field value has no control characters but HTAB. Bytes from 0x80 are kept as they are.
+* The space after the status code may be missing when there is no reason phrase: many servers
+  leave it out, and nothing can be misread.
+* Nothing may stand before a status line, not even an empty line.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .limits import MAX_CHUNK_SIZE_DIGITS, MAX_LENGTH_DIGITS
+
+# token = 1*tchar   (RFC 9110 section 5.6.2)
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+TOKEN = re.compile(_TOKEN)
+
+# field-vchar = VCHAR / obs-text   (RFC 9110 section 5.5)
+_FIELD_VCHAR = r"[!-~\x80-\xff]"
+
+# quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE   (RFC 9110 section 5.6.4)
+_QUOTED_STRING = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+
+# status-line = HTTP-version SP status-code SP [ reason-phrase ]   (RFC 9112 section 4)
+# reason-phrase = 1*( HTAB / SP / VCHAR / obs-text )
+# To be used with match, at the beginning of a head.
+STATUS_LINE = re.compile(
+    r"HTTP/([0-9])\.([0-9]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?\r\n"
+)
+
+# field-line = field-name ":" OWS field-value OWS   (RFC 9112 section 5)
+# To be used with findall over a block of lines, each with its CRLF. A match is exactly one
+# line, so the block is valid if there are as many matches as there are LFs in it.
+FIELD_LINE = re.compile(
+    rf"^({_TOKEN}):[ \t]*((?:{_FIELD_VCHAR}+(?:[ \t]+{_FIELD_VCHAR}+)*)?)[ \t]*\r\n",
+    re.MULTILINE,
+)
+
+# obs-fold = OWS CRLF RWS   (RFC 9112 section 5.2). To be used with sub.
+OBS_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+
+# field-value as we send it; surrounding white space is the sender's business   (section 5.5)
+FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+
+# request-target   (RFC 9112 section 3.2): its four forms have only visible ASCII in common
+REQUEST_TARGET = re.compile(r"[!-~]+")
+
+# Host = uri-host [ ":" port ]   (RFC 9110 section 7.2)
+HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?"
+)
+
+# Content-Length = 1*DIGIT   (RFC 9110 section 8.6), bounded
+CONTENT_LENGTH = re.compile(rf"[0-9]{{1,{MAX_LENGTH_DIGITS}}}")
+
+# The separator of a #rule list: OWS "," OWS   (RFC 9110 section 5.6.1). To be used with split.
+LIST_SEPARATOR = re.compile(r"[ \t]*,[ \t]*")
+
+# chunk-size [ chunk-ext ] CRLF   (RFC 9112 section 7.1)
+# chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS ( token / quoted-string ) ] )
+CHUNK_LINE = re.compile(
+    rf"([0-9A-Fa-f]{{1,{MAX_CHUNK_SIZE_DIGITS}}})"
+    rf"(?:[ \t]*;[ \t]*{_TOKEN}(?:[ \t]*=[ \t]*(?:{_TOKEN}|{_QUOTED_STRING}))?)*\r\n"
+)
+
+# parameter = token "=" ( token / quoted-string )   (RFC 9110 section 5.6.6). With finditer.
+PARAMETER = re.compile(rf";[ \t]*({_TOKEN})[ \t]*=[ \t]*({_TOKEN}|{_QUOTED_STRING})")
+
+# quoted-pair = "\" ( HTAB / SP / VCHAR / obs-text )   (RFC 9110 section 5.6.4). With sub.
+QUOTED_PAIR = re.compile(r"\\(.)")
+
+# timeout = delta-seconds, a parameter of the Keep-Alive field   (RFC 2068 section 19.7.1.1)
+KEEP_ALIVE_TIMEOUT = re.compile(r"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
+
+# basic-credentials: what user-id and password may not have   (RFC 7617 section 2)
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -1,0 +1,176 @@
+"""Fields: `Headers` as they came in a response, `CaseInsensitiveDict` for those of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeVar, overload
+
+from . import grammar
+
+T = TypeVar("T")
+
+
+class Headers:
+    """The fields of a response, in the order in which they came, read like a mapping.
+
+    Names are found whatever their case. Like the `email.message.Message` that it stands in for,
+    it gives ``None`` for ``headers['X']`` when there is no such field, the first value when
+    there are several, and repeats in `keys`, `values` and `items`.
+
+    Values are `str`, decoded as latin-1, and otherwise exactly as sent. It cannot be changed.
+    """
+
+    __slots__ = ("_fields", "_index")
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields = list(fields)
+        self._index: dict[str, str] | None = None
+
+    def _first(self) -> dict[str, str]:
+        """The first value of each name, lower-cased; made on the first look."""
+        index = self._index
+        if index is None:
+            index = {name.lower(): value for name, value in reversed(self._fields)}
+            self._index = index
+        return index
+
+    def __getitem__(self, name: str) -> str | None:
+        return self._first().get(name.lower())
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+    @overload
+    def get(self, name: str, default: T) -> str | T: ...
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the first value of field *name*, or *default*."""
+        return self._first().get(name.lower(), default)
+
+    @overload
+    def get_all(self, name: str) -> list[str] | None: ...
+    @overload
+    def get_all(self, name: str, default: T) -> list[str] | T: ...
+    def get_all(self, name: str, default: Any = None) -> Any:
+        """Return all values of field *name* in order, or *default* if there is none."""
+        index = self._first()
+        name = name.lower()
+        if name not in index:
+            return default
+        if len(index) == len(self._fields):
+            return [index[name]]
+        return [value for key, value in self._fields if key.lower() == name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._first()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def keys(self) -> list[str]:
+        """Return the names as sent, in order, with repeats."""
+        return [name for name, _ in self._fields]
+
+    def values(self) -> list[str]:
+        """Return the values in order."""
+        return [value for _, value in self._fields]
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return the pairs of name and value in order, with repeats."""
+        return list(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return self._fields == other._fields
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Headers({self._fields!r})"
+
+    def get_content_type(self) -> str:
+        """Return the media type in lower case, ``'text/plain'`` where there is no valid one."""
+        value = self._first().get("content-type", "").partition(";")[0].strip(" \t").lower()
+        maintype, _, subtype = value.partition("/")
+        if grammar.TOKEN.fullmatch(maintype) and grammar.TOKEN.fullmatch(subtype):
+            return value
+        return "text/plain"
+
+    def get_content_charset(self, default: T | None = None) -> str | T | None:
+        """Return the ``charset`` parameter of Content-Type in lower case, or *default*."""
+        charset = self.get_param("charset")
+        return default if charset is None else charset.lower()
+
+    @overload
+    def get_param(self, param: str, default: None = None, header: str = ...) -> str | None: ...
+    @overload
+    def get_param(self, param: str, default: T, header: str = ...) -> str | T: ...
+    def get_param(self, param: str, default: Any = None, header: str = "content-type") -> Any:
+        """Return a parameter of a field such as Content-Type (RFC 9110 section 5.6.6).
+
+        Args:
+            param: the parameter's name, in any case.
+            default: what to return when the field or the parameter is absent.
+            header: the field's name, in any case.
+
+        Returns:
+            The value as `str`, without its quotes.
+        """
+        param = param.lower()
+        for match in grammar.PARAMETER.finditer(self._first().get(header.lower(), "")):
+            if match[1].lower() == param:
+                value = match[2]
+                return grammar.QUOTED_PAIR.sub(r"\1", value[1:-1]) if value[0] == '"' else value
+        return default
+
+
+class CaseInsensitiveDict(MutableMapping[str, Any]):
+    """A `dict` whose keys are strings and are found whatever their case.
+
+    Iterating gives each key as it was last set. It equals any mapping with the same items, keys
+    compared without regard to case. Useful for the *headers* of a request.
+    """
+
+    def __init__(
+        self, data: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), **kwargs: Any
+    ) -> None:
+        self._items: dict[str, tuple[str, Any]] = {}
+        self.update(data, **kwargs)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key.lower()][1]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._items[key.lower()] = (key, value)
+
+    def __delitem__(self, key: str) -> None:
+        del self._items[key.lower()]
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def lower_items(self) -> Iterator[tuple[str, Any]]:
+        """Iterate over the items with their keys in lower case."""
+        return ((lower, value) for lower, (_, value) in self._items.items())
+
+    def copy(self) -> CaseInsensitiveDict:
+        """Return a shallow copy."""
+        return CaseInsensitiveDict(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return dict(self.lower_items()) == dict(CaseInsensitiveDict(other).lower_items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"CaseInsensitiveDict({dict(self)!r})"

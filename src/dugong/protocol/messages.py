@@ -1,0 +1,121 @@
+"""The values users meet: `Request`, `BodyFollowing`, `HTTPResponse`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .headers import Headers
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    HeadersArgument: TypeAlias = Mapping[str, str | int] | Iterable[tuple[str, str | int]]
+    Body: TypeAlias = "ReadableBuffer | BodyFollowing | None"
+
+#: Methods that do the same whether a request is carried out once or more (RFC 9110 section 9.2.2).
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+class BodyFollowing:
+    """Announces a request body that is given later, by `write`.
+
+    Args:
+        length: the number of bytes that will be written, or ``None`` if that is not known.
+            The body is then sent in chunks (RFC 9112 section 7.1) and ended by `end_body`.
+
+    Raises:
+        ValueError: *length* is negative.
+    """
+
+    __slots__ = ("length",)
+
+    def __init__(self, length: int | None = None) -> None:
+        if length is not None and length < 0:
+            raise ValueError(f"a body cannot have {length} bytes")
+        self.length = length
+
+    def __repr__(self) -> str:
+        return f"BodyFollowing({'' if self.length is None else self.length})"
+
+
+class Request:
+    """What was, or is to be, asked of a server.
+
+    Attributes:
+        method: the method, such as ``'GET'``.
+        path: the request target.
+        headers: a mapping or an iterable of pairs, or ``None``.
+        body: what `send_request` takes as a body, or ``None``.
+    """
+
+    __slots__ = ("body", "headers", "method", "path")
+
+    def __init__(
+        self, method: str, path: str, headers: HeadersArgument | None = None, body: Any = None
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"
+
+
+class HTTPResponse:
+    """The head of a response. The body is read from the connection.
+
+    Attributes:
+        method: the method of the request that this answers.
+        path: its request target, as given to `send_request`.
+        status: the status code, an `int`.
+        reason: the reason phrase, a `str`, which may be empty.
+        headers: the fields, a `Headers`.
+        length: the number of bytes of body on the wire; 0 if there is no body, ``None`` if only
+            its end will tell.
+        version: the server's protocol version, ``'1.1'`` or ``'1.0'``.
+        informational: the interim (1xx) responses that came before, a list of `HTTPResponse`.
+        trailers: the fields of the trailer section, a `Headers`; empty until the body was read.
+        will_close: whether the connection ends with this response.
+    """
+
+    __slots__ = (
+        "headers",
+        "informational",
+        "length",
+        "method",
+        "path",
+        "reason",
+        "status",
+        "trailers",
+        "version",
+        "will_close",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        reason: str,
+        headers: Headers,
+        length: int | None = None,
+        version: str = "1.1",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.length = length
+        self.version = version
+        self.informational: list[HTTPResponse] = []
+        self.trailers = NO_TRAILERS
+        self.will_close = False
+
+    def __repr__(self) -> str:
+        return f"<HTTPResponse {self.status} {self.reason}>"
+
+
+NO_TRAILERS = Headers()

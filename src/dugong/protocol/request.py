@@ -1,0 +1,228 @@
+"""A request's head as bytes. Past this module no caller's text can put a line on the wire.
+
+Everything is validated before anything is written, so a `ValueError` or `TypeError` from here
+means that nothing was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import grammar
+from .messages import BodyFollowing, Request
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from .messages import Body, HeadersArgument
+
+#: Methods whose bodyless requests say so: a server would wonder otherwise (RFC 9110 section 8.6).
+_METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Outgoing:
+    """A request as it goes on the wire.
+
+    Attributes:
+        request: what the user asked for.
+        head: request line and fields, with the empty line, as bytes.
+        body: a body that goes out with the head, as a flat view of bytes; else ``None``.
+        length: the number of bytes in the body; ``None`` if it will be sent in chunks.
+        follows: whether the body is given later, by `write`.
+        expect_continue: whether a 100 (Continue) is awaited before the body.
+        closes: whether this is to be the connection's last exchange.
+        upgrades: whether a 101 (Switching Protocols) is a valid answer.
+    """
+
+    __slots__ = (
+        "body", "closes", "expect_continue", "follows", "head", "length", "request", "upgrades",
+    )  # fmt: skip
+
+    def __init__(
+        self, request: Request, body: memoryview | None, length: int | None, expect: bool
+    ) -> None:
+        self.request = request
+        self.head = b""
+        self.body = body
+        self.length = length
+        self.follows = isinstance(request.body, BodyFollowing) and length != 0
+        self.expect_continue = expect and self.follows
+        self.closes = False
+        self.upgrades = False
+
+
+def prepare(
+    method: str,
+    target: str,
+    headers: HeadersArgument | None,
+    body: Body,
+    expect100: bool,
+    defaults: Mapping[str, str],
+    path: str | None = None,
+) -> Outgoing:
+    """Validate a request and serialise its head (RFC 9112 section 3).
+
+    Args:
+        method: a token.
+        target: the request target as it goes on the wire: visible ASCII.
+        headers: a mapping or pairs; names are `str`, values `str` or `int`.
+        body: ``None``, a bytes-like object or `BodyFollowing`.
+        expect100: whether to ask for a 100 (Continue); needs a `BodyFollowing`.
+        defaults: lower-case name to field line, of what to add unless the caller gave it.
+        path: the target as the user gave it, where it differs (requests through a proxy).
+
+    Raises:
+        TypeError: the type of a name, a value or the body is wrong.
+        ValueError: the method, the target or a field is not valid, or does not fit the body.
+    """
+    if not grammar.TOKEN.fullmatch(method):
+        raise ValueError(f"method {method!r} is not a token")
+    if not grammar.REQUEST_TARGET.fullmatch(target):
+        raise ValueError(
+            f"request target {target!r} must be visible ASCII and not empty: quote it first"
+        )
+    if expect100 and not isinstance(body, BodyFollowing):
+        raise ValueError("expect100 needs a body of type BodyFollowing")
+    data, length = _flatten(body)
+    fields, lower = _validate(headers)
+
+    outgoing = Outgoing(Request(method, path or target, headers, body), data, length, expect100)
+    _check_host(lower)
+    framing = _framing(method, body, length, lower)
+    if outgoing.expect_continue:
+        framing += _expect(lower)
+    connection = _tokens(lower.get("connection", ""))
+    outgoing.closes = "close" in connection
+    outgoing.upgrades = "upgrade" in lower
+
+    lines = [f"{method} {target} HTTP/1.1\r\n"]
+    lines += [f"{line}\r\n" for name, line in defaults.items() if name not in lower]
+    lines += [f"{name}: {value}\r\n" for name, value in fields]
+    lines.append(framing)
+    lines.append("\r\n")
+    outgoing.head = "".join(lines).encode("latin-1")
+    return outgoing
+
+
+def _flatten(body: Body) -> tuple[memoryview | None, int | None]:
+    """Return the bytes that are there already, if any, and the length of the whole body."""
+    if body is None:
+        return None, 0
+    if isinstance(body, BodyFollowing):
+        return None, body.length
+    data = as_bytes(body)
+    return data, len(data)
+
+
+def as_bytes(data: ReadableBuffer) -> memoryview:
+    """View any bytes-like object, whatever its format and shape, as flat bytes.
+
+    Raises:
+        TypeError: *data* is not bytes-like.
+    """
+    if isinstance(data, str):
+        raise TypeError("a body is bytes, not str: encode it first")
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(
+            f"a body is a bytes-like object or a BodyFollowing, not {type(data).__name__}"
+        ) from None
+    if view.format == "B" and view.ndim == 1 and view.c_contiguous:
+        return view
+    if view.nbytes == 0 or not view.c_contiguous:
+        return memoryview(view.tobytes())
+    return view.cast("B")
+
+
+def _validate(
+    headers: HeadersArgument | None,
+) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Return the caller's fields, and their values by lower-case name, repeats joined by commas."""
+    if headers is None:
+        return [], {}
+    pairs: Iterable[tuple[Any, Any]]
+    pairs = headers.items() if hasattr(headers, "items") else headers
+    fields: list[tuple[str, str]] = []
+    lower: dict[str, str] = {}
+    for name, value in pairs:
+        if not isinstance(name, str):
+            raise TypeError(f"a field name is a str, not {type(name).__name__}: {name!r}")
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise TypeError(
+                f"the value of field {name} is a str or an int, not {type(value).__name__}"
+            )
+        text = value if isinstance(value, str) else str(int(value))
+        if not grammar.TOKEN.fullmatch(name):
+            raise ValueError(f"field name {name!r} is not a token")
+        if not grammar.FIELD_VALUE.fullmatch(text):
+            raise ValueError(f"the value of field {name} has a character not allowed: {text!r}")
+        fields.append((name, text))
+        key = name.lower()
+        lower[key] = f"{lower[key]}, {text}" if key in lower else text
+    return fields, lower
+
+
+def _tokens(value: str) -> list[str]:
+    return grammar.LIST_SEPARATOR.split(value.strip(" \t").lower())
+
+
+def _check_host(lower: Mapping[str, str]) -> None:
+    host = lower.get("host")
+    if host is not None and not grammar.HOST.fullmatch(host.strip(" \t")):
+        raise ValueError(f"Host is one host name with an optional port, not {host!r}")
+
+
+def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, str]) -> str:
+    """Return the framing lines to add, after checking those of the caller against the body."""
+    given_length = lower.get("content-length")
+    given_coding = lower.get("transfer-encoding")
+    if length is None:
+        if given_length is not None:
+            raise ValueError("a body of unknown length cannot have a Content-Length")
+        if given_coding is None:
+            return "Transfer-Encoding: chunked\r\n"
+        if _tokens(given_coding) != ["chunked"]:
+            raise ValueError(f"the body will be sent chunked, not {given_coding!r}")
+        return ""
+    if given_coding is not None:
+        raise ValueError("Transfer-Encoding needs a body of unknown length: BodyFollowing()")
+    if given_length is not None:
+        digits = given_length.strip(" \t")
+        if not grammar.CONTENT_LENGTH.fullmatch(digits) or int(digits) != length:
+            raise ValueError(f"Content-Length {given_length!r}, but the body has {length} bytes")
+        return ""
+    if body is not None or method in _METHODS_WITH_CONTENT:
+        return f"Content-Length: {length}\r\n"
+    return ""
+
+
+def _expect(lower: Mapping[str, str]) -> str:
+    given = lower.get("expect")
+    if given is None:
+        return "Expect: 100-continue\r\n"
+    if given.strip(" \t").lower() != "100-continue":
+        raise ValueError(f"expect100 does not go with a field Expect: {given!r}")
+    return ""
+
+
+#: Fields that a recipient needs before the body, or acts on (RFC 9110 section 6.5.1).
+_NOT_IN_TRAILERS = frozenset(
+    {"content-length", "transfer-encoding", "host", "trailer", "te", "connection", "expect"}
+)
+
+
+def serialise_trailers(trailers: HeadersArgument | None) -> bytes:
+    """Return the end of a chunked body: last chunk, trailer section, empty line.
+
+    Raises:
+        TypeError: the type of a name or a value is wrong.
+        ValueError: a field is not valid, or has no place in a trailer section.
+    """
+    fields, lower = _validate(trailers)
+    misplaced = _NOT_IN_TRAILERS & lower.keys()
+    if misplaced:
+        raise ValueError(f"field {min(misplaced)} cannot be in a trailer section")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"0\r\n{lines}\r\n".encode("latin-1")

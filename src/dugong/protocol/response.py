@@ -1,0 +1,141 @@
+"""Complete response heads, from bytes to `HTTPResponse`, strictly (RFC 9112 sections 4 and 5).
+
+What is accepted is decided in `grammar`. Here, and only here, is decided besides:
+
+* obs-fold is replaced by one SP (RFC 9112 section 5.2), but never in a field that says where
+  the body ends, and never before the first field.
+* A status code is 100 to 999. RFC 9110 section 15 asks to treat codes above 599 as a server's
+  error, which is for the caller to do; below 100 nothing is known about them, framing included.
+* Any ``HTTP/1.x`` above 1.0 is treated as 1.1 (RFC 9110 section 2.5); other major versions are
+  `UnsupportedResponse`, and so is a server that starts with an HTTP/2 frame.
+"""
+
+from __future__ import annotations
+
+from ..errors import InvalidResponse, UnsupportedResponse
+from . import grammar
+from .headers import Headers
+from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
+from .messages import HTTPResponse
+
+_FRAMING_FIELDS = ("content-length", "transfer-encoding", "connection")
+_START = b"HTTP/"
+
+
+def find_head(data: bytearray, start: int, end: int, scanned: int) -> int:
+    """Look for the end of the head that begins at *start*.
+
+    Args:
+        data: a buffer that is filled from *start* to *end*.
+        start: where the head begins.
+        end: where the bytes received so far end.
+        scanned: where the last call for this head left off (its *end*), *start* at first: no
+            byte is looked at more than a few times, in however small pieces a head arrives.
+
+    Returns:
+        The index behind the head's empty line, or -1 if that has not arrived.
+
+    Raises:
+        InvalidResponse: what has arrived cannot become a valid head.
+        UnsupportedResponse: the server speaks HTTP/2.
+    """
+    if scanned - start < len(_START) and not data.startswith(_START, start, end):
+        begin = bytes(data[start : min(end, start + len(_START))])
+        if not _START.startswith(begin):
+            raise _not_http(bytes(data[start : min(end, start + 40)]))
+    scanned = max(start, scanned - 2)
+    found = data.find(b"\n\r\n", scanned, end)
+    if found >= 0:
+        if found + 3 - start > MAX_HEADER_SIZE:
+            raise InvalidResponse(f"response head is longer than {MAX_HEADER_SIZE} bytes")
+        return found + 3
+    if data.find(b"\n\n", scanned, end) >= 0:
+        raise InvalidResponse("line end in the response head is LF, not CRLF")
+    if end - start > MAX_HEADER_SIZE:
+        raise InvalidResponse(f"response head is longer than {MAX_HEADER_SIZE} bytes")
+    return -1
+
+
+def _not_http(begin: bytes) -> InvalidResponse | UnsupportedResponse:
+    # A frame header: 24 bits of length, then the type; SETTINGS is 4 and GOAWAY is 7.
+    if len(begin) >= 9 and begin[0] == 0 and begin[3] in (4, 7) and begin[5:9] == bytes(4):
+        return UnsupportedResponse("the server speaks HTTP/2, not HTTP/1.1")
+    return InvalidResponse(f"not an HTTP response: {begin!r}")
+
+
+def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
+    """Parse a complete head, its empty line included.
+
+    Args:
+        head: the bytes from the status line to the empty line.
+        method: the method of the request that it answers.
+        path: the request's target.
+
+    Returns:
+        The response; `framing` is to say how long its body is.
+
+    Raises:
+        InvalidResponse: the head is not valid, or beyond a limit.
+        UnsupportedResponse: the major version is not 1.
+    """
+    text = head.decode("latin-1")
+    match = grammar.STATUS_LINE.match(text)
+    if match is None:
+        raise InvalidResponse(f"bad status line: {_excerpt(text)}")
+    major, minor, status, reason = match.groups("")
+    if major != "1":
+        raise UnsupportedResponse(f"the server speaks HTTP/{major}.{minor}, not HTTP/1.1")
+    if len(head) > MAX_LINE_SIZE:
+        _check_lines(text)
+    fields = parse_fields(text[match.end() : -2], fold=True)
+    version = "1.0" if minor == "0" else "1.1"
+    return HTTPResponse(method, path, int(status), reason, Headers(fields), None, version)
+
+
+def parse_fields(block: str, *, fold: bool) -> list[tuple[str, str]]:
+    """Parse field lines, each with its CRLF.
+
+    Args:
+        block: the lines of a head or a trailer section, without the empty line.
+        fold: whether a value may go on in a line that begins with white space (obs-fold).
+
+    Raises:
+        InvalidResponse: a line is not valid, or there are too many of them.
+    """
+    fields: list[tuple[str, str]] = grammar.FIELD_LINE.findall(block)
+    if len(fields) != block.count("\n"):
+        if fold and "\r\n" in block[:-2]:
+            return _unfold(block)
+        raise InvalidResponse(f"bad field line: {_first_bad_line(block)}")
+    if len(fields) > MAX_FIELDS:
+        raise InvalidResponse(f"more than {MAX_FIELDS} fields")
+    return fields
+
+
+def _unfold(block: str) -> list[tuple[str, str]]:
+    for match in grammar.OBS_FOLD.finditer(block):
+        begin = block.rfind("\n", 0, match.start()) + 1
+        name = block[begin : match.start()].partition(":")[0]
+        if name.lower() in _FRAMING_FIELDS:
+            raise InvalidResponse(f"field {name} goes on in a second line")
+    return parse_fields(grammar.OBS_FOLD.sub(" ", block), fold=False)
+
+
+def _check_lines(text: str) -> None:
+    for line in text.split("\n"):
+        if len(line) >= MAX_LINE_SIZE:
+            raise InvalidResponse(
+                f"line longer than {MAX_LINE_SIZE} bytes in the response head: {_excerpt(line)}"
+            )
+
+
+def _first_bad_line(block: str) -> str:
+    for line in block.split("\n"):
+        if not grammar.FIELD_LINE.fullmatch(line + "\n"):
+            return _excerpt(line)
+    return _excerpt(block)
+
+
+def _excerpt(text: str) -> str:
+    line = text.partition("\n")[0]
+    return repr(line if len(line) <= 80 else line[:77] + "...")

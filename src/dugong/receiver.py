@@ -1,0 +1,379 @@
+"""The receiving half of a link: response heads and bodies.
+
+Payload is received straight into the caller's buffer. Only heads and chunk lines, and what
+arrives together with them, pass through the receive buffer.
+
+Every coroutine here may be closed at any of its waits and called again: nothing is taken from
+the receive buffer before it can be handed over or understood as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
+from typing import TypeVar
+
+from .errors import (
+    ConnectionClosed,
+    ConnectionTimedOut,
+    InvalidResponse,
+    StateError,
+    UnsupportedResponse,
+)
+from .link import Link, Turn
+from .protocol.body import Chunked, Decoder, Length, UntilClose
+from .protocol.exchange import Exchange, Receiving
+from .protocol.framing import Delimiter, Framing, frame
+from .protocol.limits import BUFFER_SIZE
+from .protocol.messages import HTTPResponse
+from .protocol.response import find_head, parse_head
+from .transport.buffer import ReceiveBuffer
+from .transport.poll import Co, PollNeeded
+
+A = TypeVar("A")
+T = TypeVar("T", int, bytes)
+
+#: How much is received at once into a buffer of ours, and given out by one call of `read`.
+_BLOCK_SIZE = 4 * BUFFER_SIZE
+
+_FAILURES = (ConnectionClosed, ConnectionTimedOut, InvalidResponse, UnsupportedResponse)
+
+
+class Receiver:
+    """Reads responses from one link.
+
+    Attributes:
+        buffer: what has arrived and is not yet consumed.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._exchanges = link.exchanges
+        self._turn = Turn("reading from")
+        self.buffer = ReceiveBuffer()
+        self._response: HTTPResponse | None = None
+        self._body: Decoder | None = None
+        #: What an interrupted readall had gathered, and how much of that was read since.
+        self._gathered: BytesIO | None = None
+        self._gathered_read = 0
+
+    # Heads.
+
+    def co_read_response(self) -> Co[HTTPResponse]:
+        """Read the next response's head, or the 100 (Continue) that is awaited."""
+        with self._turn:
+            try:
+                yield from self._co_end_body()
+                exchange = self._exchanges.next()
+                yield from self._link.co_wait_until_sent(exchange)
+                return (yield from self._co_response(exchange))
+            except _FAILURES as exc:
+                self._failed(exc)
+                raise
+
+    def _co_response(self, exchange: Exchange) -> Co[HTTPResponse]:
+        request = exchange.outgoing.request
+        while True:
+            head = yield from self._co_head(exchange)
+            response = parse_head(head, request.method, request.path)
+            framing = frame(response)
+            if response.status < 200 and response.status != 101:
+                awaited = self._exchanges.received_interim(exchange, response)
+                self.buffer.consume(len(head))
+                exchange.response_started = False
+                if awaited:
+                    return response
+            else:
+                self._exchanges.received_final(exchange, response, framing)
+                self.buffer.consume(len(head))
+                self._begin_body(response, framing)
+                return response
+
+    def _co_head(self, exchange: Exchange) -> Co[bytes]:
+        """Receive until the buffer begins with a complete head, and return that, not consumed."""
+        buffer = self.buffer
+        stream = self._link.require_stream()
+        while True:
+            if buffer:
+                exchange.response_started = True
+                end = find_head(buffer.data, buffer.start, buffer.end, buffer.scanned)
+                if end >= 0:
+                    return bytes(buffer.data[buffer.start : end])
+                buffer.scanned = buffer.end
+            got = stream.recv_into(buffer.room())
+            if not isinstance(got, PollNeeded):
+                buffer.received(got)
+                if got == 0:
+                    raise ConnectionClosed(
+                        "the connection ended in the middle of a response head"
+                        if buffer
+                        else "the connection ended before a response came"
+                    )
+            elif self._exchanges.is_cut_off(exchange):
+                cause = self._exchanges.cut_off_by
+                raise ConnectionClosed(f"the request was not sent whole: {cause}") from cause
+            else:
+                yield from stream.wait(got)
+
+    def _begin_body(self, response: HTTPResponse, framing: Framing) -> None:
+        self._response = response
+        self._link.activity.event("first_byte")
+        if self._exchanges.receiving is not Receiving.BODY:
+            self._complete(response)
+        elif framing.delimiter is Delimiter.CHUNKED:
+            self._body = Chunked()
+        elif framing.delimiter is Delimiter.LENGTH:
+            self._body = Length(framing.length or 0)
+        else:
+            self._body = UntilClose()
+        self._advance(receive=False)
+
+    def _complete(self, response: HTTPResponse) -> None:
+        self._link.became_idle(response)
+        self._link.activity.event("done")
+
+    # Bodies.
+
+    def co_read(self, count: int) -> Co[bytes]:
+        """Read at most *count* bytes, ``b''`` only at the end (or for *count* 0)."""
+        with self._turn:
+            if count == 0:
+                return b""
+            if self._gathered is not None:
+                return self._read_gathered(count)
+            try:
+                while payload := (yield from self._co_payload()):
+                    wanted = min(count, payload, _BLOCK_SIZE)
+                    if self.buffer:
+                        data = self.buffer.take(wanted)
+                    else:
+                        data = yield from self._co_receive(self._link.require_stream().recv, wanted)
+                    if data:
+                        self._took(len(data))
+                        return data
+                    self._connection_ended()
+            except _FAILURES as exc:
+                self._failed(exc)
+                raise
+            return b""
+
+    def co_readinto(self, view: memoryview) -> Co[int]:
+        """Read into *view*; return the number of bytes, 0 only at the end (or for no room)."""
+        with self._turn:
+            if not view:
+                return 0
+            if self._gathered is not None:
+                data = self._read_gathered(len(view))
+                view[: len(data)] = data
+                return len(data)
+            return (yield from self._co_into(view))
+
+    def co_readall(self, limit: int | None) -> Co[bytes]:
+        """Read the rest of the body. What it had when interrupted is served by the next read."""
+        with self._turn:
+            gathered = self._ungathered()
+            length = self._body.payload if isinstance(self._body, Length) else None
+            if limit is not None and gathered.tell() + (length or 0) > limit:
+                raise self._beyond(limit)
+            block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
+            while True:
+                try:
+                    count = yield from self._co_into(block)
+                except BaseException:
+                    if gathered.tell():
+                        self._gathered = gathered
+                    raise
+                if count == 0:
+                    return gathered.getvalue()
+                gathered.write(block[:count])
+                if limit is not None and gathered.tell() > limit:
+                    raise self._beyond(limit)
+
+    def co_discard(self) -> Co[None]:
+        """Read the rest of the body and throw it away."""
+        with self._turn:
+            self._ungathered()
+            block = memoryview(bytearray(_BLOCK_SIZE)) if self._body is not None else None
+            while block is not None and (yield from self._co_into(block)):
+                pass
+
+    def _beyond(self, limit: int) -> InvalidResponse:
+        exc = InvalidResponse(f"response body is longer than the limit of {limit} bytes")
+        self._failed(exc)
+        return exc
+
+    def _ungathered(self) -> BytesIO:
+        """Return a file to gather in, at its end, with what is gathered already."""
+        gathered = self._gathered
+        if gathered is None:
+            return BytesIO()
+        self._gathered = None
+        if self._gathered_read:
+            gathered = BytesIO(gathered.getvalue()[self._gathered_read :])
+            self._gathered_read = 0
+        gathered.seek(0, 2)
+        return gathered
+
+    def _read_gathered(self, count: int) -> bytes:
+        assert self._gathered is not None
+        self._gathered.seek(self._gathered_read)
+        data = self._gathered.read(count)
+        self._gathered_read += len(data)
+        if self._gathered_read == len(self._gathered.getbuffer()):
+            self._gathered = None
+            self._gathered_read = 0
+        return data
+
+    def _co_into(self, view: memoryview) -> Co[int]:
+        try:
+            while payload := (yield from self._co_payload()):
+                room = view[:payload]
+                if self.buffer:
+                    count = self.buffer.take_into(room)
+                else:
+                    count = yield from self._co_receive(self._link.require_stream().recv_into, room)
+                if count:
+                    self._took(count)
+                    return count
+                self._connection_ended()
+        except _FAILURES as exc:
+            self._failed(exc)
+            raise
+        return 0
+
+    def _co_payload(self) -> Co[int]:
+        """Return how many bytes of payload may come next, after any lines before them; 0: none."""
+        self._exchanges.check_alive()
+        while (body := self._body) is not None:
+            if body.payload:
+                return body.payload
+            if not body.line_limit:
+                self._finish(body)
+            elif not self._take_line(body):
+                got = yield from self._co_receive(self._link.require_stream().recv_into, self.buffer.room())
+                self.buffer.received(got)
+                if got == 0:
+                    self._connection_ended()
+        return 0
+
+    def _co_receive(self, call: Callable[[A], T | PollNeeded], argument: A) -> Co[T]:
+        while isinstance(got := call(argument), PollNeeded):
+            yield from self._link.require_stream().wait(got)
+        return got
+
+
+    def _took(self, count: int) -> None:
+        assert self._body is not None
+        self._body.took(count)
+        self._advance(receive=True)
+
+    def _take_line(self, body: Decoder) -> bool:
+        """Have *body* take its next line from the buffer. Returns whether that was there."""
+        buffer, limit = self.buffer, body.line_limit
+        size = buffer.find_line(limit)
+        if size < 0:
+            if len(buffer) < limit:
+                return False
+            size = limit
+        body.line(bytes(buffer.data[buffer.start : buffer.start + size]))
+        buffer.consume(size)
+        return True
+
+    def _advance(self, *, receive: bool) -> None:
+        """Go on to the next payload or to the end of the body, as far as that has arrived.
+
+        Args:
+            receive: whether to look for it in the system's buffer too, not in ours alone.
+        """
+        try:
+            while (body := self._body) is not None:
+                if body.payload:
+                    if body.ended_by_close and receive and not self.buffer and self._at_end():
+                        self._connection_ended()
+                        continue
+                    return
+                if not body.line_limit:
+                    self._finish(body)
+                elif not self._take_line(body):
+                    if not receive or not self._fill():
+                        return
+        except _FAILURES:
+            pass  # it is met again, and raised, by the call that cannot do without
+
+    def _at_end(self) -> bool:
+        """Whether the end of the connection has arrived. May fill the buffer."""
+        stream = self._link.require_stream()
+        return stream.has_ended() if stream.peeks else self._fill() == 0
+
+    def _fill(self) -> int | None:
+        """Receive into the buffer, without waiting. Returns the number of bytes, 0 at the end."""
+        got = self._link.require_stream().recv_into(self.buffer.room())
+        if isinstance(got, PollNeeded):
+            return None
+        self.buffer.received(got)
+        return got
+
+    def _finish(self, body: Decoder) -> None:
+        response = self._response
+        assert response is not None
+        response.trailers = body.trailers
+        self._body = None
+        self._exchanges.body_ended(response)
+        self._complete(response)
+
+    def _connection_ended(self) -> None:
+        """The peer has ended the connection in the middle of a body, or that is its end."""
+        body = self._body
+        if isinstance(body, UntilClose):
+            body.close()
+        elif isinstance(body, Length):
+            raise ConnectionClosed(f"the connection ended {body.payload} bytes before the body did")
+        else:
+            raise ConnectionClosed("the connection ended in the middle of a chunked body")
+
+    def _co_end_body(self) -> Co[None]:
+        """Consume the end of a body whose payload was read, if only later bytes end it."""
+        while self._gathered is None and (body := self._body) is not None:
+            if body.payload and (self.buffer or not body.ended_by_close):
+                return  # more payload: the caller is told that it is unread
+            if body.line_limit and self._take_line(body):
+                continue
+            if not body.payload and not body.line_limit:
+                self._finish(body)
+                continue
+            stream = self._link.require_stream()
+            got = yield from self._co_receive(stream.recv_into, self.buffer.room())
+            self.buffer.received(got)
+            if got == 0:
+                self._connection_ended()
+
+    def take_end(self) -> None:
+        """Do what `_co_end_body` does, as far as it has arrived, unless somebody is reading."""
+        if self._body is not None and self._gathered is None:
+            with suppress(StateError), self._turn:
+                self._advance(receive=True)
+
+    # Failures, and what is left.
+
+    def _failed(self, exc: Exception) -> None:
+        """Complete what *exc* tells, and end receiving unless the same call may succeed later."""
+        exchanges = self._exchanges
+        if isinstance(exc, (InvalidResponse, UnsupportedResponse)) and exc.response is None:
+            exc.response = self._response if self._body is not None else None
+        if exchanges.queue:
+            exchanges.describe(exc, exchanges.queue[0])
+        if not isinstance(exc, ConnectionTimedOut):
+            exchanges.fail(exc)
+
+    def co_read_raw(self, count: int) -> Co[bytes]:
+        """Read at most *count* bytes as they come. No response can be read after that."""
+        with self._turn:
+            self._exchanges.fail(ConnectionClosed("read_raw() was used"))
+            if self.buffer:
+                return self.buffer.take(count)
+            return (yield from self._co_receive(self._link.require_stream().recv, count))
+
+    def take_rest(self) -> bytes:
+        """Return and drop what has arrived and is not consumed."""
+        return self.buffer.take(len(self.buffer))

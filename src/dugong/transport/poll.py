@@ -1,0 +1,96 @@
+"""`PollNeeded`, the one way in which a coroutine says what it waits for, and the blocking driver."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+from ..errors import ConnectionTimedOut
+
+T = TypeVar("T")
+
+#: Event masks, as in `select.poll` and `select.epoll`. The numbers serve where `poll` is missing.
+POLLIN: int = getattr(select, "POLLIN", 1)
+POLLOUT: int = getattr(select, "POLLOUT", 4)
+
+
+class PollNeeded(tuple[int, int]):
+    """What a coroutine waits for before it is to be resumed: the pair ``(fd, mask)``.
+
+    Attributes:
+        fd: a file descriptor.
+        mask: `POLLIN`, `POLLOUT`, or both, as for `select.poll`.
+        timeout: seconds after which the coroutine wants to be resumed anyway, or ``None``.
+    """
+
+    timeout: float | None = None
+
+    def __new__(cls, fd: int, mask: int, timeout: float | None = None) -> PollNeeded:
+        self = super().__new__(cls, (fd, mask))
+        if timeout is not None:
+            self.timeout = timeout
+        return self
+
+    @property
+    def fd(self) -> int:
+        return self[0]
+
+    @property
+    def mask(self) -> int:
+        return self[1]
+
+    def poll(self, timeout: float | None = None) -> bool:
+        """Wait until the descriptor is ready.
+
+        Args:
+            timeout: how many seconds to wait at most; ``None`` for no limit.
+
+        Returns:
+            Whether it is ready, also in the sense that it failed or was closed: resume the
+            coroutine to find out.
+        """
+        fd, mask = self
+        if _HAS_POLL:
+            poll = select.poll()
+            poll.register(fd, mask)
+            return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+        readers = [fd] if mask & POLLIN else []
+        writers = [fd] if mask & POLLOUT else []
+        return any(select.select(readers, writers, [fd], timeout))
+
+    def __repr__(self) -> str:
+        return f"PollNeeded(fd={self.fd}, mask={self.mask}, timeout={self.timeout})"
+
+
+_HAS_POLL = hasattr(select, "poll")
+
+#: A coroutine in the sense of this package: it yields what it waits for and returns a T.
+Co: TypeAlias = Generator[PollNeeded, Any, T]
+
+
+def eval_coroutine(crt: Co[T], timeout: float | None = None) -> T:
+    """Run a coroutine to its end, blocking whenever it waits, and return its result.
+
+    Args:
+        crt: any generator that yields `PollNeeded`.
+        timeout: seconds that one wait may take; ``None`` is no limit, 0 does not wait at all.
+
+    Raises:
+        ConnectionTimedOut: a wait took longer. It is thrown into the coroutine, which may still
+            clean up, and add what it knows to the exception.
+    """
+    try:
+        need = next(crt)
+        while True:
+            limit = need.timeout
+            if limit is not None and (timeout is None or limit < timeout):
+                need.poll(limit)
+                need = next(crt)
+            elif need.poll(timeout):
+                need = next(crt)
+            else:
+                need = crt.throw(ConnectionTimedOut(f"no byte moved for {timeout} seconds"))
+    except StopIteration as exc:
+        result: T = exc.value
+        return result

@@ -1,0 +1,116 @@
+"""HTTP proxies: where one is, and the tunnel through it (RFC 9110 section 9.3.6)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from ..errors import ConnectionClosed, InvalidResponse, TunnelRefused
+from ..protocol import grammar
+from ..protocol.limits import MAX_INTERIM_RESPONSES
+from ..protocol.messages import HTTPResponse
+from ..protocol.request import prepare
+from ..protocol.response import find_head, parse_head
+from .buffer import ReceiveBuffer
+from .poll import Co, PollNeeded
+from .stream import Stream
+
+
+class Proxy:
+    """An HTTP proxy.
+
+    Attributes:
+        host: its host name or address.
+        port: its port.
+        authorization: the value of Proxy-Authorization, ``None`` if it needs none.
+    """
+
+    __slots__ = ("authorization", "host", "port")
+
+    def __init__(self, host: str, port: int, authorization: str | None = None) -> None:
+        self.host = host
+        self.port = port
+        self.authorization = authorization
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The field lines for requests that the proxy itself is to read, by lower-case name."""
+        if self.authorization is None:
+            return {}
+        return {"proxy-authorization": f"Proxy-Authorization: {self.authorization}"}
+
+
+def parse_proxy(proxy: str | tuple[str, int]) -> Proxy:
+    """Understand what users give as a proxy.
+
+    Args:
+        proxy: ``(host, port)`` or ``'http://[user:password@]host[:port]'``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(proxy, str):
+        host, port = proxy
+        return Proxy(host, int(port))
+    from urllib.parse import unquote, urlsplit  # loaded only by those who have such a URL
+
+    url = urlsplit(proxy)
+    if url.scheme != "http" or not url.hostname or url.path not in ("", "/") or url.query:
+        shown = proxy.rpartition("@")[2]
+        raise ValueError(f"a proxy is http://[user:password@]host:port, not {shown!r}")
+    authorization = None
+    if url.username is not None:
+        authorization = _basic(unquote(url.username), unquote(url.password or ""))
+    return Proxy(url.hostname, url.port or 80, authorization)
+
+
+def _basic(user: str, password: str) -> str:
+    """Return basic credentials (RFC 7617 section 2)."""
+    if ":" in user or grammar.CONTROL.search(user + password):
+        raise ValueError("a proxy's user name has no colon, and neither it nor its password controls")
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def co_open_tunnel(stream: Stream, authority: str, fields: dict[str, str]) -> Co[None]:
+    """Have the proxy at the other end of *stream* open a tunnel.
+
+    Args:
+        stream: a connection to the proxy, fresh.
+        authority: ``host:port`` of the server.
+        fields: field lines for the proxy, by lower-case name.
+
+    Raises:
+        TunnelRefused: it answered with anything but a 2xx.
+        InvalidResponse: it did not answer in HTTP, or sent more than its answer.
+        ConnectionClosed: the connection ended.
+    """
+    fields = {"host": f"Host: {authority}", **fields}
+    head = prepare("CONNECT", authority, None, None, False, fields).head
+    yield from stream.co_send_all([memoryview(head)])
+
+    buffer = ReceiveBuffer()
+    response = yield from _co_head(stream, buffer, authority)
+    interim = 0
+    while response.status < 200:
+        interim += 1
+        if interim > MAX_INTERIM_RESPONSES:
+            raise InvalidResponse(f"more than {MAX_INTERIM_RESPONSES} interim responses", response)
+        response = yield from _co_head(stream, buffer, authority)
+    if not 200 <= response.status < 300:
+        raise TunnelRefused(response.status, response.reason, response.headers)
+    if buffer:
+        raise InvalidResponse("the proxy sent data into the tunnel before the client", response)
+
+
+def _co_head(stream: Stream, buffer: ReceiveBuffer, authority: str) -> Co[HTTPResponse]:
+    while True:
+        size = find_head(buffer.data, buffer.start, buffer.end, buffer.scanned) - buffer.start
+        if size >= 0:
+            return parse_head(buffer.take(size), "CONNECT", authority)
+        buffer.scanned = buffer.end
+        got = stream.recv_into(buffer.room())
+        if isinstance(got, PollNeeded):
+            yield from stream.wait(got)
+        elif got:
+            buffer.received(got)
+        else:
+            raise ConnectionClosed("the proxy closed the connection instead of opening a tunnel")

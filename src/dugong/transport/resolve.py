@@ -1,0 +1,156 @@
+"""Name resolution in helper threads, reported through a socket pair.
+
+Threads are bounded: when `MAX_THREADS` look-ups are under way, further ones wait for their turn.
+A thread ends when nothing is left to look up.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from ..errors import DNSUnavailable, HostnameNotResolvable
+
+#: What `socket.getaddrinfo` gives: family, type, protocol, canonical name, address.
+AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
+
+#: Names that resolve wherever the DNS works. When none of them does, the DNS is down.
+DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...] = (
+    ("www.google.com", 80),
+    ("www.iana.org", 80),
+    ("c.root-servers.net", 53),
+)
+
+#: Look-ups at a time. The system's resolver is mostly waiting.
+MAX_THREADS = 32
+
+
+class Lookup:
+    """One look-up under way. Its result is there when `sock` becomes readable.
+
+    Attributes:
+        sock: our end of a socket pair, which whoever waits closes in the end.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._addresses: list[AddressInfo] = []
+        self._failure: Exception | None = None
+        self._done = False
+        self.sock, self._far_end = socket.socketpair()
+        self.sock.setblocking(False)
+        try:
+            _submit(self._run)
+        except BaseException:
+            self.sock.close()
+            self._far_end.close()
+            raise
+
+    def _run(self) -> None:
+        try:
+            self._addresses = resolve(self._host, self._port)
+        except Exception as exc:  # handed over to the waiting side, whatever it is
+            self._failure = exc
+        self._done = True
+        self._far_end.close()
+
+    def result(self) -> list[AddressInfo] | None:
+        """Return the addresses, ``None`` if they are not there yet.
+
+        Raises:
+            HostnameNotResolvable, DNSUnavailable, OSError: the look-up failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self._addresses if self._done else None
+
+
+def numeric(host: str, port: int) -> list[AddressInfo] | None:
+    """Return the address that *host* is, ``None`` if it is a name. Never waits."""
+    try:
+        return _getaddrinfo(host, port, socket.AI_NUMERICHOST)
+    except (socket.gaierror, UnicodeError):
+        return None
+
+
+def resolve(host: str, port: int) -> list[AddressInfo]:
+    """Look *host* up, and find out what it means when that fails. Blocks.
+
+    Raises:
+        DNSUnavailable: the DNS asks to try again, or resolves none of `DNS_TEST_HOSTNAMES`.
+        HostnameNotResolvable: the DNS works, and has no address for *host*.
+    """
+    try:
+        return _getaddrinfo(host, port)
+    except UnicodeError:  # no name of the DNS looks like that
+        raise HostnameNotResolvable(host) from None
+    except socket.gaierror as exc:
+        if exc.errno == socket.EAI_AGAIN or not _dns_works():
+            raise DNSUnavailable(host) from exc
+    try:
+        return _getaddrinfo(host, port)  # the DNS may have come back in between
+    except socket.gaierror as exc:
+        raise HostnameNotResolvable(host) from exc
+
+
+def _dns_works() -> bool:
+    for host, port in DNS_TEST_HOSTNAMES:
+        try:
+            _getaddrinfo(host, port)
+        except (socket.gaierror, UnicodeError):
+            continue
+        return True
+    return False
+
+
+def _getaddrinfo(host: str, port: int, flags: int = 0) -> list[AddressInfo]:
+    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
+
+
+_jobs: deque[Callable[[], None]] = deque()
+_threads = 0
+_lock = threading.Lock()
+
+
+def _submit(job: Callable[[], None]) -> None:
+    global _threads
+    with _lock:
+        _jobs.append(job)
+        if _threads == MAX_THREADS:
+            return
+        _threads += 1
+    try:
+        threading.Thread(target=_work, name="dugong-resolver", daemon=True).start()
+    except BaseException:  # the system has no more threads
+        with _lock:
+            _threads -= 1
+            _jobs.remove(job)
+        raise
+
+
+def _work() -> None:
+    global _threads
+    while True:
+        with _lock:
+            if not _jobs:
+                _threads -= 1
+                return
+            job = _jobs.popleft()
+        job()
+
+
+def _after_fork() -> None:
+    """In a forked child there are no threads, whatever the parent had under way."""
+    global _threads, _lock
+    _threads = 0
+    _lock = threading.Lock()
+    _jobs.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

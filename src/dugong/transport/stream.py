@@ -1,0 +1,253 @@
+"""A connected socket that is tried and never waits; `TLSStream` in `tls` is its TLS sister.
+
+`recv`, `recv_into` and `send` return what they did or, as `PollNeeded`, the readiness they lack.
+The mask comes from what the socket said: over TLS a read may need to write.
+
+One thread or coroutine may send while another receives, and a third may close. Each direction
+has a lock that is held for one non-blocking call; over TLS both are one and the same lock.
+`close` marks the stream first, so that nobody enters a call on a descriptor that may by then
+belong to somebody else, and shuts the socket down, so that everybody who waits wakes up. Who
+waits does so in `wait`, which keeps the descriptor open until then.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from ..errors import ConnectionClosed, ConnectionTimedOut
+from .activity import Activity
+from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .trace import Trace
+
+#: How many pieces are handed to the system at once.
+_MAX_PIECES = 16
+
+
+class Stream:
+    """A connected plain socket.
+
+    Attributes:
+        want_read: what a receiver usually waits for.
+        want_write: what a sender usually waits for.
+        trace: where to write the traffic down, or ``None``.
+        peeks: whether `has_ended` can tell.
+        mid_write: whether bytes may be under way that `send` has not counted (TLS only).
+    """
+
+    peeks = True
+    mid_write = False
+
+    def __init__(self, sock: socket.socket, activity: Activity) -> None:
+        self._closed = False
+        self.sock = sock
+        self._activity = activity
+        self.want_read = PollNeeded(sock.fileno(), POLLIN)
+        self.want_write = PollNeeded(sock.fileno(), POLLOUT)
+        self._recv_lock = Lock()
+        self._send_lock = Lock()
+        self._recv_failure: OSError | None = None
+        self._waiters: set[object] = set()
+        self.trace: Trace | None = None
+
+    def recv_into(self, view: memoryview) -> int | PollNeeded:
+        """Receive into *view*, which is not empty. Returns the number of bytes, 0 at the end.
+
+        Raises:
+            ConnectionClosed: the connection ended other than properly, or was closed by us.
+            ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
+        """
+        with self._recv_lock:
+            self._check_receive()
+            try:
+                count = self.sock.recv_into(view)
+            except OSError as exc:
+                return self._recv_lacks(exc)
+            self._activity.bytes_received += count
+            if self.trace is not None:
+                self.trace.received(view[:count])
+            return count
+
+    def recv(self, count: int) -> bytes | PollNeeded:
+        """Receive at most *count* bytes. Returns them, ``b''`` at the end. Raises as `recv_into`."""
+        with self._recv_lock:
+            self._check_receive()
+            try:
+                data = self.sock.recv(count)
+            except OSError as exc:
+                return self._recv_lacks(exc)
+            self._activity.bytes_received += len(data)
+            if self.trace is not None:
+                self.trace.received(data)
+            return data
+
+    def send(self, pieces: Sequence[memoryview]) -> int | PollNeeded:
+        """Send what can be sent of *pieces*, which are not empty. Returns the number of bytes.
+
+        After it returned a `PollNeeded`, it is to be called with the same bytes again.
+
+        Raises:
+            ConnectionClosed: the connection ended, or was closed by us.
+            ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
+        """
+        with self._send_lock:
+            self._check_open()
+            try:
+                count = self._send(pieces)
+            except OSError as exc:
+                need = self._lacks(exc, self.want_write)
+                if need is None:
+                    raise _ended(exc) from exc
+                return need
+            self._activity.bytes_sent += count
+            if self.trace is not None:
+                self.trace.sent(pieces, count)
+            return count
+
+    def _send(self, pieces: Sequence[memoryview]) -> int:
+        if len(pieces) > 1 and hasattr(self.sock, "sendmsg"):
+            return self.sock.sendmsg(pieces[:_MAX_PIECES])
+        return self.sock.send(pieces[0])
+
+    def co_send_all(
+        self, pieces: Sequence[memoryview], account: Callable[[int], None] | None = None
+    ) -> Co[None]:
+        """Send all of *pieces*, waiting as need be. Raises as `send`.
+
+        Args:
+            pieces: views of bytes, none of them empty.
+            account: told the number of bytes whenever some were sent.
+        """
+        while pieces:
+            sent = self.send(pieces)
+            if isinstance(sent, PollNeeded):
+                yield from self.wait(sent)
+                continue
+            if account is not None:
+                account(sent)
+            pieces = _after(pieces, sent)
+
+    def has_ended(self) -> bool:
+        """Whether the peer's end has arrived, with nothing before it. Takes no byte.
+
+        To be asked only if the stream `peeks`.
+        """
+        with self._recv_lock:
+            self._check_receive()
+            try:
+                return not self.sock.recv(1, socket.MSG_PEEK)
+            except OSError as exc:
+                if self._lacks(exc, self.want_read) is None:
+                    self._recv_failure = exc
+                return False
+
+    def idle_fault(self) -> str | None:
+        """Say why this connection, on which nothing is expected, cannot be used any more.
+
+        Readable is not enough to tell: a healthy TLS connection is readable while session
+        tickets lie there. One receive is.
+        """
+        if not self._maybe_readable():
+            return None
+        try:
+            got = self.recv_into(memoryview(bytearray(1)))
+        except (ConnectionClosed, ConnectionTimedOut) as exc:
+            return str(exc)
+        if isinstance(got, PollNeeded):
+            return None
+        return "the server sent data that nobody asked for" if got else "the server closed it"
+
+    def _maybe_readable(self) -> bool:
+        return self.want_read.poll(0)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionClosed("the connection was closed by disconnect()")
+
+    def _check_receive(self) -> None:
+        self._check_open()
+        if self._recv_failure is not None:  # the system tells an error only once
+            raise _ended(self._recv_failure) from self._recv_failure
+
+    def _recv_lacks(self, exc: OSError) -> PollNeeded:
+        need = self._lacks(exc, self.want_read)
+        if need is None:
+            self._recv_failure = exc
+            raise _ended(exc) from exc
+        return need
+
+    def _lacks(self, exc: OSError, want: PollNeeded) -> PollNeeded | None:
+        """Return the readiness that *exc* asks for, ``None`` if it is a failure."""
+        return want if isinstance(exc, BlockingIOError) else None
+
+    def wait(self, need: PollNeeded) -> Co[None]:
+        """Wait for *need*, one that a call of this stream returned.
+
+        Raises:
+            ConnectionClosed: the stream was closed.
+        """
+        token = object()
+        self._waiters.add(token)
+        try:
+            self._check_open()
+            yield need
+            self._check_open()
+        finally:
+            self._waiters.discard(token)
+            if self._closed and not self._waiters:
+                self.sock.close()
+
+    def close(self) -> None:
+        """Close the connection, from any thread, and wake whoever waits for it."""
+        self._closed = True
+        with self._recv_lock:  # from here on nobody is in a receiving call, nor will be
+            self._goodbye()
+        with self._send_lock:  # nor in a sending one
+            shut_down(self.sock)
+        if not self._waiters:
+            self.sock.close()
+        if self.trace is not None:
+            self.trace.close()
+
+    def _goodbye(self) -> None:
+        """Say what the protocol has to say before the end, without waiting."""
+
+    def detach(self) -> socket.socket:
+        """Give the socket away. The stream is closed, the connection is not."""
+        self._closed = True
+        with self._recv_lock:
+            pass
+        with self._send_lock:
+            return self.sock
+
+    def __del__(self) -> None:
+        # A connection that is simply let go is closed like any other, and without a warning.
+        if not self._closed:
+            self.sock.close()
+            if self.trace is not None:
+                self.trace.close()
+
+
+def _after(pieces: Sequence[memoryview], count: int) -> Sequence[memoryview]:
+    """Return what is left of *pieces* without their first *count* bytes."""
+    for index, piece in enumerate(pieces):
+        if count < len(piece):
+            return [piece[count:], *pieces[index + 1 :]]
+        count -= len(piece)
+    return ()
+
+
+def shut_down(sock: socket.socket) -> None:
+    """Make everybody wake up who waits for *sock*, connected or connecting."""
+    try:
+        # Not sock.shutdown(): that of an SSLSocket strips the TLS layer under a reader.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass  # it was not connected, or is closed already
+
+
+def _ended(exc: OSError) -> ConnectionClosed | ConnectionTimedOut:
+    if isinstance(exc, TimeoutError):
+        return ConnectionTimedOut(f"the connection broke: {exc}")
+    return ConnectionClosed(f"the connection broke: {exc}")

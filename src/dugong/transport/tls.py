@@ -1,0 +1,84 @@
+"""TLS: the handshake, and a `Stream` over it. Imported only when there is a TLS connection."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+
+from ..errors import UnsupportedResponse
+from .activity import Activity
+from .poll import PollNeeded
+from .stream import Stream
+
+#: What fits into one TLS record (RFC 8446 section 5.1). Pieces are joined up to this size, so
+#: that a head and a small body do not cost two records and two segments.
+_RECORD_SIZE = 16 * 1024
+
+
+class TLSStream(Stream):
+    """A connected TLS socket, its handshake done."""
+
+    peeks = False
+    sock: ssl.SSLSocket
+
+    def __init__(self, sock: ssl.SSLSocket, activity: Activity) -> None:
+        super().__init__(sock, activity)
+        self._send_lock = self._recv_lock  # an SSLSocket is not safe for two threads
+
+    def _send(self, pieces: Sequence[memoryview]) -> int:
+        data = pieces[0] if len(pieces) == 1 else _record(pieces)
+        # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
+        self.mid_write = True
+        count = self.sock.send(data)
+        self.mid_write = False
+        return count
+
+    def _maybe_readable(self) -> bool:
+        return self.sock.pending() > 0 or super()._maybe_readable()
+
+    def _lacks(self, exc: OSError, want: PollNeeded) -> PollNeeded | None:
+        return wanted(exc, self.want_read, self.want_write)
+
+    def _goodbye(self) -> None:
+        try:
+            self.sock.unwrap()  # sends close_notify (RFC 9112 section 9.8); the answer can wait
+        except (OSError, ValueError):
+            pass
+
+
+def _record(pieces: Sequence[memoryview]) -> bytes:
+    joined = bytearray()
+    for piece in pieces:
+        joined += piece[: _RECORD_SIZE - len(joined)]
+    return bytes(joined)
+
+
+def wanted(exc: OSError, read: PollNeeded, write: PollNeeded) -> PollNeeded | None:
+    """Return the readiness that OpenSSL asks for by *exc*, ``None`` if it is a failure."""
+    if isinstance(exc, ssl.SSLWantReadError):
+        return read
+    if isinstance(exc, ssl.SSLWantWriteError):
+        return write
+    return None
+
+
+def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLSocket:
+    """Make a TLS socket of a connected one, which it takes over. The handshake is still to do."""
+    return context.wrap_socket(
+        sock,
+        server_hostname=server_hostname,
+        do_handshake_on_connect=False,
+        suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
+    )
+
+
+def check_protocol(sock: ssl.SSLSocket) -> None:
+    """Make sure that it is HTTP/1.1 that was agreed on, if anything was (RFC 7301).
+
+    Raises:
+        UnsupportedResponse: the context offers another protocol, and the server chose it.
+    """
+    protocol = sock.selected_alpn_protocol()
+    if protocol not in (None, "http/1.1", "http/1.0"):
+        raise UnsupportedResponse(f"the server chose {protocol} by ALPN, not http/1.1")
