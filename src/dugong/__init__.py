@@ -65,12 +65,12 @@ class _Package(ModuleType):
     """This package, with the one name that users assign to."""
 
     @property
-    def DNS_TEST_HOSTNAMES(self) -> tuple[tuple[str, int], ...]:
+    def DNS_TEST_HOSTNAMES(self) -> tuple[tuple[str, int], ...]:  # noqa: N802 - the name users know
         """Names that resolve wherever the DNS works: pairs of host name and port."""
         return resolve.DNS_TEST_HOSTNAMES
 
     @DNS_TEST_HOSTNAMES.setter
-    def DNS_TEST_HOSTNAMES(self, names: tuple[tuple[str, int], ...]) -> None:
+    def DNS_TEST_HOSTNAMES(self, names: tuple[tuple[str, int], ...]) -> None:  # noqa: N802
         resolve.DNS_TEST_HOSTNAMES = names
 
 

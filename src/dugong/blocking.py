@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .connection import Connection
 from .protocol.messages import HTTPResponse
@@ -50,7 +50,7 @@ class HTTPConnection(Connection):
         timeout: as given.
     """
 
-    def __enter__(self) -> HTTPConnection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -119,7 +119,7 @@ class Link:
         self._usable_until = None if timeout is None else self.activity.clock() + timeout
 
     def idle_fault(self) -> str | None:
-        """Say why no request should be sent, now that nothing is outstanding; ``None`` if it may."""
+        """Say why no further request should be sent, with nothing outstanding, or ``None``."""
         if self.exchanges.closing:
             return "it was to be closed after the last response, as announced"
         if self._usable_until is not None and self.activity.clock() >= self._usable_until:

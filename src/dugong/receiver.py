@@ -251,7 +251,9 @@ class Receiver:
             if not body.line_limit:
                 self._finish(body)
             elif not self._take_line(body):
-                got = yield from self._co_receive(self._link.require_stream().recv_into, self.buffer.room())
+                got = yield from self._co_receive(
+                    self._link.require_stream().recv_into, self.buffer.room()
+                )
                 self.buffer.received(got)
                 if got == 0:
                     self._connection_ended()
@@ -261,7 +263,6 @@ class Receiver:
         while isinstance(got := call(argument), PollNeeded):
             yield from self._link.require_stream().wait(got)
         return got
-
 
     def _took(self, count: int) -> None:
         assert self._body is not None
@@ -295,9 +296,8 @@ class Receiver:
                     return
                 if not body.line_limit:
                     self._finish(body)
-                elif not self._take_line(body):
-                    if not receive or not self._fill():
-                        return
+                elif not self._take_line(body) and not (receive and self._fill()):
+                    return
         except _FAILURES:
             pass  # it is met again, and raised, by the call that cannot do without
 

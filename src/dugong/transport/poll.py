@@ -1,10 +1,10 @@
-"""`PollNeeded`, the one way in which a coroutine says what it waits for, and the blocking driver."""
+"""`PollNeeded`, by which a coroutine says what it waits for, and the driver that blocks."""
 
 from __future__ import annotations
 
 import select
 from collections.abc import Generator
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from ..errors import ConnectionTimedOut
 
@@ -15,7 +15,7 @@ POLLIN: int = getattr(select, "POLLIN", 1)
 POLLOUT: int = getattr(select, "POLLOUT", 4)
 
 
-class PollNeeded(tuple[int, int]):
+class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot for timeout
     """What a coroutine waits for before it is to be resumed: the pair ``(fd, mask)``.
 
     Attributes:
@@ -26,7 +26,7 @@ class PollNeeded(tuple[int, int]):
 
     timeout: float | None = None
 
-    def __new__(cls, fd: int, mask: int, timeout: float | None = None) -> PollNeeded:
+    def __new__(cls, fd: int, mask: int, timeout: float | None = None) -> Self:
         self = super().__new__(cls, (fd, mask))
         if timeout is not None:
             self.timeout = timeout

@@ -66,7 +66,9 @@ def parse_proxy(proxy: str | tuple[str, int]) -> Proxy:
 def _basic(user: str, password: str) -> str:
     """Return basic credentials (RFC 7617 section 2)."""
     if ":" in user or grammar.CONTROL.search(user + password):
-        raise ValueError("a proxy's user name has no colon, and neither it nor its password controls")
+        raise ValueError(
+            "a proxy's user name has no colon, and neither it nor its password controls"
+        )
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 

@@ -45,7 +45,7 @@ class Lookup:
         self.sock, self._far_end = socket.socketpair()
         self.sock.setblocking(False)
         try:
-            _submit(self._run)
+            _pool.submit(self._run)
         except BaseException:
             self.sock.close()
             self._far_end.close()
@@ -112,45 +112,42 @@ def _getaddrinfo(host: str, port: int, flags: int = 0) -> list[AddressInfo]:
     return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
 
 
-_jobs: deque[Callable[[], None]] = deque()
-_threads = 0
-_lock = threading.Lock()
+class _Pool:
+    """Threads that work off a queue of jobs, and end when it is empty."""
 
+    def __init__(self) -> None:
+        self.forget()
 
-def _submit(job: Callable[[], None]) -> None:
-    global _threads
-    with _lock:
-        _jobs.append(job)
-        if _threads == MAX_THREADS:
-            return
-        _threads += 1
-    try:
-        threading.Thread(target=_work, name="dugong-resolver", daemon=True).start()
-    except BaseException:  # the system has no more threads
-        with _lock:
-            _threads -= 1
-            _jobs.remove(job)
-        raise
+    def forget(self) -> None:
+        """Start anew: in a forked child there are no threads, whatever its parent had."""
+        self._lock = threading.Lock()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._threads = 0
 
-
-def _work() -> None:
-    global _threads
-    while True:
-        with _lock:
-            if not _jobs:
-                _threads -= 1
+    def submit(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._jobs.append(job)
+            if self._threads == MAX_THREADS:
                 return
-            job = _jobs.popleft()
-        job()
+            self._threads += 1
+        try:
+            threading.Thread(target=self._work, name="dugong-resolver", daemon=True).start()
+        except BaseException:  # the system has no more threads
+            with self._lock:
+                self._threads -= 1
+                self._jobs.remove(job)
+            raise
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._threads -= 1
+                    return
+                job = self._jobs.popleft()
+            job()
 
 
-def _after_fork() -> None:
-    """In a forked child there are no threads, whatever the parent had under way."""
-    global _threads, _lock
-    _threads = 0
-    _lock = threading.Lock()
-    _jobs.clear()
-
-
+_pool = _Pool()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_pool.forget)

@@ -70,7 +70,7 @@ class Stream:
             return count
 
     def recv(self, count: int) -> bytes | PollNeeded:
-        """Receive at most *count* bytes. Returns them, ``b''`` at the end. Raises as `recv_into`."""
+        """Receive at most *count* bytes. Returns ``b''`` at the end. Raises as `recv_into`."""
         with self._recv_lock:
             self._check_receive()
             try:
