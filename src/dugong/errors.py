@@ -197,6 +197,6 @@ def is_temp_network_error(exc: BaseException) -> bool:
         # Its errno is OpenSSL's, not the system's, and 3.11 to 3.13 differ in the class.
         return (
             isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
-            or exc.reason == "UNEXPECTED_EOF_WHILE_READING"
+            or getattr(exc, "reason", None) == "UNEXPECTED_EOF_WHILE_READING"
         )
     return isinstance(exc, OSError) and exc.errno in _TEMPORARY_ERRNOS

@@ -64,6 +64,7 @@ class Receiver:
         """Read the next response's head, or the 100 (Continue) that is awaited."""
         with self._turn:
             try:
+                self._exchanges.check_alive()
                 yield from self._co_end_body()
                 exchange = self._exchanges.next()
                 yield from self._link.co_wait_until_sent(exchange)
@@ -193,9 +194,9 @@ class Receiver:
     def co_discard(self) -> Co[None]:
         """Read the rest of the body and throw it away."""
         with self._turn:
-            self._ungathered()
-            block = memoryview(bytearray(_BLOCK_SIZE)) if self._body is not None else None
-            while block is not None and (yield from self._co_into(block)):
+            self._gathered = None
+            block = memoryview(bytearray(_BLOCK_SIZE if self._body is not None else 1))
+            while (yield from self._co_into(block)):
                 pass
 
     def _beyond(self, limit: int) -> InvalidResponse:

@@ -131,9 +131,9 @@ class Chunked:
         if line != b"\r\n":
             lines.append(line.decode("latin-1"))
             return
-        self.line_limit = 0
         if lines:
             self.trailers = Headers(parse_fields("".join(lines), fold=False))
+        self.line_limit = 0
 
 
 Decoder = Length | Chunked | UntilClose

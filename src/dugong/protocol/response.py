@@ -51,7 +51,7 @@ def find_head(data: bytearray, start: int, end: int, scanned: int) -> int:
         return found + 3
     if data.find(b"\n\n", scanned, end) >= 0:
         raise InvalidResponse("line end in the response head is LF, not CRLF")
-    if end - start > MAX_HEADER_SIZE:
+    if end - start >= MAX_HEADER_SIZE:
         raise InvalidResponse(f"response head is longer than {MAX_HEADER_SIZE} bytes")
     return -1
 

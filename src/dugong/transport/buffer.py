@@ -68,5 +68,7 @@ class ReceiveBuffer:
         """
         stop = min(self.end, self.start + limit)
         found = self.data.find(b"\n", self.scanned, stop)
+        if found >= 0:
+            return found + 1 - self.start
         self.scanned = stop
-        return found + 1 - self.start if found >= 0 else -1
+        return -1

@@ -200,6 +200,8 @@ class Stream:
 
     def close(self) -> None:
         """Close the connection, from any thread, and wake whoever waits for it."""
+        if self._closed:
+            return
         self._closed = True
         with self._recv_lock:  # from here on nobody is in a receiving call, nor will be
             self._goodbye()
