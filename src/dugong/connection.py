@@ -347,8 +347,9 @@ class Connection:
         view = memoryview(buf)
         if view.readonly:
             raise TypeError("readinto() needs a writable buffer")
+        view = view.cast("B") if view.nbytes else memoryview(b"")
         session = self._reading_session()
-        return 0 if session is None else (yield from session.receiver.co_readinto(view.cast("B")))
+        return 0 if session is None else (yield from session.receiver.co_readinto(view))
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""

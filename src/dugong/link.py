@@ -7,6 +7,7 @@ asked of its successor. `Sender` and `Receiver` are its two halves.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from threading import Lock
 
 from .errors import ConnectionClosed, StateError
@@ -21,18 +22,27 @@ from .transport.trace import open_trace
 
 
 class Turn:
-    """Lets one call at a time through, and tells the next one instead of making it wait."""
+    """Lets one call at a time through, and tells a second one instead of making it wait."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
         self._lock = Lock()
+        self._taken = False
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise StateError(f"another call is {self._doing} this connection")
+        with self._lock:
+            if self._taken:
+                raise StateError(f"another call is {self._doing} this connection")
+            self._taken = True
 
     def __exit__(self, *exc_info: object) -> None:
-        self._lock.release()
+        self._taken = False
+
+    def between(self, step: Callable[[], None]) -> None:
+        """Run *step*, which never waits, if nobody has the turn. Nobody can take it meanwhile."""
+        with self._lock:
+            if not self._taken:
+                step()
 
 
 class Link:
@@ -57,6 +67,7 @@ class Link:
         self._reader_alarm: socket.socket | None = None
         self._alarm_lock = Lock()
         self._usable_until: float | None = None
+        self._connect_failure: BaseException | None = None
 
     def co_connect(self) -> Co[Stream]:
         """Connect, unless connected. When that fails, the link is closed."""
@@ -69,7 +80,8 @@ class Link:
             stream = yield from self._dialer.co_dial()
             self.stream = stream
             stream.trace = open_trace()
-        except BaseException:
+        except BaseException as exc:
+            self._connect_failure = exc
             self.close()
             raise
         finally:
@@ -85,7 +97,9 @@ class Link:
             ConnectionClosed: connecting has failed.
         """
         if self.stream is None:
-            raise ConnectionClosed("the connection could not be made")
+            cause = self._connect_failure
+            reason = f": {cause}" if isinstance(cause, Exception) else ""
+            raise ConnectionClosed(f"the connection could not be made{reason}") from cause
         return self.stream
 
     def co_wait_until_sent(self, exchange: Exchange) -> Co[None]:
@@ -93,6 +107,9 @@ class Link:
 
         The descriptor waited for is the reader's own, because the sender may be waiting for any
         readiness of its own while it connects.
+
+        Raises:
+            ConnectionClosed: connecting has failed, or the link was closed.
         """
         while self.exchanges.being_sent(exchange) and not self.closed:
             near_end, far_end = socket.socketpair()
@@ -106,12 +123,16 @@ class Link:
                     self._reader_alarm = None
                 near_end.close()
                 far_end.close()
+        self.require_stream()
+        if self.closed:
+            raise ConnectionClosed("the connection was closed by disconnect()")
 
     def wake_reader(self) -> None:
         """The state of sending has changed."""
         with self._alarm_lock:
-            if self._reader_alarm is not None:
-                self._reader_alarm.send(b"\0")
+            alarm, self._reader_alarm = self._reader_alarm, None
+            if alarm is not None:
+                alarm.send(b"\0")  # once: the reader may be resumed much later
 
     def became_idle(self, response: HTTPResponse) -> None:
         """*response* is complete: note how long its server keeps the connection from now on."""

@@ -10,7 +10,6 @@ the receive buffer before it can be handed over or understood as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from io import BytesIO
 from typing import TypeVar
 
@@ -18,7 +17,6 @@ from .errors import (
     ConnectionClosed,
     ConnectionTimedOut,
     InvalidResponse,
-    StateError,
     UnsupportedResponse,
 )
 from .link import Link, Turn
@@ -65,9 +63,11 @@ class Receiver:
         with self._turn:
             try:
                 self._exchanges.check_alive()
-                yield from self._co_end_body()
+                yield from self._co_finish_body()
                 exchange = self._exchanges.next()
-                yield from self._link.co_wait_until_sent(exchange)
+                while self._exchanges.being_sent(exchange):
+                    yield from self._link.co_wait_until_sent(exchange)
+                    exchange = self._exchanges.next()
                 return (yield from self._co_response(exchange))
             except _FAILURES as exc:
                 self._failed(exc)
@@ -177,6 +177,8 @@ class Receiver:
             length = self._body.payload if isinstance(self._body, Length) else None
             if limit is not None and gathered.tell() + (length or 0) > limit:
                 raise self._beyond(limit)
+            if self._body is None or (length is not None and length <= len(self.buffer)):
+                return gathered.getvalue() + self._rest_from_buffer(length or 0)
             block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
             while True:
                 try:
@@ -190,6 +192,13 @@ class Receiver:
                 gathered.write(block[:count])
                 if limit is not None and gathered.tell() > limit:
                     raise self._beyond(limit)
+
+    def _rest_from_buffer(self, count: int) -> bytes:
+        self._exchanges.check_alive()
+        data = self.buffer.take(count)
+        if data:
+            self._took(len(data))
+        return data
 
     def co_discard(self) -> Co[None]:
         """Read the rest of the body and throw it away."""
@@ -333,7 +342,7 @@ class Receiver:
         else:
             raise ConnectionClosed("the connection ended in the middle of a chunked body")
 
-    def _co_end_body(self) -> Co[None]:
+    def _co_finish_body(self) -> Co[None]:
         """Consume the end of a body whose payload was read, if only later bytes end it."""
         while self._gathered is None and (body := self._body) is not None:
             if body.payload and (self.buffer or not body.ended_by_close):
@@ -350,10 +359,9 @@ class Receiver:
                 self._connection_ended()
 
     def take_end(self) -> None:
-        """Do what `_co_end_body` does, as far as it has arrived, unless somebody is reading."""
+        """Do what `_co_finish_body` does, as far as it has arrived, unless somebody is reading."""
         if self._body is not None and self._gathered is None:
-            with suppress(StateError), self._turn:
-                self._advance(receive=True)
+            self._turn.between(lambda: self._advance(receive=True))
 
     # Failures, and what is left.
 

@@ -35,7 +35,7 @@ from ..errors import ConnectionClosed, ExcessBodyData, InvalidResponse, StateErr
 from ..errors import UnsupportedResponse as Unsupported
 from .framing import Delimiter, Framing
 from .limits import MAX_INTERIM_RESPONSES
-from .messages import IDEMPOTENT_METHODS, BodyFollowing, HTTPResponse
+from .messages import IDEMPOTENT_METHODS, BodyFollowing, HTTPResponse, Request
 from .request import Outgoing
 
 
@@ -207,9 +207,13 @@ class Exchanges:
     def _retriable(self, message: str, cause: BaseException | None = None) -> ConnectionClosed:
         exc = ConnectionClosed(message)
         exc.safe_to_retry = True
-        exc.unanswered = tuple(exchange.outgoing.request for exchange in self.queue)
+        exc.unanswered = self._unanswered()
         exc.__cause__ = cause
         return exc
+
+    def _unanswered(self) -> tuple[Request, ...]:
+        # The other direction's thread may change the queue: copy it in one go.
+        return tuple([exchange.outgoing.request for exchange in tuple(self.queue)])
 
     def withdraw(self, exchange: Exchange) -> None:
         """Forget *exchange*, of which no byte was sent."""
@@ -363,5 +367,5 @@ class Exchanges:
             bytes_sent=exchange.bytes_sent,
             response_started=exchange.response_started,
             safe_to_retry=exchange.safe_to_retry,
-            unanswered=tuple(queued.outgoing.request for queued in self.queue),
+            unanswered=self._unanswered(),
         )

@@ -1,0 +1,1 @@
+"""Tests of dugong: `python -m pytest` from the checkout runs them all."""

@@ -1,0 +1,168 @@
+"""Driving coroutines against scripted peers, without threads and without sleeps.
+
+`drive` is the loop a user of the coroutine API would write, except that where a user's loop
+would sleep, the peer takes its next step. Readiness is honoured: a coroutine is resumed when
+what it asked for has come, and never otherwise.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from types import FrameType, GeneratorType
+from typing import Any, Generic, Protocol, TypeVar
+
+from tests.farend import GUARD
+from tests.peer import Peer
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Need(Protocol):
+    """What a coroutine yields; `dugong.PollNeeded` is one."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def mask(self) -> int: ...
+    @property
+    def timeout(self) -> float | None: ...
+
+
+Coroutine = Generator[Need, None, T]
+
+
+@dataclass
+class Outcome(Generic[T]):
+    """How a coroutine ended: with a value, or with an error."""
+
+    value: T | None = None
+    error: BaseException | None = None
+
+    def get(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+def drive(crt: Generator[Any, None, T], *peers: Peer) -> T:
+    """Resume the coroutine to its end; the peers step while it waits. Returns its result."""
+    (outcome,) = drive_all([crt], *peers)
+    return outcome.get()  # type: ignore[no-any-return]
+
+
+def drive_both(
+    first: Generator[Any, None, T], second: Generator[Any, None, U], *peers: Peer
+) -> tuple[Outcome[T], Outcome[U]]:
+    """Drive two coroutines, say a sender and a reader, side by side."""
+    one, two = drive_all([first, second], *peers)
+    return one, two
+
+
+def drive_all(crts: Sequence[Generator[Any, None, Any]], *peers: Peer) -> list[Outcome[Any]]:
+    """Drive any number of coroutines side by side until all have ended."""
+    outcomes: dict[int, Outcome[Any]] = {}
+    needs: dict[int, Need] = {}
+    ready = list(range(len(crts)))
+    while True:
+        for i in ready:
+            needs.pop(i, None)
+            try:
+                needs[i] = next(crts[i])
+            except StopIteration as exc:
+                outcomes[i] = Outcome(value=exc.value)
+            except Exception as exc:
+                outcomes[i] = Outcome(error=exc)
+        if not needs:
+            return [outcomes[i] for i in range(len(crts))]
+        ready = _wait(needs, crts, peers)
+
+
+def advance(crt: Generator[Any, None, Any], *peers: Peer) -> Need:
+    """Resume the coroutine until it waits for something that no peer is going to do.
+
+    The peers have then played their whole scripts. A coroutine that ends before is a failure.
+    """
+    while True:
+        try:
+            need: Need = next(crt)
+        except StopIteration as exc:
+            raise AssertionError(f"not blocked, but finished with {exc.value!r}") from None
+        while not _is_ready(need):
+            if any(peer.step() for peer in peers):
+                continue
+            if all(peer.done for peer in peers):
+                return need
+            _wait({0: need}, [crt], peers, until_played=True)
+
+
+def _wait(
+    needs: dict[int, Need],
+    crts: Sequence[Generator[Any, None, Any]],
+    peers: Sequence[Peer],
+    *,
+    until_played: bool = False,
+) -> list[int]:
+    """Let the peers step until something is ready; return whose need it is.
+
+    With *until_played*, return also when the scripts are at their end.
+    """
+    give_up = time.monotonic() + GUARD
+    while True:
+        ready = [i for i, need in needs.items() if _is_ready(need)]
+        if ready:
+            return ready
+        if any(peer.step() for peer in peers):
+            continue
+        if until_played and all(peer.done for peer in peers):
+            return []
+        limits = {i: need.timeout for i, need in needs.items() if need.timeout is not None}
+        masks: dict[int, int] = {}
+        for need in needs.values():
+            masks[need.fd] = masks.get(need.fd, 0) | need.mask
+        for peer in peers:
+            if not peer.done and peer.fd is not None:
+                masks[peer.fd] = peer.mask
+        poller = select.poll()
+        for fd, mask in masks.items():
+            poller.register(fd, mask)
+        seconds = min([give_up - time.monotonic(), *limits.values()])
+        if poller.poll(max(0.0, seconds) * 1000):
+            continue
+        if limits:
+            first = min(limits.values())
+            return [i for i, limit in limits.items() if limit == first]
+        raise AssertionError(_describe(needs, crts, peers))
+
+
+def _is_ready(need: Need) -> bool:
+    poller = select.poll()
+    poller.register(need.fd, need.mask)
+    return bool(poller.poll(0))
+
+
+def _describe(
+    needs: dict[int, Need], crts: Sequence[Generator[Any, None, Any]], peers: Sequence[Peer]
+) -> str:
+    lines = ["stuck"]
+    for i, need in needs.items():
+        waits = {select.POLLIN: "readable", select.POLLOUT: "writable"}.get(need.mask, need.mask)
+        lines.append(f"  waits for descriptor {need.fd} to be {waits}, in")
+        lines += [f"    {frame}" for frame in _frames(crts[i])]
+    lines += [f"  {peer}" for peer in peers]
+    return "\n".join(lines)
+
+
+def _frames(crt: Generator[Any, None, Any]) -> list[str]:
+    """Where the coroutine stands, outermost first."""
+    found = []
+    current: object = crt
+    while isinstance(current, GeneratorType):
+        frame: FrameType | None = current.gi_frame
+        if frame is not None:
+            found.append(f"{current.__qualname__}, {frame.f_code.co_filename}:{frame.f_lineno}")
+        current = current.gi_yieldfrom
+    return found

@@ -1,0 +1,1 @@
+"""Unit tests of `dugong.protocol`: bytes and values, without any socket."""

@@ -1,0 +1,171 @@
+"""Each rule of the grammar: what it takes, and the near misses that it must not take."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dugong import InvalidResponse
+from dugong.protocol import grammar
+from dugong.protocol.framing import frame
+from dugong.protocol.headers import Headers
+from dugong.protocol.response import parse_head
+
+TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~09azAZ"  # RFC 9110 section 5.6.2
+ARABIC = "\u0661\u0662\u0663"  # digits to int(), str.isdigit() and \d
+
+#: Rules that are used with fullmatch: what they take, and what they do not.
+FULL = {
+    "TOKEN": (
+        ["a", "GET", TOKEN_CHARACTERS],
+        ["", " a", "a ", "a b", "a:", "a\n", "\xe4", "a\x00", 'a"', "(a)", "a/b", "a,b", "\x7f"],
+    ),
+    "FIELD_VALUE": (
+        ["", "a", "a b\tc", " a ", "\x80\xff", "~!"],
+        ["\r", "\n", "a\r\nb: c", "\x00", "\x1f", "\x7f", "\u0100", "a\n"],
+    ),
+    "REQUEST_TARGET": (
+        ["/", "*", "/a?b=c#d", "http://h/", "h:1", "~!"],
+        ["", " ", "/a b", "/\n", "/\t", "/\xe4", "/\x7f", "/\u2028", "/ HTTP/1.1\r\nX: y"],
+    ),
+    "HOST": (
+        ["h", "example.com:80", "h:", "[::1]", "[::1]:8080", "127.0.0.1", "a%20b", "a_b~c!$&'()"],
+        ["", "/", ":80", "h:x", "h h", "h/", "u@h", "::1", "[::1", "[x]", "h:80:80", "a%2", "h\n"],
+    ),
+    "CONTENT_LENGTH": (
+        ["0", "12", "0012", "9" * 18],
+        ["", "+5", "-5", " 5", "5 ", "1_0", "0x5", "5.0", "1e3", ARABIC, "\xb2", "5\n", "9" * 30],
+    ),
+    "CHUNK_LINE": (
+        ["0\r\n", "aF9\r\n", "5;a\r\n", "5 ; a = b ;c\r\n", '5;a="b;\\"\xff"\r\n', "000\r\n"],
+        [
+            "", "\r\n", "5", "5\n", "5\r", "+5\r\n", "-5\r\n", "0x5\r\n", "1_0\r\n", " 5\r\n",
+            "5 \r\n", "g\r\n", f"{ARABIC}\r\n", "f" * 30 + "\r\n", "5;\r\n", "5;a=\r\n", "5 a\r\n",
+            '5;a="\r\n', '5;a="\x00"\r\n', "5;a\rb\r\n", '5;a="\n"\r\n', "5\r\n\r\n", "5;a=b c\r\n",
+        ],
+    ),
+}  # fmt: skip
+
+#: Rules that search: a text, and all that they find in it.
+FOUND: dict[str, list[tuple[str, list[object]]]] = {
+    "FIELD_LINE": [
+        ("A: b\r\nC:\t d \t e \r\nE:\r\n", [("A", "b"), ("C", "d \t e"), ("E", "")]),
+        (": b\r\nA : b\r\n A: b\r\nA b\r\nA: b\nA: \x00\r\nA: b\rc\r\n\xe4: b\r\nA: b", []),
+    ],
+    "OBS_FOLD": [("A: b \t\r\n\t c\r\nD: e\r\n \r\n", [" \t\r\n\t ", "\r\n "])],
+    "PARAMETER": [
+        ("a/b; c=d;E = \"f;g\\\"\" ;x; y=", [("c", "d"), ("E", '"f;g\\""')]),
+        ("a=b", []),
+    ],
+    "QUOTED_PAIR": [('a\\"b\\\\c', ['"', "\\"])],
+    "KEEP_ALIVE_TIMEOUT": [
+        ("timeout=5", ["5"]),
+        ("max=9, Timeout = 15", ["15"]),
+        ("xtimeout=5", []),
+        ("timeout=-5", []),
+        (f"timeout={ARABIC}", []),
+    ],
+    "CONTROL": [("a\x00b\x1f\x7f\x80 ", ["\x00", "\x1f", "\x7f"])],
+}  # fmt: skip
+
+STATUS_LINES = [
+    ("HTTP/1.1 200 OK\r\n", ("1", "1", "200", "OK")),
+    ("HTTP/1.0 999 \r\n", ("1", "0", "999", "")),
+    ("HTTP/1.1 100\r\n", ("1", "1", "100", None)),
+    ("HTTP/2.0 200 \t\xe4 b\r\nA: b\r\n", ("2", "0", "200", "\t\xe4 b")),
+    *[
+        (line, None)
+        for line in [
+            "HTTP/1.1 200 OK\n", "HTTP/1.1 200 OK", "HTTP/1.1 099 X\r\n", "HTTP/1.1 20 X\r\n",
+            "HTTP/1.1 2000 X\r\n", "HTTP/1.1  200 X\r\n", "HTTP/1.1 200X\r\n", "HTTP/11 200 X\r\n",
+            "HTTP/1.10 200 X\r\n", "http/1.1 200 X\r\n", " HTTP/1.1 200 X\r\n",
+            "HTTP/1.1 +20 X\r\n",
+            f"HTTP/1.1 {ARABIC} X\r\n", f"HTTP/1.{ARABIC[0]} 200 X\r\n", "HTTP/1.1 200 \x00\r\n",
+            "HTTP/1.1 200 a\rb\r\n", "HTTP/1.1 200 a\nb\r\n", "HTTP/1.1 200\tOK\r\n", "\r\n",
+        ]
+    ],
+]  # fmt: skip
+
+
+def rule(name: str) -> re.Pattern[str]:
+    pattern = getattr(grammar, name)
+    assert isinstance(pattern, re.Pattern)
+    return pattern
+
+
+def test_every_rule_has_its_examples() -> None:
+    named = {name for name, value in vars(grammar).items() if isinstance(value, re.Pattern)}
+    assert named - {"LIST_SEPARATOR"} == {*FULL, *FOUND, "STATUS_LINE"}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_taken_and_not_taken(name: str) -> None:
+    valid, invalid = FULL[name]
+    assert [text for text in valid if not rule(name).fullmatch(text)] == []
+    assert [text for text in invalid if rule(name).fullmatch(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [(name, text, found) for name, rows in FOUND.items() for text, found in rows],
+)
+def test_found(name: str, text: str, found: list[object]) -> None:
+    assert rule(name).findall(text) == found
+
+
+@pytest.mark.parametrize(("line", "groups"), STATUS_LINES)
+def test_status_line(line: str, groups: tuple[str | None, ...] | None) -> None:
+    match = grammar.STATUS_LINE.match(line)
+    assert (None if match is None else match.groups()) == groups
+
+
+@pytest.mark.parametrize(
+    ("value", "items"),
+    [
+        ("a", ["a"]),
+        ("a ,\tb,c", ["a", "b", "c"]),
+        ("a,,b", ["a", "", "b"]),
+        ("a\x0c,b", ["a\x0c", "b"]),
+    ],
+)
+def test_list_separator(value: str, items: list[str]) -> None:
+    assert grammar.LIST_SEPARATOR.split(value) == items
+
+
+# A pattern that tries every way to share out white space takes minutes for such lines; one that
+# does not takes milliseconds. The guard stands far above any honest time and far below the other.
+
+SPACES = b" " * 60_000
+HOSTILE = {
+    "white space, then a control": b"A:" + SPACES + b"\x00\r\n",
+    "white space in a value": b"A: b" + SPACES + b"c\r\n",
+    "white space, and a fold elsewhere": b"A: b" + SPACES + b"c\r\n d\r\n",
+    "white space in a list": b"Connection: b" + SPACES + b"c\r\nKeep-Alive:," + SPACES + b"c\r\n",
+    "commas": b"Connection: " + b" ,\t" * 20_000 + b"c\r\n",
+}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("lines", HOSTILE.values(), ids=HOSTILE)
+def test_no_head_takes_long(lines: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + 4 * lines + b"\r\n"
+    try:
+        assert frame(parse_head(head, "GET", "/")).length is None
+    except InvalidResponse:
+        assert b"\x00" in lines
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a/b;" + " " * 60_000,
+        "a/b" + "; a" * 20_000,
+        'a/b;a="' + '\\"' * 30_000,
+        "a/b; " + "a" * 60_000,
+    ],
+    ids=["white space", "no value", "no end quote", "long name"],
+)
+def test_no_parameter_takes_long(value: str) -> None:
+    assert Headers([("Content-Type", value)]).get_param("x") is None

@@ -1,0 +1,224 @@
+"""`Headers` against the class it stands in for, `CaseInsensitiveDict` against `dict`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from email.message import Message
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dugong import CaseInsensitiveDict, Headers
+
+Fields = list[tuple[str, str]]
+
+
+def message(fields: Fields) -> Message:
+    made = Message()
+    for name, value in fields:
+        made.add_header(name, value)
+    return made
+
+
+def cases(names: list[str]) -> st.SearchStrategy[str]:
+    """One of the names, in lower, upper or title case."""
+    change = st.sampled_from([str.lower, str.upper, str.title])
+    return st.builds(lambda name, f: f(name), st.sampled_from(names), change)
+
+
+NAMES = cases(["a", "b", "set-cookie", "content-type", "x-absent"])
+VALUES = st.text('ab ;,="/\xe9', max_size=6).map(lambda text: text.strip())
+FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
+
+
+@given(fields=FIELDS, name=NAMES)
+def test_reads_like_a_message(fields: Fields, name: str) -> None:
+    ours, theirs = Headers(fields), message(fields)
+    assert ours[name] == theirs[name]
+    assert ours.get(name) == theirs.get(name)
+    assert ours.get(name, "default") == theirs.get(name, "default")
+    assert ours.get_all(name) == theirs.get_all(name)
+    assert ours.get_all(name, []) == theirs.get_all(name, [])
+    assert (name in ours) == (name in theirs)
+    assert len(ours) == len(theirs)
+    assert list(ours) == list(theirs)
+    assert ours.keys() == theirs.keys()
+    assert ours.values() == theirs.values()
+    assert ours.items() == theirs.items()
+
+
+TOKENS = st.text("abXY0-", min_size=1, max_size=4)
+QUOTED = st.text("ab; ,=/XY", max_size=6).map(lambda text: f'"{text}"')
+PARAMETERS = st.lists(st.tuples(cases(["charset", "q", "boundary"]), TOKENS | QUOTED), max_size=3)
+
+
+@given(
+    media_type=st.tuples(TOKENS, TOKENS), parameters=PARAMETERS, space=st.sampled_from(["", " "])
+)
+def test_content_type_like_a_message(
+    media_type: tuple[str, str], parameters: Fields, space: str
+) -> None:
+    value = "/".join(media_type) + "".join(f"{space};{space}{k}={v}" for k, v in parameters)
+    ours, theirs = Headers([("Content-Type", value)]), message([("Content-Type", value)])
+    assert ours.get_content_type() == theirs.get_content_type()
+    assert ours.get_content_charset() == theirs.get_content_charset()
+    for name in ("charset", "Q", "boundary", "absent"):
+        assert ours.get_param(name) == theirs.get_param(name)
+        assert ours.get_param(name, "default") == theirs.get_param(name, "default")
+
+
+CONTENT_TYPES = [
+    (None, "text/plain", None),
+    ("", "text/plain", None),
+    ("text", "text/plain", None),
+    ("a/b/c", "text/plain", None),
+    ("/b", "text/plain", None),
+    ("Text/HTML", "text/html", None),
+    (" text/html ;CHARSET=UTF-8", "text/html", "utf-8"),
+    ('text/html; charset="UTF-8"', "text/html", "utf-8"),
+    ('a/b; x="; charset=evil"; charset=good', "a/b", "good"),
+    ("a/b; xcharset=evil", "a/b", None),
+    ("a/b; charset=first; charset=second", "a/b", "first"),
+]
+
+
+@pytest.mark.parametrize(("value", "content_type", "charset"), CONTENT_TYPES)
+def test_content_type(value: str | None, content_type: str, charset: str | None) -> None:
+    headers = Headers([] if value is None else [("Content-Type", value)])
+    assert headers.get_content_type() == content_type
+    assert headers.get_content_charset() == charset
+    assert headers.get_content_charset("ascii") == (charset or "ascii")
+
+
+def test_parameter_of_another_field() -> None:
+    headers = Headers([("Content-Disposition", r'attachment; filename="a \"b\"\\; c=d"; e=f')])
+    assert headers.get_param("Filename", header="content-disposition") == r'a "b"\; c=d'
+    assert headers.get_param("e", header="Content-Disposition") == "f"
+    assert headers.get_param("c", header="content-disposition") is None
+    assert headers.get_param("e") is None
+
+
+def test_values_are_as_sent() -> None:
+    """A repeated field is neither joined nor dropped, a date not parsed, a quote not taken off."""
+    fields = [("Date", '"x"'), ("Set-Cookie", "a=1, b"), ("SET-COOKIE", "\xe9")]
+    headers = Headers(iter(fields))
+    assert headers.items() == fields
+    assert headers.get_all("set-cookie") == ["a=1, b", "\xe9"]
+
+
+def test_headers_cannot_be_changed() -> None:
+    fields = [("A", "b")]
+    headers = Headers(fields)
+    for changed in (fields, headers.items(), headers.keys(), headers.get_all("a", [])):
+        changed.clear()
+    assert headers.items() == [("A", "b")]
+    assert headers.get_all("a") == ["b"]
+    with pytest.raises(TypeError):
+        headers["A"] = "c"  # type: ignore[index]
+
+
+def test_headers_compare_by_their_fields() -> None:
+    assert Headers([("A", "b")]) == Headers([("A", "b")])
+    assert Headers([("A", "b")]) != Headers([("A", "c")])
+    assert Headers([("A", "b")]) != [("A", "b")]
+    assert repr(Headers([("A", "b")])) == "Headers([('A', 'b')])"
+    with pytest.raises(TypeError):
+        hash(Headers())
+    assert None not in Headers()
+
+
+# ------------------------------------------------------------------- CaseInsensitiveDict
+
+
+class Lower(dict[str, Any]):
+    """The model: a dict that is only ever given lower-case keys."""
+
+
+KEYS = cases(["a", "b", "content-type"])
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["set", "del", "pop", "default"]), KEYS)))
+def test_is_a_mutable_mapping(steps: list[tuple[str, str]]) -> None:
+    ours, model, last = CaseInsensitiveDict(), Lower(), dict[str, str]()
+    for number, (step, key) in enumerate(steps):
+        lower = key.lower()
+        if step == "set":
+            ours[key] = model[lower] = number
+            last[lower] = key
+        elif step == "del" and lower in model:
+            del ours[key], model[lower]
+        elif step == "pop":
+            assert ours.pop(key, None) == model.pop(lower, None)
+        elif step == "default":
+            if lower not in model:
+                last[lower] = key
+            assert ours.setdefault(key, number) == model.setdefault(lower, number)
+        assert len(ours) == len(model)
+        assert dict(ours.lower_items()) == model
+        assert sorted(ours) == sorted(last[known] for known in model), "keys as they were last set"
+        assert ours == model
+        assert (key in ours) == (lower in model)
+        assert ours.get(key.swapcase(), "none") == model.get(lower, "none")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        CaseInsensitiveDict({"A": 1, "b": 2}),
+        CaseInsensitiveDict([("A", 1), ("b", 2)]),
+        CaseInsensitiveDict(MappingProxyType({"A": 1, "b": 2})),
+        CaseInsensitiveDict(iter([("a", 0), ("A", 1)]), b=2),
+        CaseInsensitiveDict(A=1, b=2),
+        CaseInsensitiveDict(CaseInsensitiveDict(A=1, b=2)),
+        CaseInsensitiveDict(A=1, b=2).copy(),
+    ],
+    ids=["dict", "pairs", "proxy", "iterator", "keywords", "itself", "copy"],
+)
+def test_made_like_a_dict(made: CaseInsensitiveDict) -> None:
+    assert isinstance(made, MutableMapping)
+    assert list(made.items()) == [("A", 1), ("b", 2)]
+    assert made == {"a": 1, "B": 2}
+
+
+def test_copy_is_a_copy() -> None:
+    first = CaseInsensitiveDict(a=1)
+    second = first.copy()
+    second["A"] = 2
+    assert (first["a"], second["a"]) == (1, 2)
+
+
+def test_absent_key() -> None:
+    made = CaseInsensitiveDict(a=1)
+    for act in (lambda: made["b"], lambda: made.pop("b"), lambda: made.__delitem__("b")):
+        with pytest.raises(KeyError):
+            act()
+    assert made.get("b") is None
+    assert made.__contains__(1) is False
+
+
+@pytest.mark.parametrize(
+    ("other", "equal"),
+    [
+        ({"A": 1}, True),
+        (CaseInsensitiveDict(A=1), True),
+        ({"a": 2}, False),
+        ({"a": 1, "b": 2}, False),
+        ({}, False),
+        ([("a", 1)], False),
+        ({1: 1}, False),
+        (None, False),
+    ],
+    ids=repr,
+)
+def test_equality(other: Mapping[Any, Any] | None, equal: bool) -> None:
+    assert (CaseInsensitiveDict(a=1) == other) is equal
+    assert (CaseInsensitiveDict(a=1) != other) is not equal
+
+
+def test_repr_shows_the_items() -> None:
+    assert repr(CaseInsensitiveDict(A=1)) == "CaseInsensitiveDict({'A': 1})"
+    with pytest.raises(TypeError):
+        hash(CaseInsensitiveDict())

@@ -1,0 +1,367 @@
+"""Errors: what each tells about a retry, what a broken connection still does, what is temporary."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import ssl
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+import dugong
+from dugong import (
+    BodyFollowing,
+    ConnectionClosed,
+    ConnectionTimedOut,
+    DNSUnavailable,
+    DugongError,
+    ExcessBodyData,
+    Headers,
+    HostnameNotResolvable,
+    HTTPConnection,
+    InvalidResponse,
+    PollNeeded,
+    StateError,
+    TunnelRefused,
+    UnsupportedResponse,
+    is_temp_network_error,
+)
+from tests.drive import drive
+from tests.exchanges import CHUNKED, LENGTH, READERS, ask, fetch, works
+from tests.peer import Peer
+from tests.wire import Wire
+
+# ---------------------------------------------------------------------------- the classes
+
+
+@pytest.mark.parametrize(
+    ("name", "bases"),
+    [
+        ("ConnectionClosed", (ConnectionError,)),
+        ("ConnectionTimedOut", (TimeoutError,)),
+        ("TunnelRefused", (ConnectionError,)),
+        ("HostnameNotResolvable", ()),
+        ("DNSUnavailable", ()),
+        ("InvalidResponse", ()),
+        ("UnsupportedResponse", ()),
+        ("StateError", ()),
+        ("ExcessBodyData", ()),
+        ("BodyChanged", (ValueError,)),
+        ("DigestMismatch", (ValueError,)),
+    ],
+)
+def test_every_exception_is_a_dugong_error(name: str, bases: tuple[type, ...]) -> None:
+    for base in (DugongError, *bases):
+        assert issubclass(getattr(dugong, name), base)
+
+
+def _tunnel_refused(status: int) -> TunnelRefused:
+    return TunnelRefused(status, "No", Headers())
+
+
+TEMPORARY = [
+    (ConnectionClosed("x"), True),
+    (ConnectionTimedOut("x"), True),
+    (ConnectionRefusedError(errno.ECONNREFUSED, "x"), True),
+    (ConnectionResetError(errno.ECONNRESET, "x"), True),
+    (ConnectionAbortedError(errno.ECONNABORTED, "x"), True),
+    (BrokenPipeError(errno.EPIPE, "x"), True),
+    (ConnectionError("x"), True),
+    (TimeoutError("x"), True),
+    (InterruptedError(errno.EINTR, "x"), True),
+    (DNSUnavailable("host.example"), True),
+    (HostnameNotResolvable("host.example"), False),
+    (OSError(errno.EHOSTUNREACH, "x"), True),
+    (OSError(errno.ENETUNREACH, "x"), True),
+    (OSError(errno.ENETDOWN, "x"), True),
+    (OSError(errno.ETIMEDOUT, "x"), True),
+    (OSError(errno.ENOENT, "x"), False),
+    (OSError(errno.EMFILE, "x"), False),
+    (OSError("x"), False),
+    (ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "x"), True),
+    (ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "x"), True),
+    (ssl.SSLCertVerificationError(1, "x"), False),
+    (ssl.SSLError(ssl.SSL_ERROR_SSL, "x"), False),
+    (_tunnel_refused(502), True),
+    (_tunnel_refused(503), True),
+    (_tunnel_refused(504), True),
+    (_tunnel_refused(403), False),
+    (_tunnel_refused(407), False),
+    (_tunnel_refused(500), False),
+    (InvalidResponse("x"), False),
+    (UnsupportedResponse("x"), False),
+    (StateError("x"), False),
+    (ExcessBodyData("x"), False),
+    (ValueError("x"), False),
+    (KeyError("x"), False),
+    (KeyboardInterrupt(), False),
+]
+
+
+@pytest.mark.parametrize(("exc", "temporary"), TEMPORARY, ids=repr)
+def test_is_temp_network_error(exc: BaseException, temporary: bool) -> None:
+    assert is_temp_network_error(exc) is temporary
+
+
+def test_refused_tunnel_says_why() -> None:
+    exc = _tunnel_refused(407)
+    assert (exc.status, exc.reason) == (407, "No")
+    assert "407" in str(exc)
+
+
+@pytest.mark.parametrize("kind", [HostnameNotResolvable, DNSUnavailable])
+def test_name_errors_say_the_name(kind: Any) -> None:
+    exc = kind("host.example")
+    assert exc.name == "host.example"
+    assert "host.example" in str(exc)
+    assert pickle.loads(pickle.dumps(exc)).name == "host.example"  # noqa: S301 (our own bytes)
+
+
+# ------------------------------------------------------------------- what a retry may do
+
+
+ENDS: dict[str, Callable[[Peer], None]] = {"close": Peer.close, "reset": Peer.reset}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize(
+    ("method", "body", "safe"),
+    [
+        ("GET", None, True),
+        ("HEAD", None, True),
+        ("OPTIONS", None, True),
+        ("TRACE", None, True),
+        ("DELETE", None, True),
+        ("PUT", b"abc", True),
+        ("PUT", BodyFollowing(3), False),
+        ("POST", None, False),
+        ("POST", b"abc", False),
+        ("PATCH", b"abc", False),
+        ("get", None, False),
+        ("PURGE", None, False),
+    ],
+)
+def test_connection_lost_before_the_response(
+    wire: Wire, end: Callable[[Peer], None], method: str, body: Any, safe: bool
+) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    end(peer)
+    drive(conn.co_send_request(method, "/", body=body), peer)
+    if isinstance(body, BodyFollowing):
+        drive(conn.co_write(b"abc"), peer)
+    with pytest.raises(ConnectionClosed) as info:
+        drive(conn.co_read_response(), peer)
+    exc = info.value
+    assert exc.bytes_sent == conn.bytes_sent == len(peer.received) > 0
+    assert not exc.response_started
+    assert exc.safe_to_retry is safe
+    (request,) = exc.unanswered
+    assert (request.method, request.path) == (method, "/")
+
+
+def test_cause_is_the_systems_error(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reset()
+    drive(conn.co_send_request("GET", "/"), peer)
+    with pytest.raises(ConnectionClosed) as info:
+        drive(conn.co_read_response(), peer)
+    assert isinstance(info.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("offset", [1, 9, len(LENGTH.head), len(LENGTH.wire) - 1])
+def test_connection_lost_in_the_response(wire: Wire, offset: int) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(LENGTH.wire[:offset])
+    peer.close()
+    with pytest.raises(ConnectionClosed) as info:
+        drive(fetch(conn), peer)
+    assert info.value.response_started
+    assert info.value.safe_to_retry
+    assert [request.path for request in info.value.unanswered] == ["/"]
+
+
+def test_bytes_sent_is_of_the_failed_request_alone(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    works(conn, peer)
+    before = len(peer.received)
+    peer.expect_request()
+    peer.close()
+    drive(conn.co_send_request("PUT", "/", body=b"0123456789"), peer)
+    with pytest.raises(ConnectionClosed) as info:
+        drive(conn.co_read_response(), peer)
+    assert info.value.bytes_sent == len(peer.received) - before
+
+
+def test_bytes_sent_of_a_body_in_parts(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(10_000_000)), peer)
+    peer.expect_head()
+    peer.run()
+    peer.reset()
+    peer.run()
+
+    def write_all() -> Generator[PollNeeded, None, None]:
+        for _ in range(100):
+            yield from conn.co_write(bytes(100_000))
+
+    with pytest.raises(ConnectionClosed) as info:
+        drive(write_all(), peer)
+    exc = info.value
+    assert len(peer.requests[0].head) < exc.bytes_sent < 10_000_000
+    assert not exc.safe_to_retry
+    assert [request.path for request in exc.unanswered] == ["/"]
+
+
+def test_first_of_several_pipelined_requests_fails(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    drive(conn.co_send_request("GET", "/get"), peer)
+    drive(conn.co_send_request("POST", "/post", body=b"x"), peer)
+    peer.expect_request()
+    peer.expect_request()
+    peer.close()
+    with pytest.raises(ConnectionClosed) as info:
+        drive(conn.co_read_response(), peer)
+    assert info.value.safe_to_retry, "the request that failed is the GET"
+    assert info.value.bytes_sent == len(peer.requests[0].head) + 4
+    assert [request.path for request in info.value.unanswered] == ["/get", "/post"]
+
+
+def test_protocol_error_carries_them_too(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
+    drive(conn.co_send_request("GET", "/"), peer)
+    with pytest.raises(InvalidResponse) as info:
+        drive(conn.co_read_response(), peer)
+    assert info.value.bytes_sent == len(peer.received)
+    assert info.value.response_started
+    assert len(info.value.unanswered) == 1
+
+
+# ----------------------------------------------------------------------- once it is broken
+
+
+AFTERWARDS: dict[str, Callable[[HTTPConnection], Generator[PollNeeded, None, object]]] = {
+    "send_request": lambda conn: conn.co_send_request("GET", "/"),
+    "read_response": lambda conn: conn.co_read_response(),
+    "read": lambda conn: conn.co_read(10),
+    "readinto": lambda conn: conn.co_readinto(bytearray(10)),
+    "readall": lambda conn: conn.co_readall(),
+    "discard": lambda conn: conn.co_discard(),
+}
+
+
+BROKEN = {
+    "head": b"HTTP/1.1 200 OK\r\nBad Field: x\r\n\r\n",
+    "framing": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+    "chunk": CHUNKED.head + b"2\r\nab\r\nnonsense\r\n",
+    "cut": LENGTH.wire[:-3],
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("call", AFTERWARDS.values(), ids=AFTERWARDS)
+def test_further_calls_raise_connection_closed_from_the_first_error(
+    wire: Wire, case: str, call: Callable[[HTTPConnection], Generator[PollNeeded, None, object]]
+) -> None:
+    listener = wire.listen()
+    conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
+    first.expect_request()
+    first.reply(BROKEN[case])
+    if case == "cut":
+        first.close()
+    with pytest.raises(DugongError) as original:
+        drive(ask(conn), first)
+        drive(READERS["read(5)"](conn), first)
+    for _ in range(2):
+        with pytest.raises(ConnectionClosed) as info:
+            drive(call(conn), first)
+        assert info.value is original.value or info.value.__cause__ is original.value
+    conn.disconnect()
+    works(conn, second)
+
+
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_read_raw_after_an_invalid_response(wire: Wire, chunk: int | None) -> None:
+    data = b"220 mail.example.com ESMTP\r\nmore of that"
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(data, chunk=chunk)
+    with pytest.raises(InvalidResponse):
+        drive(ask(conn), peer)
+    peer.close()
+    peer.run()
+    raw = b""
+    while piece := conn.read_raw(5):
+        assert len(piece) <= 5
+        raw += piece
+    assert raw == data
+
+
+def test_read_raw_after_a_bad_chunk(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(CHUNKED.head + b"2\r\nab\r\nnonsense\r\nrest")
+    drive(ask(conn), peer)
+    assert drive(conn.co_read(2), peer) == b"ab"
+    with pytest.raises(InvalidResponse):
+        drive(conn.co_read(2), peer)
+    assert conn.read_raw(100).endswith(b"nonsense\r\nrest")
+
+
+# ----------------------------------------------------------------------- how connecting ends
+
+
+def test_refused_connection_passes_through(wire: Wire) -> None:
+    listener = wire.listen()
+    conn = wire.dial(listener)
+    listener.close()
+    for call in (conn.co_connect, lambda: conn.co_send_request("POST", "/")):
+        with pytest.raises(ConnectionRefusedError):
+            drive(call())
+
+
+def test_refused_request_is_no_longer_outstanding(wire: Wire) -> None:
+    listener = wire.listen()
+    conn = wire.dial(listener)
+    listener.close()
+    with pytest.raises(ConnectionRefusedError) as info:
+        drive(conn.co_send_request("POST", "/", body=b"abc"))
+    assert is_temp_network_error(info.value)
+    assert info.value.bytes_sent == 0  # type: ignore[attr-defined]
+    assert info.value.safe_to_retry is True  # type: ignore[attr-defined]
+
+
+def test_certificate_nobody_trusts(tls: Wire) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    conn, peer = tls.pair(ssl_context=context)
+    with pytest.raises(ssl.SSLCertVerificationError) as info:
+        drive(conn.co_connect(), peer)
+    assert not is_temp_network_error(info.value)
+
+
+def test_certificate_of_another_name(tls: Wire) -> None:
+    conn, peer = tls.pair(host="example.com")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        drive(conn.co_connect(), peer)
+
+
+def test_tls_peer_that_speaks_plain(tls: Wire) -> None:
+    conn, peer = tls.pair(handshake=False)
+    peer.reply(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with pytest.raises(ssl.SSLError):
+        drive(conn.co_connect(), peer)
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_peer_that_leaves_during_the_handshake(tls: Wire, end: Callable[[Peer], None]) -> None:
+    conn, peer = tls.pair(handshake=False)
+    end(peer)
+    with pytest.raises(OSError) as info:
+        drive(conn.co_send_request("POST", "/"), peer)
+    assert is_temp_network_error(info.value)

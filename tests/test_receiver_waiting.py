@@ -1,0 +1,209 @@
+"""Receiving that has to wait: what may happen meanwhile, and stopping half way."""
+
+from __future__ import annotations
+
+import pytest
+
+from dugong import (
+    POLLIN,
+    POLLOUT,
+    ConnectionClosed,
+    HTTPConnection,
+    StateError,
+)
+from tests.drive import Coroutine, advance, drive
+from tests.exchanges import (
+    CLOSED,
+    DECORATED,
+    LENGTH,
+    OK,
+    PAYLOAD,
+    SELF_DELIMITED,
+    Sample,
+    ask,
+    fetch,
+    works,
+)
+from tests.wire import Pace, Wire
+
+self_delimited = pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
+
+
+# ---------------------------------------------------------------------- stopping half way
+
+
+def gather(conn: HTTPConnection, name: str, got: bytearray) -> Coroutine[None]:
+    """Read to the end of the body; *got* is what complete calls have returned."""
+    if name == "read":
+        while piece := (yield from conn.co_read(4)):
+            got += piece
+    elif name == "readinto":
+        buf = bytearray(4)
+        while count := (yield from conn.co_readinto(buf)):
+            got += buf[:count]
+    elif name == "readall":
+        got += yield from conn.co_readall()
+    else:
+        yield from conn.co_discard()
+
+
+@self_delimited
+@pytest.mark.parametrize("name", ["read", "readinto", "readall", "discard"])
+def test_closed_reading_coroutine_loses_nothing(wire: Wire, sample: Sample, name: str) -> None:
+    """At every offset: a coroutine that waits there is closed, and reading goes on in another."""
+    for offset in range(len(sample.head), len(sample.wire)):
+        conn, peer = wire.pair()
+        peer.expect_request()
+        peer.reply(sample.wire[:offset])
+        response = drive(ask(conn), peer)
+        got = bytearray()
+        crt = gather(conn, name, got)
+        advance(crt, peer)
+        crt.close()
+        peer.reply(sample.wire[offset:])
+        got += drive(conn.co_readall(), peer)
+        if name == "discard":
+            assert sample.payload.endswith(got)
+        else:
+            assert got == sample.payload
+        if sample is DECORATED:
+            assert response.trailers["X-Two"] == "a, b"
+        works(conn, peer)
+        conn.disconnect()
+        peer.abandon()
+
+
+def test_closed_read_response_loses_nothing(wire: Wire) -> None:
+    head = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + LENGTH.head
+    for offset in range(len(head)):
+        conn, peer = wire.pair()
+        peer.expect_request()
+        peer.reply(head[:offset])
+        drive(conn.co_send_request("GET", "/"), peer)
+        crt = conn.co_read_response()
+        advance(crt, peer)
+        crt.close()
+        peer.reply(head[offset:] + PAYLOAD)
+        response = drive(conn.co_read_response(), peer)
+        assert [early.status for early in response.informational] == [103]
+        assert drive(conn.co_readall(), peer) == PAYLOAD
+        conn.disconnect()
+        peer.abandon()
+
+
+@pytest.mark.parametrize("name", ["read", "readinto", "readall", "discard"])
+def test_half_done_readall_is_served_by_the_next_read(wire: Wire, name: str) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(LENGTH.wire[:-20])
+    drive(ask(conn), peer)
+    crt = conn.co_readall()
+    advance(crt, peer)
+    crt.close()
+    if name == "read":  # what is there is served without waiting for more
+        assert drive(conn.co_read(4), peer) == PAYLOAD[:4]
+        assert drive(conn.co_read(100), peer) == PAYLOAD[4:7]
+    elif name == "readinto":
+        buf = bytearray(7)
+        assert drive(conn.co_readinto(buf), peer) == 7
+        assert buf == PAYLOAD[:7]
+    peer.reply(LENGTH.wire[-20:])
+    if name == "discard":
+        drive(conn.co_discard(), peer)
+    else:
+        start = 0 if name == "readall" else 7
+        assert drive(conn.co_readall(), peer) == PAYLOAD[start:]
+    works(conn, peer)
+
+
+# --------------------------------------------------------------------------------- waiting
+
+
+def test_second_reader_at_the_same_time(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    drive(conn.co_send_request("GET", "/"), peer)
+    crt = conn.co_read_response()
+    assert advance(crt, peer).mask == POLLIN
+    with pytest.raises(StateError):
+        drive(conn.co_read_response(), peer)
+    peer.reply(LENGTH.wire[:-5])
+    drive(crt, peer)
+    body = conn.co_readall()
+    advance(body, peer)
+    for second in (conn.co_read(1), conn.co_readinto(bytearray(1)), conn.co_discard()):
+        with pytest.raises(StateError):
+            drive(second, peer)
+    peer.reply(LENGTH.wire[-5:])
+    assert drive(body, peer) == PAYLOAD
+    works(conn, peer)
+
+
+def test_mask_is_what_the_socket_asked_for(tls: Wire) -> None:
+    pace = Pace()
+    conn, peer = tls.pair(pace=pace)
+    peer.expect_request()
+    drive(conn.co_send_request("GET", "/"), peer)
+    pace.recv_wants_write = 1
+    crt = conn.co_read_response()
+    assert next(crt).mask == POLLOUT
+    peer.reply(OK)
+    assert drive(crt, peer).status == 200
+    assert drive(conn.co_readall(), peer) == b"hi"
+
+
+def test_early_resumption_is_harmless(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    drive(conn.co_send_request("GET", "/"), peer)
+    crt = conn.co_read_response()
+    for _ in range(5):
+        assert next(crt).mask == POLLIN
+    peer.reply(OK)
+    assert drive(crt, peer).status == 200
+    body = conn.co_readall()
+    assert drive(body, peer) == b"hi"
+
+
+def test_poll_needed_is_a_tuple(plain: Wire) -> None:
+    conn, peer = plain.pair()
+    peer.expect_request()
+    drive(conn.co_send_request("GET", "/"), peer)
+    crt = conn.co_read_response()
+    advance(crt, peer)
+    need = next(crt)
+    fd, mask = need
+    assert (fd, mask) == (need.fd, need.mask)
+    assert isinstance(need, tuple)
+    assert need.timeout is None
+    assert need.poll(0) is False
+    peer.reply(OK)
+    peer.run()
+    assert need.poll() is True
+    assert need.poll(timeout=5) is True
+    assert drive(crt, peer).status == 200
+
+
+def test_read_response_once_more_after_the_connection_ended(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(CLOSED.wire)
+    peer.close()
+    drive(fetch(conn), peer)
+    with pytest.raises(StateError):
+        drive(conn.co_read_response(), peer)
+
+
+def test_pipelined_behind_a_close_delimited_response(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.expect_request()
+    peer.reply(CLOSED.wire)
+    peer.close()
+    drive(conn.co_send_request("GET", "/one"), peer)
+    drive(conn.co_send_request("GET", "/two"), peer)
+    drive(conn.co_read_response(), peer)
+    assert drive(conn.co_readall(), peer) == PAYLOAD
+    with pytest.raises(ConnectionClosed) as info:
+        drive(conn.co_read_response(), peer)
+    assert [request.path for request in info.value.unanswered] == ["/two"]

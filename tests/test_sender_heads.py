@@ -1,0 +1,207 @@
+"""The heads that sending makes: default fields, the caller's own, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from dugong import (
+    BodyFollowing,
+    CaseInsensitiveDict,
+)
+from tests.drive import drive
+from tests.exchanges import EMPTY, sent, works
+from tests.wire import Wire
+
+
+def test_default_head(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    request = sent(conn, peer, "GET", "/a?b=c%20d")
+    assert request.line == "GET /a?b=c%20d HTTP/1.1"
+    assert sorted(request.fields) == [
+        ("Accept-Encoding", "identity"),
+        ("Connection", "keep-alive"),
+        ("Host", "localhost"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["Host", "host", "ACCEPT-ENCODING", "connection"])
+def test_caller_wins_over_defaults(plain: Wire, name: str) -> None:
+    conn, peer = plain.pair()
+    value = {"host": "example.com:81", "accept-encoding": "gzip", "connection": "close"}
+    request = sent(conn, peer, "GET", "/", headers={name: value[name.lower()]})
+    assert request.all(name) == [value[name.lower()]]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "field"),
+    [
+        ("localhost", None, "localhost"),
+        ("localhost", 80, "localhost"),
+        ("localhost", 8080, "localhost:8080"),
+        ("localhost", 443, "localhost:443"),
+        ("192.0.2.7", 8080, "192.0.2.7:8080"),
+        ("::1", None, "[::1]"),
+        ("2001:db8::2", 8080, "[2001:db8::2]:8080"),
+    ],
+)
+def test_host(plain: Wire, host: str, port: int | None, field: str) -> None:
+    conn, peer = plain.pair(host=host, port=port)
+    assert sent(conn, peer).get("Host") == field
+
+
+@pytest.mark.parametrize(
+    ("port", "field"), [(None, "localhost"), (443, "localhost"), (80, "localhost:80")]
+)
+def test_host_over_tls(tls: Wire, port: int | None, field: str) -> None:
+    conn, peer = tls.pair(port=port)
+    assert sent(conn, peer).get("Host") == field
+
+
+def test_header_pairs_keep_order_and_repeats(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    pairs = [("X-B", "1"), ("X-A", "two\twords"), ("X-B", "3"), ("X-N", 42), ("X-L", "caf\xe9")]
+    request = sent(conn, peer, headers=pairs)
+    own = [(name, value) for name, value in request.fields if name.startswith("X-")]
+    assert own == [(name, str(value)) for name, value in pairs]
+
+
+@pytest.mark.parametrize("kind", [dict, CaseInsensitiveDict])
+def test_mapping_is_not_modified(plain: Wire, kind: Any) -> None:
+    headers = kind({"X-One": "a", "x-two": 2})
+    before = list(headers.items())
+    conn, peer = plain.pair()
+    request = sent(conn, peer, "PUT", "/", headers=headers, body=b"abc")
+    assert (request.get("X-One"), request.get("x-two")) == ("a", "2")
+    assert list(headers.items()) == before
+
+
+def test_pairs_are_not_modified(plain: Wire) -> None:
+    pairs: list[tuple[str, str | int]] = [("X-One", "a")]
+    conn, peer = plain.pair()
+    sent(conn, peer, "POST", "/", headers=pairs, body=b"abc")
+    assert pairs == [("X-One", "a")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"X-Name": "v"},
+        {1: "v"},
+        {"X-Name": b"v"},
+        {"X-Name": None},
+        {"X-Name": 1.5},
+        {"X-Name": ["v"]},
+        [(b"X-Name", "v")],
+        [("X-Name", None)],
+    ],
+    ids=repr,
+)
+def test_header_types(wire: Wire, headers: Any) -> None:
+    conn, peer = wire.pair()
+    with pytest.raises(TypeError):
+        drive(conn.co_send_request("GET", "/", headers=headers), peer)
+    works(conn, peer)
+
+
+BAD_HEADS: list[tuple[str, str, Mapping[str, str | int] | None]] = [
+    ("", "/", None),
+    ("GET ", "/", None),
+    ("GE T", "/", None),
+    ("GET\r\n", "/", None),
+    ("G\xc9T", "/", None),
+    ("GET", "", None),
+    ("GET", "/a b", None),
+    ("GET", "/\r\nX: y", None),
+    ("GET", "/a\n", None),
+    ("GET", "/\x00", None),
+    ("GET", "/caf\xe9", None),
+    ("GET", "/\u20ac", None),
+    ("GET", "/\x7f", None),
+    ("GET", "/", {"": "v"}),
+    ("GET", "/", {"X Y": "v"}),
+    ("GET", "/", {"X:": "v"}),
+    ("GET", "/", {"X\r\nY": "v"}),
+    ("GET", "/", {"X\n": "v"}),
+    ("GET", "/", {"\xdc": "v"}),
+    ("GET", "/", {"X": "a\r\nEvil: yes"}),
+    ("GET", "/", {"X": "a\nb"}),
+    ("GET", "/", {"X": "a\rb"}),
+    ("GET", "/", {"X": "a\r\n b"}),
+    ("GET", "/", {"X": "a\n"}),
+    ("GET", "/", {"X": "\x00"}),
+    ("GET", "/", {"X": "\x7f"}),
+    ("GET", "/", {"X": "\u20ac"}),
+    ("GET", "/", {"Host": "a b"}),
+    ("GET", "/", {"Host": "a, b"}),
+    ("GET", "/", {"Host": "a:b"}),
+    ("GET", "/", {"Host": "user@a"}),
+    ("GET", "/", {"Host": "a/b"}),
+    ("GET", "/", {"Content-Length": "5"}),
+    ("GET", "/", {"Transfer-Encoding": "chunked"}),
+]
+
+
+@pytest.mark.parametrize(("method", "target", "headers"), BAD_HEADS, ids=repr)
+def test_invalid_heads_send_nothing(
+    wire: Wire, method: str, target: str, headers: Mapping[str, str | int] | None
+) -> None:
+    conn, peer = wire.pair()
+    with pytest.raises(ValueError):
+        drive(conn.co_send_request(method, target, headers), peer)
+    assert conn.bytes_sent == 0
+    assert not conn.response_pending()
+    works(conn, peer)
+
+
+def test_two_hosts_are_refused(plain: Wire) -> None:
+    conn, peer = plain.pair()
+    with pytest.raises(ValueError):
+        drive(conn.co_send_request("GET", "/", [("Host", "a"), ("host", "b")]), peer)
+    works(conn, peer)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        ([("Content-Length", "4")], b"abc"),
+        ([("Content-Length", 4)], b"abc"),
+        ([("Content-Length", "+3")], b"abc"),
+        ([("Content-Length", "3, 3")], b"abc"),
+        ([("Content-Length", "3"), ("content-length", "4")], b"abc"),
+        ([("Content-Length", "3")], BodyFollowing(4)),
+        ([("Content-Length", "3")], BodyFollowing()),
+        ([("Transfer-Encoding", "chunked")], b"abc"),
+        ([("Transfer-Encoding", "chunked")], BodyFollowing(3)),
+        ([("Transfer-Encoding", "gzip")], BodyFollowing()),
+        ([("Transfer-Encoding", "chunked"), ("Content-Length", "3")], BodyFollowing()),
+    ],
+    ids=repr,
+)
+def test_framing_fields_must_agree_with_the_body(plain: Wire, fields: Any, body: Any) -> None:
+    conn, peer = plain.pair()
+    with pytest.raises(ValueError):
+        drive(conn.co_send_request("PUT", "/", fields, body=body), peer)
+    assert not conn.body_pending
+    works(conn, peer)
+
+
+@pytest.mark.parametrize("length", ["3", 3])
+def test_agreeing_content_length_is_sent_once(plain: Wire, length: str | int) -> None:
+    conn, peer = plain.pair()
+    request = sent(conn, peer, "PUT", "/", headers={"content-length": length}, body=b"abc")
+    assert (request.get("Content-Length"), request.body) == ("3", b"abc")
+
+
+def test_agreeing_transfer_encoding_is_sent_once(plain: Wire) -> None:
+    conn, peer = plain.pair()
+    peer.expect_request(body=b"ab")
+    peer.reply(EMPTY)
+    headers = {"transfer-encoding": "chunked"}
+    drive(conn.co_send_request("PUT", "/", headers, body=BodyFollowing()), peer)
+    drive(conn.co_write(b"ab"), peer)
+    drive(conn.co_end_body(), peer)
+    drive(conn.co_read_response(), peer)
+    assert peer.requests[0].get("Transfer-Encoding") == "chunked"

@@ -1,0 +1,162 @@
+"""Responses that are cut off: an error wherever the framing or TLS can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dugong import ConnectionClosed, HTTPConnection
+from tests.drive import drive
+from tests.exchanges import (
+    CLOSED,
+    LENGTH,
+    PAYLOAD,
+    READERS,
+    SAMPLES,
+    SELF_DELIMITED,
+    Bytes,
+    Sample,
+    ask,
+)
+from tests.peer import Peer
+from tests.wire import Wire
+
+ENDS: dict[str, Callable[[Peer], None]] = {
+    "close": Peer.close,
+    "reset": Peer.reset,
+    "without notify": Peer.close_without_notify,
+}
+
+CUT_READERS: dict[str, Callable[[HTTPConnection], Bytes]] = {
+    name: READERS[name] for name in ("read(5)", "read()", "readinto(3)", "readall")
+}
+
+
+def _by_discard(conn: HTTPConnection) -> Bytes:
+    yield from conn.co_discard()
+    return b""
+
+
+CUT_READERS["discard"] = _by_discard
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
+@pytest.mark.parametrize("reader", CUT_READERS.values(), ids=CUT_READERS)
+def test_body_cut_off_at_every_offset(
+    wire: Wire,
+    sample: Sample,
+    reader: Callable[[HTTPConnection], Bytes],
+    end: Callable[[Peer], None],
+) -> None:
+    for offset in range(len(sample.head), len(sample.wire)):
+        conn, peer = wire.pair()
+        peer.expect_request()
+        peer.reply(sample.wire[:offset])
+        end(peer)
+        try:
+            response = drive(ask(conn), peer)
+            with pytest.raises(ConnectionClosed) as info:
+                drive(reader(conn), peer)
+                pytest.fail(f"{offset - len(sample.head)} bytes pass for a whole body")
+            assert response.status == 200
+            assert info.value.response_started
+            assert [request.path for request in info.value.unanswered] == ["/"]
+        finally:
+            conn.disconnect()
+            peer.abandon()
+
+
+@pytest.mark.parametrize("reader", CUT_READERS.values(), ids=CUT_READERS)
+@pytest.mark.parametrize("offset", [0, 1, 5, len(PAYLOAD)])
+def test_close_delimited_body_ended_by_a_reset(
+    wire: Wire, reader: Callable[[HTTPConnection], Bytes], offset: int
+) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(CLOSED.head + PAYLOAD[:offset])
+    drive(ask(conn), peer)
+    peer.reset()
+    with pytest.raises(ConnectionClosed):
+        drive(reader(conn), peer)
+
+
+@pytest.mark.parametrize("reader", CUT_READERS.values(), ids=CUT_READERS)
+def test_close_delimited_body_without_close_notify(
+    tls: Wire, reader: Callable[[HTTPConnection], Bytes]
+) -> None:
+    conn, peer = tls.pair()
+    peer.expect_request()
+    peer.reply(CLOSED.wire)
+    peer.close_without_notify()
+    drive(ask(conn), peer)
+    with pytest.raises(ConnectionClosed):
+        drive(reader(conn), peer)
+
+
+def test_body_of_known_length_needs_no_close_notify(tls: Wire) -> None:
+    conn, peer = tls.pair()
+    peer.expect_request()
+    peer.reply(LENGTH.wire)
+    peer.close_without_notify()
+    drive(ask(conn), peer)
+    assert drive(conn.co_readall(), peer) == PAYLOAD
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_head_cut_off_at_every_offset(wire: Wire, end: Callable[[Peer], None]) -> None:
+    head = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + CLOSED.head
+    interim = head.index(b"HTTP/1.1 200")
+    for offset in range(len(head)):
+        conn, peer = wire.pair()
+        peer.expect_request()
+        peer.reply(head[:offset])
+        end(peer)
+        try:
+            drive(conn.co_send_request("GET", "/"), peer)
+            with pytest.raises(ConnectionClosed) as info:
+                drive(conn.co_read_response(), peer)
+                pytest.fail(f"{offset} bytes pass for a whole head")
+            if offset > interim:
+                assert info.value.response_started
+            elif offset == 0:
+                assert not info.value.response_started
+        finally:
+            conn.disconnect()
+            peer.abandon()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_error_is_repeated_until_disconnect(wire: Wire, sample: Sample) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(sample.wire[: len(sample.head) + 5])
+    drive(ask(conn), peer)
+    peer.reset()
+    with pytest.raises(ConnectionClosed):
+        drive(READERS["read(5)"](conn), peer)
+    for again in (conn.co_read(1), conn.co_readall(), conn.co_send_request("GET", "/")):
+        with pytest.raises(ConnectionClosed):
+            drive(again, peer)
+
+
+def test_what_came_before_the_cut_can_be_read(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(LENGTH.wire[:-20])
+    peer.close()
+    drive(ask(conn), peer)
+    assert drive(conn.co_read(100), peer) == PAYLOAD[:-20]
+    with pytest.raises(ConnectionClosed):
+        drive(conn.co_read(100), peer)
+
+
+def test_disconnect_in_the_middle_of_a_body(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(LENGTH.wire[:-20])
+    drive(ask(conn), peer)
+    conn.disconnect()
+    with pytest.raises(ConnectionClosed):
+        drive(conn.co_read(5), peer)

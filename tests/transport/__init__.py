@@ -1,0 +1,1 @@
+"""Unit tests of `dugong.transport`: sockets and coroutines, without any HTTP connection."""

@@ -1,0 +1,182 @@
+"""Giving up while connecting: cancelled from another thread, or closed at any of the waits."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+
+from dugong import POLLIN, ConnectionClosed, InvalidResponse, PollNeeded, eval_coroutine
+from dugong.transport.activity import Activity
+from dugong.transport.connect import Dialer, Route
+from dugong.transport.resolve import AddressInfo
+from dugong.transport.stream import Stream
+from tests.drive import drive
+from tests.peer import Peer
+from tests.transport.tools import (
+    DESCRIPTORS,
+    busy_server,
+    open_descriptors,
+    tunnelled,
+    tunnelling_peer,
+)
+from tests.wire import Certificates, tcp_pair
+
+Dial = Generator[PollNeeded, Any, Stream]
+
+
+def dial(route: Route) -> Dial:
+    return Dialer(route, Activity()).co_dial()
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Route]:
+    """A route whose name is looked up until the end of the test."""
+    gate = threading.Event()
+
+    def getaddrinfo(host: str, port: int, **options: Any) -> list[AddressInfo]:
+        if options["flags"]:
+            raise socket.gaierror(socket.EAI_NONAME, "not numeric")
+        assert gate.wait(10)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield Route(("slow.example", 80))
+    gate.set()
+
+
+@pytest.mark.parametrize("stage", ["resolving", "connecting", "handshake"])
+def test_cancel(stage: str, hanging: Route, certificates: Certificates) -> None:
+    """From another thread, while a driver blocks in whatever wait there is."""
+    near, far = tcp_pair(small=False)
+    with busy_server() as server, near, far:
+        route = {
+            "resolving": hanging,
+            "connecting": Route(server.getsockname()),
+            "handshake": tunnelled(near, certificates),
+        }[stage]
+        dialer = Dialer(route, Activity())
+        waits = threading.Event()
+
+        def announced() -> Generator[PollNeeded, Any, Stream]:
+            crt = dialer.co_dial()
+            while True:
+                try:
+                    need = next(crt)
+                except StopIteration as exc:
+                    stream: Stream = exc.value
+                    return stream
+                waits.set()
+                yield need
+
+        raised: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                eval_coroutine(announced(), 10)
+            except BaseException as exc:
+                raised.append(exc)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert waits.wait(10)
+        dialer.cancel()
+        thread.join()
+        assert [type(exc) for exc in raised] == [ConnectionClosed]
+
+
+def test_cancel_before_and_between() -> None:
+    dialer = Dialer(Route(("slow.example", 80)), Activity())
+    dialer.cancel()
+    with pytest.raises(ConnectionClosed):
+        eval_coroutine(dialer.co_dial(), 10)
+    with busy_server() as busy:
+        dialer = Dialer(Route(busy.getsockname()), Activity())
+        crt = dialer.co_dial()
+        next(crt)
+        dialer.cancel()
+        dialer.cancel()
+        with pytest.raises(ConnectionClosed):
+            next(crt)
+
+
+# ------------------------------------------------------------------------------------ leaks
+
+needs_proc = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="no list of descriptors")
+
+
+def abandon(peers: list[Peer]) -> None:
+    for peer in peers:
+        peer.abandon()
+
+
+def abandoned_at_every_wait(make: Callable[[], tuple[Dial, list[Peer]]]) -> int:
+    """Close the coroutine at its first wait, at its second, ...; return how many there were."""
+    count = 0
+    while True:
+        gc.collect()
+        before = open_descriptors()
+        crt, peers = make()
+        for _ in range(count + 1):
+            try:
+                need = next(crt)
+            except StopIteration as exc:
+                exc.value.close()
+                abandon(peers)
+                return count
+            while not need.poll(0) and any(peer.step() for peer in peers):
+                pass
+        crt.close()
+        abandon(peers)
+        assert open_descriptors() == before, f"closed at wait {count + 1}"
+        count += 1
+        if not peers:
+            return count  # it would wait for ever
+
+
+@needs_proc
+def test_no_leak_while_resolving(hanging: Route) -> None:
+    before = open_descriptors()
+    crt = dial(hanging)
+    assert next(crt).mask == POLLIN
+    crt.close()
+    # one end is the thread's, which closes it in its own time
+    assert len(open_descriptors() - before) <= 1
+
+
+@needs_proc
+def test_no_leak_while_connecting() -> None:
+    with busy_server() as server:
+        assert abandoned_at_every_wait(lambda: (dial(Route(server.getsockname())), [])) == 1
+
+
+@needs_proc
+def test_no_leak_in_tunnel_and_handshake(certificates: Certificates) -> None:
+    def make() -> tuple[Dial, list[Peer]]:
+        near, far = tcp_pair(small=False)
+        peer = tunnelling_peer(far, near, certificates)
+        return dial(tunnelled(near, certificates)), [peer]
+
+    assert abandoned_at_every_wait(make) >= 4  # of the answer's three pieces, and the handshake
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 403 No\r\n\r\n", b"garbage", b"HTTP/1.1 200 OK\r\n\r\nx"]
+)
+def test_no_leak_when_it_fails(certificates: Certificates, answer: bytes) -> None:
+    gc.collect()
+    before = open_descriptors()
+    near, far = tcp_pair(small=False)
+    peer = Peer(far, client_fd=near.fileno())
+    peer.expect_request()
+    peer.reply(answer)
+    with pytest.raises((ConnectionError, InvalidResponse)):
+        drive(dial(tunnelled(near, certificates)), peer)
+    del near
+    peer.abandon()
+    assert open_descriptors() == before

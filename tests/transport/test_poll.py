@@ -1,0 +1,186 @@
+"""`PollNeeded`, and the driver that blocks."""
+
+from __future__ import annotations
+
+import importlib.util
+import select
+import socket
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from dugong import POLLIN, POLLOUT, ConnectionTimedOut, PollNeeded, eval_coroutine
+from dugong.transport import poll as poll_module
+from dugong.transport.poll import Co
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two connected sockets, of which the first has nothing to read and room to write."""
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        yield near, far
+
+
+@pytest.fixture(params=["poll", "select"])
+def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module as it is, and as it is on systems that have no `select.poll`."""
+    if request.param == "poll":
+        return poll_module
+    for name in ("poll", "POLLIN", "POLLOUT"):
+        monkeypatch.delattr(select, name)
+    assert poll_module.__file__ is not None
+    spec = importlib.util.spec_from_file_location("dugong.transport.no_poll", poll_module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+# ------------------------------------------------------------------------------ the value
+
+
+def test_masks_are_those_of_poll() -> None:
+    assert (POLLIN, POLLOUT) == (select.POLLIN, select.POLLOUT)
+
+
+def test_is_a_pair() -> None:
+    need = PollNeeded(7, POLLIN)
+    fd, mask = need
+    assert (fd, mask) == (7, POLLIN) == (need.fd, need.mask) == need
+    assert isinstance(need, tuple)
+    assert need.timeout is None
+    assert repr(need) == f"PollNeeded(fd=7, mask={POLLIN}, timeout=None)"
+
+
+def test_timeout_is_an_attribute_beside_the_pair() -> None:
+    need = PollNeeded(7, POLLOUT, 2.5)
+    assert (len(need), need.timeout) == (2, 2.5)
+    assert PollNeeded(7, POLLOUT).timeout is None
+    assert "2.5" in repr(need)
+
+
+# ------------------------------------------------------------------------------ waiting
+
+
+def test_waits_for_what_the_mask_says(module: ModuleType, pair: Pair) -> None:
+    near, far = pair
+    reading = module.PollNeeded(near.fileno(), module.POLLIN)
+    writing = module.PollNeeded(near.fileno(), module.POLLOUT)
+    either = module.PollNeeded(near.fileno(), module.POLLIN | module.POLLOUT)
+    assert [need.poll(0) for need in (reading, writing, either)] == [False, True, True]
+    _fill(near)
+    assert [need.poll(0) for need in (reading, writing, either)] == [False, False, False]
+    far.send(b"x")
+    assert [need.poll(0) for need in (reading, writing, either)] == [True, False, True]
+    assert reading.poll() is True
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, 0.001, -1, -0.5])
+def test_limit_of_a_wait(module: ModuleType, pair: Pair, timeout: float) -> None:
+    """A limit that has passed already, as a deadline may have, is a limit of zero."""
+    assert module.PollNeeded(pair[0].fileno(), module.POLLIN).poll(timeout) is False
+
+
+def test_end_of_the_connection_is_ready(module: ModuleType, pair: Pair) -> None:
+    near, far = pair
+    far.close()
+    assert module.PollNeeded(near.fileno(), module.POLLIN).poll(0) is True
+
+
+def _fill(sock: socket.socket) -> None:
+    try:
+        while True:
+            sock.send(bytes(1 << 16))
+    except BlockingIOError:
+        pass
+
+
+# ------------------------------------------------------------------------------ the driver
+
+
+def waiting(*needs: PollNeeded, result: Any = "done") -> Co[Any]:
+    yield from needs
+    return result
+
+
+def test_result(pair: Pair) -> None:
+    need = PollNeeded(pair[0].fileno(), POLLOUT)
+    assert eval_coroutine(waiting()) == "done"
+    assert eval_coroutine(waiting(need, need)) == "done"
+    assert eval_coroutine(waiting(need, result=None), 0) is None
+
+
+def test_error_passes_through(pair: Pair) -> None:
+    def failing() -> Co[None]:
+        yield PollNeeded(pair[0].fileno(), POLLOUT)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        eval_coroutine(failing())
+
+
+def test_is_resumed_only_when_ready(pair: Pair) -> None:
+    near, far = pair
+    steps = []
+
+    def reader() -> Co[bytes]:
+        steps.append("waits")
+        far.send(b"x")
+        yield PollNeeded(near.fileno(), POLLIN)
+        steps.append("reads")
+        return near.recv(1)
+
+    assert eval_coroutine(reader()) == b"x"
+    assert steps == ["waits", "reads"]
+
+
+@pytest.mark.parametrize("timeout", [0, 0.001])
+def test_time_limit(pair: Pair, timeout: float) -> None:
+    """0 means now: what is ready goes on, what is not does not."""
+    ready = PollNeeded(pair[0].fileno(), POLLOUT)
+    unready = PollNeeded(pair[0].fileno(), POLLIN)
+    assert eval_coroutine(waiting(ready), timeout) == "done"
+    with pytest.raises(ConnectionTimedOut):
+        eval_coroutine(waiting(ready, unready), timeout)
+
+
+def test_time_limit_is_met_inside_the_coroutine(pair: Pair) -> None:
+    """It may clean up, wait once more, and add to the exception or swallow it."""
+    unready = PollNeeded(pair[0].fileno(), POLLIN)
+    ready = PollNeeded(pair[0].fileno(), POLLOUT)
+    seen: list[BaseException] = []
+
+    def careful(swallow: bool) -> Co[str]:
+        try:
+            yield unready
+        except ConnectionTimedOut as exc:
+            seen.append(exc)
+            yield ready
+            if not swallow:
+                raise
+        return "saved"
+
+    with pytest.raises(ConnectionTimedOut) as info:
+        eval_coroutine(careful(False), 0)
+    assert info.value is seen[0]
+    assert eval_coroutine(careful(True), 0) == "saved"
+
+
+@pytest.mark.parametrize("timeout", [None, 100])
+def test_coroutine_with_a_limit_of_its_own_is_resumed(pair: Pair, timeout: float | None) -> None:
+    """It ends the wait, not the coroutine, and nothing is raised."""
+    near = pair[0]
+    assert eval_coroutine(waiting(PollNeeded(near.fileno(), POLLIN, 0)), timeout) == "done"
+    assert eval_coroutine(waiting(PollNeeded(near.fileno(), POLLIN, 0.001)), timeout) == "done"
+
+
+def test_drivers_limit_counts_where_it_is_the_shorter(pair: Pair) -> None:
+    with pytest.raises(ConnectionTimedOut):
+        eval_coroutine(waiting(PollNeeded(pair[0].fileno(), POLLIN, 100)), 0)

@@ -1,0 +1,97 @@
+"""Connections and sockets for the tests of this package."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from dugong import PollNeeded
+from dugong.transport.activity import Activity
+from dugong.transport.connect import Dialer, Route
+from dugong.transport.poll import Co
+from dugong.transport.proxy import Proxy
+from dugong.transport.stream import Stream
+from tests.drive import drive
+from tests.peer import Peer
+from tests.wire import HOST, Certificates, tcp_pair
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+class Ends:
+    """A stream of ours, connected to a scripted peer."""
+
+    def __init__(self, certificates: Certificates | None, *, small: bool = False) -> None:
+        near, far = tcp_pair(small)
+        client = None if certificates is None else certificates.client
+        server = None if certificates is None else certificates.server
+        self.activity = Activity()
+        self.peer = Peer(far, client_fd=near.fileno(), context=server)
+        route = Route(("", 0), sock=near, ssl_context=client, server_hostname=HOST)
+        self.stream: Stream = drive(Dialer(route, self.activity).co_dial(), self.peer)
+        self.peer.run()  # its part of a handshake ends after ours
+
+    def receive(self, count: int = 1 << 16) -> Co[bytes]:
+        while isinstance(got := self.stream.recv(count), PollNeeded):
+            yield from self.stream.wait(got)
+        return got
+
+    def close(self) -> None:
+        self.stream.close()
+        self.peer.abandon()
+
+
+def open_descriptors() -> set[str]:
+    """All open descriptors and what they are of."""
+    found = set()
+    for path in DESCRIPTORS.iterdir():
+        try:
+            found.add(f"{path.name} {path.readlink()}")
+        except FileNotFoundError:
+            pass  # that with which the directory itself was listed
+    return found
+
+
+def refusing_address() -> tuple[str, int]:
+    """An address of this machine where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        host, port = sock.getsockname()
+    return host, port
+
+
+@contextmanager
+def busy_server() -> Iterator[socket.socket]:
+    """A server whose queue of connections is full: connecting goes on until it accepts some."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        server.setblocking(False)
+        for _ in range(20):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(server.getsockname())
+            try:
+                sock.getpeername()
+            except OSError:
+                break  # this one has not got through
+        yield server
+
+
+def tunnelled(near: socket.socket, certificates: Certificates) -> Route:
+    return Route(
+        ("", 0),
+        sock=near,
+        proxy=Proxy("h", 1),
+        tunnel="h:443",
+        ssl_context=certificates.client,
+        server_hostname=HOST,
+    )
+
+
+def tunnelling_peer(far: socket.socket, near: socket.socket, certificates: Certificates) -> Peer:
+    peer = Peer(far, client_fd=near.fileno())
+    peer.expect_request(b"CONNECT h:443")
+    peer.reply(b"HTTP/1.1 200 OK\r\n\r\n", chunk=7)
+    peer.start_tls(certificates.server)
+    return peer
