@@ -146,18 +146,14 @@ class Peer(FarEnd):
         self._add(f"reply({_short(data)})", act)
 
     def garble(self, data: bytes) -> None:
-        """Send these bytes as they are, past TLS."""
+        """Send these few bytes as they are, past TLS."""
 
         def act() -> Progress:
             self._out += data
-            return Progress.MOVED if self._flush() else Progress.WAITING
-
-        def once() -> Progress:
-            if self._out or act() is Progress.WAITING:
-                return Progress.WAITING
+            assert self._flush(), "there is no room for the garbage"
             return Progress.DONE
 
-        self._add(f"garble({_short(data)})", once)
+        self._add(f"garble({_short(data)})", act)
 
     def reply_pieces(self, pieces: list[bytes]) -> None:
         """Send these, one packet each."""

@@ -140,6 +140,24 @@ def test_close_delimited_response_ends_the_connection(wire: Wire) -> None:
     works(conn, second)
 
 
+def test_send_request_takes_the_end_of_a_response_along(wire: Wire) -> None:
+    """Its last chunk came after the payload was read: nothing is outstanding any more."""
+    listener = wire.listen()
+    conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
+    first.expect_request()
+    first.reply(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+    first.reply(b"2\r\nhi\r\n")
+    drive(ask(conn), first)
+    assert drive(conn.co_read(2), first) == b"hi"
+    first.reply(b"0\r\n\r\n")
+    first.run()
+    with pytest.raises(ConnectionClosed) as info:
+        drive(conn.co_send_request("POST", "/"), first)
+    assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
+    assert info.value.unanswered == ()
+    works(conn, second)
+
+
 def test_keep_alive_timeout_that_has_passed(wire: Wire) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()

@@ -71,3 +71,15 @@ def test_timeout_thrown_into_a_reading_coroutine_loses_nothing(wire: Wire) -> No
     peer.reply(LENGTH.wire[-10:])
     assert drive(conn.co_readall(), peer) == LENGTH.payload
     works(conn, peer)
+
+
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_eval_coroutine_resumes_after_the_time_the_coroutine_gives(timeout: float | None) -> None:
+    near, far = socket.socketpair()
+
+    def crt() -> Generator[PollNeeded, None, str]:
+        yield PollNeeded(near.fileno(), dugong.POLLIN, 0.001)
+        return "resumed anyway"
+
+    with near, far:
+        assert eval_coroutine(crt(), timeout) == "resumed anyway"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 
 from dugong import (
@@ -15,6 +17,7 @@ from tests.drive import Coroutine, advance, drive
 from tests.exchanges import (
     CLOSED,
     DECORATED,
+    EMPTY,
     LENGTH,
     OK,
     PAYLOAD,
@@ -25,6 +28,8 @@ from tests.exchanges import (
     works,
 )
 from tests.wire import Pace, Wire
+
+T = TypeVar("T")
 
 self_delimited = pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
 
@@ -207,3 +212,52 @@ def test_pipelined_behind_a_close_delimited_response(wire: Wire) -> None:
     with pytest.raises(ConnectionClosed) as info:
         drive(conn.co_read_response(), peer)
     assert [request.path for request in info.value.unanswered] == ["/two"]
+
+
+def impatient(crt: Coroutine[T]) -> Coroutine[T]:
+    """Resume the coroutine three times for each time that it is ready."""
+    while True:
+        try:
+            next(crt)
+            next(crt)
+            need = next(crt)
+        except StopIteration as exc:
+            return exc.value  # type: ignore[no-any-return]
+        yield need
+
+
+@pytest.mark.parametrize("dialled", [True, False])
+def test_driver_that_resumes_too_often(wire: Wire, dialled: bool) -> None:
+    """Connecting, the handshake, sending and receiving, all resumed early."""
+    if dialled:
+        listener = wire.listen()
+        conn, peer = wire.dial(listener), listener.peer(chunk=3)
+    else:
+        conn, peer = wire.pair(chunk=3, small=True)
+    body = bytes(500_000)
+    peer.expect_request(body=body)
+    peer.reply(DECORATED.wire)
+    response, got = drive(impatient(fetch(conn, "PUT", body=body)), peer)
+    assert (got, response.trailers["X-Sum"]) == (PAYLOAD, "7")
+    works(conn, peer)
+
+
+def test_half_done_readall_is_still_a_body_being_read(wire: Wire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.expect_request()
+    drive(conn.co_send_request("GET", "/one"), peer)
+    drive(conn.co_send_request("GET", "/two"), peer)
+    peer.reply(LENGTH.wire[:-20])
+    drive(conn.co_read_response(), peer)
+    crt = conn.co_readall()
+    advance(crt, peer)
+    crt.close()
+    with pytest.raises(StateError):
+        drive(conn.co_read_response(), peer)
+    peer.reply(LENGTH.wire[-20:] + EMPTY)
+    peer.run()
+    with pytest.raises(StateError):
+        drive(conn.co_read_response(), peer)
+    assert drive(conn.co_readall(), peer) == PAYLOAD
+    assert drive(conn.co_read_response(), peer).path == "/two"

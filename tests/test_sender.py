@@ -401,3 +401,19 @@ def test_ask_is_pipelining_when_asked_twice(wire: Wire) -> None:
     assert drive(conn.co_readall(), peer) == b"hi"
     assert drive(conn.co_read_response(), peer).path == "/1"
     works(conn, peer)
+
+
+@pytest.mark.parametrize("state", ["fresh", "bodyless", "idle"])
+def test_end_body_when_no_body_is_due(wire: Wire, state: str) -> None:
+    conn, peer = wire.pair()
+    if state == "idle":
+        works(conn, peer)
+    elif state == "bodyless":
+        peer.expect_request(b"PUT")
+        drive(conn.co_send_request("PUT", "/"), peer)
+    with pytest.raises(StateError):
+        drive(conn.co_end_body(), peer)
+    if state == "bodyless":
+        peer.reply(EMPTY)
+        drive(conn.co_read_response(), peer)
+    works(conn, peer)

@@ -65,11 +65,14 @@ class Pace:
         stall: every other call would block, although the socket is ready.
         recv_wants_write: so many receiving calls first demand writability (a TLS renegotiation
             or key update does that).
+        recv_fails, send_fails: what every further call raises instead.
     """
 
     limit: int | None = None
     stall: bool = False
     recv_wants_write: int = 0
+    recv_fails: OSError | None = None
+    send_fails: OSError | None = None
     calls: int = 0
 
     def size(self, wanted: int) -> int:
@@ -85,26 +88,28 @@ class PacedSocket(socket.socket):
 
     pace = Pace()
 
-    def _check(self) -> None:
+    def _check(self, failure: OSError | None) -> None:
+        if failure is not None:
+            raise failure
         if self.pace.blocks():
             raise BlockingIOError
 
     def send(self, data: Any, flags: int = 0) -> int:
-        self._check()
+        self._check(self.pace.send_fails)
         view = memoryview(data).cast("B")
         return super().send(view[: self.pace.size(len(view))], flags)
 
     def sendmsg(self, buffers: Iterable[Any], *args: Any) -> int:
-        self._check()
+        self._check(self.pace.send_fails)
         data = b"".join(bytes(memoryview(buffer).cast("B")) for buffer in buffers)
         return super().sendmsg([data[: self.pace.size(len(data))]], *args)
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        self._check()
+        self._check(self.pace.recv_fails)
         return super().recv(self.pace.size(bufsize), flags)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        self._check()
+        self._check(self.pace.recv_fails)
         size = nbytes or memoryview(buffer).nbytes
         return super().recv_into(buffer, self.pace.size(size), flags)
 
@@ -114,7 +119,9 @@ class PacedSSLSocket(ssl.SSLSocket):
 
     pace = Pace()
 
-    def _check_read(self) -> None:
+    def _check_recv(self) -> None:
+        if self.pace.recv_fails is not None:
+            raise self.pace.recv_fails
         if self.pace.recv_wants_write > 0:
             self.pace.recv_wants_write -= 1
             raise ssl.SSLWantWriteError
@@ -122,17 +129,19 @@ class PacedSSLSocket(ssl.SSLSocket):
             raise ssl.SSLWantReadError
 
     def send(self, data: Any, flags: int = 0) -> int:
+        if self.pace.send_fails is not None:
+            raise self.pace.send_fails
         if self.pace.blocks():
             raise ssl.SSLWantWriteError
         view = memoryview(data).cast("B")
         return super().send(view[: self.pace.size(len(view))], flags)
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        self._check_read()
+        self._check_recv()
         return super().recv(self.pace.size(buflen), flags)
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        self._check_read()
+        self._check_recv()
         size = nbytes or memoryview(buffer).nbytes
         return super().recv_into(buffer, self.pace.size(size), flags)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .blocking import HTTPConnection
 from .errors import (
@@ -36,6 +37,8 @@ __all__ = [
     "MAX_LINE_SIZE",
     "POLLIN",
     "POLLOUT",
+    "AioFuture",
+    "AsyncHTTPConnection",
     "BodyChanged",
     "BodyFollowing",
     "CaseInsensitiveDict",
@@ -75,5 +78,18 @@ class _Package(ModuleType):
 
 
 DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
+
+if TYPE_CHECKING:
+    from .aio import AioFuture, AsyncHTTPConnection
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs asyncio on its first use."""
+    if name in ("AioFuture", "AsyncHTTPConnection"):
+        from . import aio
+
+        return getattr(aio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 sys.modules[__name__].__class__ = _Package

@@ -34,6 +34,7 @@ class HTTPConnection(Connection):
             *ssl_context* it is asked for a tunnel.
         timeout: seconds that one wait without progress may take, connecting included; ``None``
             for no limit, 0 for no waiting at all.
+        deadline: seconds that one call may take, whatever trickles in; ``None`` for no limit.
         unix_socket: path of a unix socket to connect to; *hostname* is then only a name.
         source_address: ``(host, port)`` to connect from.
         address: ``(host, port)`` to connect to, while *hostname* stays the server's name.
@@ -43,11 +44,12 @@ class HTTPConnection(Connection):
         ValueError: *hostname* or *proxy* is not valid, or the arguments contradict each other.
 
     Attributes:
-        hostname: as given. This and the next four may be set; the next connection uses them.
+        hostname: as given. This and the next five may be set; the next connection uses them.
         port: as given.
         ssl_context: as given.
         proxy: as given.
         timeout: as given.
+        deadline: as given.
     """
 
     def __enter__(self) -> Self:
@@ -62,7 +64,7 @@ class HTTPConnection(Connection):
         self.disconnect()
 
     def _run(self, crt: Co[T]) -> T:
-        return eval_coroutine(crt, self.timeout)
+        return eval_coroutine(crt, self.timeout, self.deadline)
 
     def connect(self) -> None:
         """Connect, unless connected. Rarely needed: every operation connects if need be.

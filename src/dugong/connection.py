@@ -59,6 +59,7 @@ class Connection:
         proxy: str | tuple[str, int] | None = None,
         *,
         timeout: float | None = None,
+        deadline: float | None = None,
         unix_socket: str | None = None,
         source_address: tuple[str, int] | None = None,
         address: tuple[str, int] | None = None,
@@ -78,6 +79,7 @@ class Connection:
         self.ssl_context = ssl_context
         self.proxy = proxy
         self.timeout = timeout
+        self.deadline = deadline
         self._unix_socket = unix_socket
         self._source_address = source_address
         self._address = address

@@ -70,8 +70,8 @@ def test_moves_to_the_front_instead_of_growing() -> None:
 def test_empty_buffer_starts_at_the_front_again() -> None:
     buffer = ReceiveBuffer()
     for _ in range(3):
-        receive(buffer, bytes(BUFFER_SIZE))
-        buffer.consume(BUFFER_SIZE)
+        receive(buffer, bytes(100))
+        buffer.consume(100)
         assert len(buffer.room()) == BUFFER_SIZE
     assert len(buffer.data) == BUFFER_SIZE
 
@@ -131,6 +131,15 @@ def test_limit_may_differ_from_line_to_line() -> None:
     assert buffer.find_line(2) == 2
     buffer.consume(2)
     assert buffer.find_line(100) == 6
+
+
+def test_limit_counts_from_the_beginning_of_the_line() -> None:
+    buffer = ReceiveBuffer()
+    receive(buffer, b"abc")
+    assert buffer.find_line(4) == -1
+    receive(buffer, b"d\n")
+    assert buffer.find_line(4) == -1
+    assert buffer.find_line(5) == 5
 
 
 def test_what_is_behind_the_end_is_not_searched() -> None:

@@ -20,11 +20,12 @@ from tests.peer import Peer
 from tests.transport.tools import (
     DESCRIPTORS,
     busy_server,
+    end_resolver_threads,
     open_descriptors,
     tunnelled,
     tunnelling_peer,
 )
-from tests.wire import Certificates, tcp_pair
+from tests.wire import HOST, Certificates, tcp_pair
 
 Dial = Generator[PollNeeded, Any, Stream]
 
@@ -47,9 +48,10 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Route]:
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield Route(("slow.example", 80))
     gate.set()
+    end_resolver_threads()
 
 
-@pytest.mark.parametrize("stage", ["resolving", "connecting", "handshake"])
+@pytest.mark.parametrize("stage", ["resolving", "connecting", "tunnel", "handshake"])
 def test_cancel(stage: str, hanging: Route, certificates: Certificates) -> None:
     """From another thread, while a driver blocks in whatever wait there is."""
     near, far = tcp_pair(small=False)
@@ -57,7 +59,10 @@ def test_cancel(stage: str, hanging: Route, certificates: Certificates) -> None:
         route = {
             "resolving": hanging,
             "connecting": Route(server.getsockname()),
-            "handshake": tunnelled(near, certificates),
+            "tunnel": tunnelled(near, certificates),
+            "handshake": Route(
+                ("", 0), sock=near, ssl_context=certificates.client, server_hostname=HOST
+            ),
         }[stage]
         dialer = Dialer(route, Activity())
         waits = threading.Event()
@@ -87,6 +92,7 @@ def test_cancel(stage: str, hanging: Route, certificates: Certificates) -> None:
         dialer.cancel()
         thread.join()
         assert [type(exc) for exc in raised] == [ConnectionClosed]
+        assert "disconnect" in str(raised[0])
 
 
 def test_cancel_before_and_between() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import select
 import socket
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -184,3 +186,52 @@ def test_coroutine_with_a_limit_of_its_own_is_resumed(pair: Pair, timeout: float
 def test_drivers_limit_counts_where_it_is_the_shorter(pair: Pair) -> None:
     with pytest.raises(ConnectionTimedOut):
         eval_coroutine(waiting(PollNeeded(pair[0].fileno(), POLLIN, 100)), 0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the clock finds it a second later."""
+    seconds = itertools.count(100.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+
+
+@pytest.mark.parametrize("timeout", [None, 0])
+def test_deadline_is_one_for_the_whole_call(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, timeout: float | None
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    reading = PollNeeded(pair[0].fileno(), POLLIN)
+
+    def slow() -> Co[str]:
+        nonlocal now
+        for _ in range(5):
+            now += 3
+            yield PollNeeded(pair[0].fileno(), POLLOUT)
+        now += 3
+        yield reading
+        return "done"
+
+    pair[1].send(b"x")
+    assert eval_coroutine(slow(), timeout, 20) == "done"
+    pair[0].recv(1)
+    with pytest.raises(ConnectionTimedOut):
+        eval_coroutine(slow(), timeout, 18)
+
+
+def test_deadline_is_now(pair: Pair) -> None:
+    with pytest.raises(ConnectionTimedOut):
+        eval_coroutine(waiting(PollNeeded(pair[0].fileno(), POLLIN)), None, 0)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.usefixtures("clock")
+def test_deadline_ends_a_call_that_is_always_ready(pair: Pair) -> None:
+    """Whatever trickles in: a server that always has one more byte does not keep us for ever."""
+
+    def endless() -> Co[None]:
+        while True:
+            yield PollNeeded(pair[0].fileno(), POLLOUT)
+
+    with pytest.raises(ConnectionTimedOut):
+        eval_coroutine(endless(), None, 50)

@@ -13,6 +13,7 @@ import pytest
 from dugong import POLLIN, DNSUnavailable, HostnameNotResolvable, PollNeeded
 from dugong.transport import resolve
 from dugong.transport.resolve import AddressInfo, Lookup, numeric
+from tests.transport.tools import end_resolver_threads, resolver_threads
 
 TEST_HOSTS = (("one.example", 80), ("two.example", 53))
 ADDRESS: AddressInfo = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))
@@ -43,10 +44,6 @@ def wait_for(lookup: Lookup) -> list[AddressInfo]:
         while (addresses := lookup.result()) is None:
             assert PollNeeded(lookup.sock.fileno(), POLLIN).poll(10), "never told"
         return addresses
-
-
-def resolver_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "dugong-resolver"]
 
 
 # -------------------------------------------------------------------------------- numeric
@@ -156,16 +153,14 @@ def test_threads_are_bounded_and_end(
     gate: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolve, "MAX_THREADS", 3)
-    assert resolver_threads() == []
+    end_resolver_threads()
     lookups = [Lookup(f"name{i}", i) for i in range(10)]
     assert len(resolver_threads()) == 3
     gate.release(10)
     for i, lookup in enumerate(lookups):
         ((*_, name, address),) = wait_for(lookup)
         assert (name, address) == (f"name{i}", ("192.0.2.1", i))
-    for thread in resolver_threads():
-        thread.join(10)
-        assert not thread.is_alive()
+    end_resolver_threads()
     gate.release()
     assert wait_for(Lookup("again", 1))[0][3] == "again", "after all threads have ended"
 
@@ -175,14 +170,14 @@ def test_nobody_waits_any_more(gate: threading.Semaphore) -> None:
     lookup = Lookup("name", 80)
     lookup.sock.close()
     gate.release()
-    for thread in resolver_threads():
-        thread.join(10)
+    end_resolver_threads()
     assert lookup.result() is not None
 
 
 def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is the system's, nothing is left open, and the next look-up works."""
-    monkeypatch.setattr(socket, "getaddrinfo", System(name=[None]))
+    system = System(name=[None])
+    monkeypatch.setattr(socket, "getaddrinfo", system)
 
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -193,6 +188,7 @@ def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(RuntimeError):
                 Lookup("name", 80)
     assert wait_for(Lookup("name", 80)) == [ADDRESS]
+    assert system.asked == ["name"], "what failed is not looked up later"
 
 
 # ----------------------------------------------------------------------------------- fork

@@ -150,7 +150,7 @@ def test_connection_that_the_system_gave_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "pieces", [[b"abc"], [b"a", b"bc"], [b"%d," % i for i in range(100)]], ids=["1", "2", "100"]
+    "pieces", [[b"abc"], [b"a", b"bc"], [b"%d," % i for i in range(2000)]], ids=["1", "2", "2000"]
 )
 def test_all_pieces_arrive_in_order(plain: Plain, pieces: list[bytes]) -> None:
     counted: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -52,6 +53,17 @@ def open_descriptors() -> set[str]:
         except FileNotFoundError:
             pass  # that with which the directory itself was listed
     return found
+
+
+def resolver_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "dugong-resolver"]
+
+
+def end_resolver_threads() -> None:
+    """Wait until those have ended that have nothing left to do."""
+    for thread in resolver_threads():
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def refusing_address() -> tuple[str, int]:

@@ -6,22 +6,20 @@ closes what it had opened.
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed
 from .activity import Activity
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
+from .race import Race
 from .resolve import AddressInfo, Lookup, numeric
 from .stream import Stream, shut_down
 
 if TYPE_CHECKING:
     import ssl
-
-_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
 
 
 class Route:
@@ -77,22 +75,22 @@ class Dialer:
         self._route = route
         self._activity = activity
         self._cancelled = False
-        self._waiting_for: socket.socket | None = None
+        self._waiting_for: tuple[socket.socket, ...] = ()
 
     def cancel(self) -> None:
         """Give up: `co_dial` raises `ConnectionClosed`. Callable from any thread, at any time."""
         self._cancelled = True
-        sock = self._waiting_for
-        if sock is not None:
+        for sock in self._waiting_for:
             shut_down(sock)  # wakes whoever waits; it closes what is to be closed
 
-    def _wait(self, sock: socket.socket, mask: int) -> Co[None]:
-        self._waiting_for = sock
+    def _wait(self, socks: Iterable[socket.socket], need: PollNeeded) -> Co[None]:
+        """Wait for *need*, which any of *socks* brings about when it is shut down."""
+        self._waiting_for = tuple(socks)
         try:
             self._check()
-            yield PollNeeded(sock.fileno(), mask)
+            yield need
         finally:
-            self._waiting_for = None
+            self._waiting_for = ()
         self._check()
 
     def _check(self) -> None:
@@ -113,7 +111,7 @@ class Dialer:
         if sock is not None:
             sock.setblocking(False)
         elif route.unix_socket is not None:
-            sock = yield from self._co_connect(_UNIX, route.unix_socket)
+            sock = self._connect_unix(route.unix_socket)
         else:
             addresses = yield from self._co_resolve(*route.address)
             self._activity.event("resolved")
@@ -139,36 +137,26 @@ class Dialer:
         lookup = Lookup(host, port)
         try:
             while (addresses := lookup.result()) is None:
-                yield from self._wait(lookup.sock, POLLIN)
+                yield from self._wait([lookup.sock], PollNeeded(lookup.sock.fileno(), POLLIN))
         finally:
             lookup.sock.close()
         return addresses
 
     def _co_connect_any(self, addresses: list[AddressInfo]) -> Co[socket.socket]:
-        failure: OSError | None = None
-        for family, kind, proto, _, address in addresses:
-            try:
-                return (yield from self._co_connect((family, kind, proto), address))
-            except OSError as exc:
-                self._check()
-                failure = failure or exc
-        assert failure is not None, "getaddrinfo returns addresses or raises"
-        raise failure
+        race = Race(addresses, self._route.source_address, self._activity.clock)
+        try:
+            while (sock := race.step()) is None:
+                yield from self._wait(race.running, race.need())
+            return sock
+        finally:
+            race.close()
 
-    def _co_connect(
-        self, kind: tuple[int, int, int], address: str | tuple[str, int]
-    ) -> Co[socket.socket]:
-        sock = socket.socket(*kind)
+    def _connect_unix(self, path: str) -> socket.socket:
+        """Connect to a unix socket, which never takes time: a full backlog is an error."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            if self._route.source_address is not None and isinstance(address, tuple):
-                sock.bind(self._route.source_address)
-            error = sock.connect_ex(address)
-            while error in _IN_PROGRESS and kind is not _UNIX:
-                yield from self._wait(sock, POLLOUT)
-                error = _connect_error(sock)
-            if error:
-                raise OSError(error, os.strerror(error))
+            sock.connect(path)
         except BaseException:
             sock.close()
             raise
@@ -179,7 +167,7 @@ class Dialer:
         tunnel = co_open_tunnel(stream, authority, proxy.fields)
         try:
             for need in tunnel:
-                yield from self._wait(sock, need.mask)
+                yield from self._wait([sock], need)
         finally:
             tunnel.close()
             stream.detach()
@@ -196,26 +184,11 @@ class Dialer:
                     sock.do_handshake()
                     break
                 except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
-                    wants_read = isinstance(exc, ssl.SSLWantReadError)
-                yield from self._wait(sock, POLLIN if wants_read else POLLOUT)
+                    mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
+                yield from self._wait([sock], PollNeeded(sock.fileno(), mask))
             tls.check_protocol(sock)
         except BaseException:
             sock.close()
             raise
         self._activity.event("secured")
         return tls.TLSStream(sock, self._activity)
-
-
-_UNIX = (getattr(socket, "AF_UNIX", -1), socket.SOCK_STREAM, 0)
-
-
-def _connect_error(sock: socket.socket) -> int:
-    """Return how connecting stands: 0, an errno, or still in progress."""
-    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if error:
-        return error
-    try:
-        sock.getpeername()
-    except OSError:
-        return errno.EINPROGRESS
-    return 0

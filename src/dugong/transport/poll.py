@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Generator
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -69,28 +70,59 @@ _HAS_POLL = hasattr(select, "poll")
 Co: TypeAlias = Generator[PollNeeded, Any, T]
 
 
-def eval_coroutine(crt: Co[T], timeout: float | None = None) -> T:
+def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | None = None) -> T:
     """Run a coroutine to its end, blocking whenever it waits, and return its result.
 
     Args:
         crt: any generator that yields `PollNeeded`.
         timeout: seconds that one wait may take; ``None`` is no limit, 0 does not wait at all.
+        deadline: seconds that all of it may take; ``None`` is no limit.
 
     Raises:
-        ConnectionTimedOut: a wait took longer. It is thrown into the coroutine, which may still
+        ConnectionTimedOut: it took longer. This is thrown into the coroutine, which may still
             clean up, and add what it knows to the exception.
     """
+    limits = Limits(timeout, deadline)
     try:
         need = next(crt)
         while True:
-            limit = need.timeout
-            if limit is not None and (timeout is None or limit < timeout):
-                need.poll(limit)
-                need = next(crt)
-            elif need.poll(timeout):
-                need = next(crt)
-            else:
-                need = crt.throw(ConnectionTimedOut(f"no byte moved for {timeout} seconds"))
-    except StopIteration as exc:
-        result: T = exc.value
+            seconds, too_long = limits.next_wait(need)
+            ready = need.poll(seconds) or too_long is None
+            need = next(crt) if ready else crt.throw(ConnectionTimedOut(too_long))
+    except StopIteration as stop:
+        result: T = stop.value
         return result
+
+
+class Limits:
+    """The time limits of one call, for its driver.
+
+    Args:
+        timeout: seconds that one wait may take, or ``None``.
+        deadline: seconds that the whole call may take, or ``None``.
+    """
+
+    __slots__ = ("_deadline", "_end", "_timeout")
+
+    def __init__(self, timeout: float | None, deadline: float | None) -> None:
+        self._timeout = timeout
+        self._deadline = deadline
+        self._end = None if deadline is None else time.monotonic() + deadline
+
+    def next_wait(self, need: PollNeeded) -> tuple[float | None, str | None]:
+        """Return for how many seconds to wait, ``None`` for no limit, and what comes after them.
+
+        That is the message of a `ConnectionTimedOut` to throw into the coroutine, or ``None`` if
+        it is then simply to be resumed.
+        """
+        seconds = need.timeout
+        too_long = None
+        if self._timeout is not None and (seconds is None or self._timeout < seconds):
+            seconds = self._timeout
+            too_long = f"no byte moved for {self._timeout} seconds"
+        if self._end is not None:
+            left = max(0.0, self._end - time.monotonic())
+            if seconds is None or left < seconds:
+                seconds = left
+                too_long = f"not done within {self._deadline} seconds"
+        return seconds, too_long

@@ -7,7 +7,8 @@ One thread or coroutine may send while another receives, and a third may close. 
 has a lock that is held for one non-blocking call; over TLS both are one and the same lock.
 `close` marks the stream first, so that nobody enters a call on a descriptor that may by then
 belong to somebody else, and shuts the socket down, so that everybody who waits wakes up. Who
-waits does so in `wait`, which keeps the descriptor open until then.
+waits, or has told an event loop of the descriptor, holds it (`hold`): it stays open, and its
+number nobody else's, until the last one has let go.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Stream:
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
         self._closed = False
+        self._detached = False
         self.sock = sock
         self._activity = activity
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
@@ -48,7 +50,7 @@ class Stream:
         self._recv_lock = Lock()
         self._send_lock = Lock()
         self._recv_failure: OSError | None = None
-        self._waiters: set[object] = set()
+        self._holders: set[object] = set()
         self.trace: Trace | None = None
 
     def recv_into(self, view: memoryview) -> int | PollNeeded:
@@ -188,15 +190,29 @@ class Stream:
             ConnectionClosed: the stream was closed.
         """
         token = object()
-        self._waiters.add(token)
+        self.hold(token)
         try:
-            self._check_open()
             yield need
             self._check_open()
         finally:
-            self._waiters.discard(token)
-            if self._closed and not self._waiters:
-                self.sock.close()
+            self.release(token)
+
+    def hold(self, holder: object) -> None:
+        """Keep the descriptor open until *holder* is released, or the socket is given away.
+
+        Raises:
+            ConnectionClosed: the stream was closed.
+        """
+        self._holders.add(holder)
+        if self._closed:
+            self.release(holder)
+            self._check_open()
+
+    def release(self, holder: object) -> None:
+        """Undo `hold`."""
+        self._holders.discard(holder)
+        if self._closed and not self._detached and not self._holders:
+            self.sock.close()
 
     def close(self) -> None:
         """Close the connection, from any thread, and wake whoever waits for it."""
@@ -207,7 +223,7 @@ class Stream:
             self._goodbye()
         with self._send_lock:  # nor in a sending one
             shut_down(self.sock)
-        if not self._waiters:
+        if not self._holders:
             self.sock.close()
         if self.trace is not None:
             self.trace.close()
@@ -217,6 +233,7 @@ class Stream:
 
     def detach(self) -> socket.socket:
         """Give the socket away. The stream is closed, the connection is not."""
+        self._detached = True
         self._closed = True
         with self._recv_lock:
             pass

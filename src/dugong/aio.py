@@ -1,0 +1,237 @@
+"""`AsyncHTTPConnection`: every operation as an async method, one line over its coroutine.
+
+Also `AioFuture`, by which programs written for dugong 3 run a coroutine in asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+from .connection import Connection
+from .errors import ConnectionTimedOut
+from .loops import Watch, expire, running_trio, wait_in_asyncio, wait_in_trio, watches
+from .protocol.messages import HTTPResponse
+from .transport.poll import Co, Limits, PollNeeded, T
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from .protocol.messages import Body, HeadersArgument
+
+
+class AsyncHTTPConnection(Connection):
+    """A connection to one HTTP/1.1 server, for programs that run in asyncio or trio.
+
+    It is made like `HTTPConnection`, and has the same operations with the same arguments, results
+    and errors, as async methods. Which library is running is found out at each call.
+
+    One task may send requests while another reads responses. Every wait may be cancelled: a read
+    can then be called again and loses nothing; a request that was cut off while being sent ends
+    sending, as a `ConnectionClosed` from the next send says. `timeout` and `deadline` apply as
+    in `HTTPConnection`.
+
+    Use it in ``async with``, or call `disconnect` in the end.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._kept: Watch | None = None
+
+    if TYPE_CHECKING:
+        # The arguments are those of the base class.
+        __init__ = Connection.__init__
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    def __del__(self) -> None:
+        if getattr(self, "_session", None) is not None:
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection, from any state, task or thread, any number of times.
+
+        Whoever waits for it gets `ConnectionClosed`. The next request connects afresh.
+        """
+        super().disconnect()
+        watch = self._kept
+        # From elsewhere, the socket's end is what makes the loop give it up.
+        if watch is not None and (watch.loop.is_closed() or watch.loop is _running_loop()):
+            watch.close()
+
+    async def _run(self, crt: Co[T]) -> T:
+        trio = running_trio()
+        if trio is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        waited = False
+        limits = Limits(self.timeout, self.deadline)
+        try:
+            need = next(crt)
+            while True:
+                seconds, too_long = limits.next_wait(need)
+                if trio is not None:
+                    ready = await wait_in_trio(trio, need, seconds)
+                else:
+                    ready = await self._wait_in_asyncio(need, seconds)
+                waited = True
+                if ready or too_long is None:
+                    need = next(crt)
+                else:
+                    need = crt.throw(ConnectionTimedOut(too_long))
+        except StopIteration as stop:
+            if trio is not None and not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            result: T = stop.value
+            return result
+        finally:
+            crt.close()
+
+    async def _wait_in_asyncio(self, need: PollNeeded, seconds: float | None) -> bool:
+        watched = watches(asyncio.get_running_loop(), need)
+        stream = self._session.link.stream if self._session is not None else None
+        keep = stream is not None and need is stream.want_read
+        if keep and stream is not None and self._kept is not watched[0]:
+            self._kept = watched[0]
+            self._kept.hold(stream)
+        return await wait_in_asyncio(watched, seconds, keep)
+
+    async def connect(self) -> None:
+        """Connect, unless connected. As `HTTPConnection.connect`."""
+        await self._run(self.co_connect())
+
+    async def send_request(
+        self,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None = None,
+        body: Body = None,
+        expect100: bool = False,
+    ) -> None:
+        """Send a request; connect first if need be. As `HTTPConnection.send_request`."""
+        await self._run(self.co_send_request(method, path, headers, body, expect100))
+
+    async def write(self, buf: ReadableBuffer) -> None:
+        """Send a part of a body announced by `BodyFollowing`. As `HTTPConnection.write`."""
+        await self._run(self.co_write(buf))
+
+    async def end_body(self, trailers: HeadersArgument | None = None) -> None:
+        """End a body of unknown length. As `HTTPConnection.end_body`."""
+        await self._run(self.co_end_body(trailers))
+
+    async def read_response(self) -> HTTPResponse:
+        """Read the head of the next response. As `HTTPConnection.read_response`."""
+        return await self._run(self.co_read_response())
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Read at most *n* bytes of the body, or all of it. As `HTTPConnection.read`."""
+        return await self._run(self.co_read(n))
+
+    async def readinto(self, buf: WriteableBuffer) -> int:
+        """Read a part of the body straight into *buf*. As `HTTPConnection.readinto`."""
+        return await self._run(self.co_readinto(buf))
+
+    async def readall(self, limit: int | None = None) -> bytes:
+        """Read the rest of the body. As `HTTPConnection.readall`.
+
+        What it had gathered when it was cancelled is served by the next reading call.
+        """
+        return await self._run(self.co_readall(limit))
+
+    async def discard(self) -> None:
+        """Read the rest of the body and throw it away. As `HTTPConnection.discard`."""
+        await self._run(self.co_discard())
+
+    async def get_ssl_peercert(self, binary_form: bool = False) -> Any:
+        """Return the server's certificate. As `HTTPConnection.get_ssl_peercert`."""
+        return await self._run(self.co_get_ssl_peercert(binary_form))
+
+    async def get_ssl_cipher(self) -> tuple[str, str, int] | None:
+        """Return the cipher in use. As `HTTPConnection.get_ssl_cipher`."""
+        return await self._run(self.co_get_ssl_cipher())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class AioFuture(asyncio.Future[Any]):
+    """Runs a coroutine that yields `PollNeeded` in asyncio; its result is the coroutine's.
+
+    Deprecated: `AsyncHTTPConnection` does the same with less, and in trio too.
+
+    Args:
+        crt: any generator that yields `PollNeeded`.
+        loop: the loop to run in; the current one if not given.
+
+    Cancelling it closes the coroutine.
+    """
+
+    def __init__(self, crt: Co[Any], loop: asyncio.AbstractEventLoop | None = None) -> None:
+        super().__init__(loop=loop)
+        self._crt = crt
+        self._watched: list[Watch] = []
+        self._ready: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.get_loop().call_soon(self._step)
+
+    def _step(self, ready: object = None) -> None:
+        self._stop_waiting()
+        if self.done():
+            return
+        try:
+            need = next(self._crt)
+        except StopIteration as stop:
+            self.set_result(stop.value)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self.set_exception(exc)
+            raise
+        except BaseException as exc:  # handed over to whoever awaits this
+            self.set_exception(exc)
+        else:
+            if self.done():  # cancelled in the middle of the step
+                self._crt.close()
+            else:
+                self._wait(need)
+
+    def _wait(self, need: PollNeeded) -> None:
+        loop = self.get_loop()
+        self._ready = loop.create_future()
+        self._ready.add_done_callback(self._step)
+        self._watched = watches(loop, need)
+        for watch in self._watched:
+            watch.join(self._ready)
+        if need.timeout is not None:
+            self._timer = loop.call_later(need.timeout, expire, self._ready)
+
+    def _stop_waiting(self) -> None:
+        if self._ready is None:
+            return
+        self._ready.remove_done_callback(self._step)
+        for watch in self._watched:
+            watch.leave(self._ready, keep=False)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ready, self._watched, self._timer = None, [], None
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Stop the coroutine, wherever it waits, and close it."""
+        if not super().cancel(msg):
+            return False
+        self._stop_waiting()
+        if not getattr(self._crt, "gi_running", False):
+            self._crt.close()
+        return True

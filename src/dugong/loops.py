@@ -1,0 +1,184 @@
+"""How the waits of a coroutine are done in asyncio and in trio.
+
+Neither library is imported by ``import dugong``. Which of the two a program runs in is found out
+at each call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from contextlib import suppress
+from types import ModuleType
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from .errors import ConnectionClosed
+from .transport.poll import POLLIN, POLLOUT, PollNeeded
+
+if TYPE_CHECKING:
+    from .transport.stream import Stream
+
+    Ready = asyncio.Future[bool]
+
+
+class Watch:
+    """One direction of one descriptor in one asyncio loop, and who waits for it.
+
+    Registering with a loop costs system calls, so a registration can be kept from one wait to the
+    next. It is given up when the descriptor is ready and nobody waits.
+
+    A loop looks at its descriptors once more before the task that was woken has its turn to read.
+    `_just_woke` makes that second report count for nothing.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, mask: int) -> None:
+        self.loop = loop
+        self.is_open = True
+        self._fd = fd
+        self._mask = mask
+        self._waiters: list[Ready] = []
+        self._just_woke = False
+        self._held: list[Stream] = []
+        (loop.add_reader if mask == POLLIN else loop.add_writer)(fd, self._report)
+
+    def hold(self, stream: Stream) -> None:
+        """Keep the descriptor of *stream* open as long as the loop knows of it."""
+        with suppress(ConnectionClosed):
+            stream.hold(self)
+            self._held.append(stream)
+
+    def join(self, waiter: Ready) -> None:
+        """Have *waiter* set to True when the descriptor is ready."""
+        self._waiters.append(waiter)
+
+    def leave(self, waiter: Ready, keep: bool) -> None:
+        """Undo `join`; the registration is kept if *keep*, or if others wait for it."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        if not keep and not self._waiters:
+            self.close()
+
+    def _report(self) -> None:
+        if self._waiters:
+            self._just_woke = True
+            self._wake()
+        elif self._just_woke:
+            self._just_woke = False
+        else:
+            self.close()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(True)
+
+    def close(self) -> None:
+        """Give the registration up and wake whoever waits. To be called in the loop's thread."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        _watches.get(self.loop, {}).pop((self._fd, self._mask), None)
+        if not self.loop.is_closed():
+            remove = self.loop.remove_reader if self._mask == POLLIN else self.loop.remove_writer
+            remove(self._fd)
+            self._wake()
+        for stream in self._held:
+            stream.release(self)
+
+
+#: Each loop knows only one reader and one writer of a descriptor, so all of us share them.
+_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], Watch]]
+_watches = WeakKeyDictionary()
+
+
+def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
+    """Return the watches for what *need* waits for: one, or one for each direction."""
+    known = _watches.get(loop)
+    if known is None:
+        known = _watches[loop] = {}
+    fd, mask = need
+    found = []
+    for direction in (POLLIN, POLLOUT):
+        if mask & direction:
+            watch = known.get((fd, direction))
+            if watch is None:
+                watch = known[fd, direction] = Watch(loop, fd, direction)
+            found.append(watch)
+    return found
+
+
+async def wait_in_asyncio(watched: list[Watch], seconds: float | None, keep: bool) -> bool:
+    """Wait until any of *watched* is ready.
+
+    Args:
+        watched: what `watches` returned.
+        seconds: how long to wait at most, or ``None``.
+        keep: whether to leave the registrations for the next wait.
+
+    Returns:
+        Whether it is ready, not merely over.
+    """
+    loop = watched[0].loop
+    ready: Ready = loop.create_future()
+    for watch in watched:
+        watch.join(ready)
+    timer = None if seconds is None else loop.call_later(seconds, expire, ready)
+    try:
+        return await ready
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for watch in watched:
+            watch.leave(ready, keep)
+
+
+def expire(ready: Ready) -> None:
+    """The time is over."""
+    if not ready.done():
+        ready.set_result(False)
+
+
+def running_trio() -> ModuleType | None:
+    """Return trio if it is a task of trio's that is running."""
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        try:
+            trio.lowlevel.current_task()
+        except RuntimeError:
+            return None
+    return trio
+
+
+async def wait_in_trio(trio: ModuleType, need: PollNeeded, seconds: float | None) -> bool:
+    """Wait for *need*; as `wait_in_asyncio`."""
+    with trio.move_on_after(math.inf if seconds is None else seconds) as scope:
+        if need.mask == POLLIN:
+            await _wait_for_one(trio, trio.lowlevel.wait_readable, need.fd)
+        elif need.mask == POLLOUT:
+            await _wait_for_one(trio, trio.lowlevel.wait_writable, need.fd)
+        else:
+            async with trio.open_nursery() as nursery:
+                for wait in (trio.lowlevel.wait_readable, trio.lowlevel.wait_writable):
+                    nursery.start_soon(_wait_and_cancel, trio, wait, need.fd, nursery)
+    return not scope.cancelled_caught
+
+
+#: Seconds after which to look again where another task waits for the very same thing.
+_LOOK_AGAIN = 0.01
+
+
+async def _wait_for_one(trio: ModuleType, wait: object, fd: int) -> None:
+    assert callable(wait)
+    try:
+        await wait(fd)
+    except trio.BusyResourceError:
+        # Over TLS a reader may have to wait for what a writer waits for; trio lets one of them.
+        await trio.sleep(_LOOK_AGAIN)
+
+
+async def _wait_and_cancel(trio: ModuleType, wait: object, fd: int, nursery: object) -> None:
+    await _wait_for_one(trio, wait, fd)
+    nursery.cancel_scope.cancel()  # type: ignore[attr-defined]

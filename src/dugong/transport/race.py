@@ -1,0 +1,173 @@
+"""Connecting to the first of several addresses that answers (RFC 8305, "Happy Eyeballs").
+
+Attempts begin `STAGGER` seconds after one another, or at once when the one before has failed;
+families alternate. The first that connects wins, and the others are closed. No thread is needed:
+an epoll (or kqueue) object is itself a descriptor to wait for, and stands for all attempts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from .poll import POLLIN, POLLOUT, PollNeeded
+from .resolve import AddressInfo
+
+#: Seconds between two attempts: RFC 8305 section 5, "Connection Attempt Delay".
+STAGGER = 0.25
+
+#: Seconds after which attempts are looked at where nothing can stand for all of them.
+_LOOK_AGAIN = 0.05
+
+_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
+
+
+class Race:
+    """Attempts to connect to any of several addresses.
+
+    Args:
+        addresses: where to connect to, at least one, best first.
+        source_address: host and port to connect from, or ``None``.
+        clock: what time it is, in seconds.
+
+    Attributes:
+        running: the sockets that are connecting, oldest first.
+    """
+
+    def __init__(
+        self,
+        addresses: Iterable[AddressInfo],
+        source_address: tuple[str, int] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._addresses = deque(alternate(addresses))
+        self._source_address = source_address
+        self._clock = clock
+        self._next_start = clock()
+        self._failure: OSError | None = None
+        self.running: list[socket.socket] = []
+        # One attempt is its own descriptor; more need one that stands for them.
+        self._selector = selectors.DefaultSelector() if len(self._addresses) > 1 else None
+
+    def step(self) -> socket.socket | None:
+        """Begin what is due and look how the attempts stand, without waiting.
+
+        Returns:
+            The connected socket, ``None`` as long as there is none.
+
+        Raises:
+            OSError: all addresses failed; that of the first that did.
+        """
+        winner = self._look()
+        while winner is None and self._addresses and self._is_due():
+            winner = self._start(self._addresses.popleft())
+        if winner is None and not self.running:
+            assert self._failure is not None
+            raise self._failure
+        return winner
+
+    def need(self) -> PollNeeded:
+        """Return what to wait for before the next `step`."""
+        timeout = max(0.0, self._next_start - self._clock()) if self._addresses else None
+        if self._selector is None:
+            return PollNeeded(self.running[-1].fileno(), POLLOUT, timeout)
+        if isinstance(self._selector, _WITH_DESCRIPTOR):
+            return PollNeeded(self._selector.fileno(), POLLIN, timeout)
+        timeout = _LOOK_AGAIN if timeout is None else min(timeout, _LOOK_AGAIN)
+        return PollNeeded(self.running[-1].fileno(), POLLOUT, timeout)
+
+    def close(self) -> None:
+        """Close whatever is still connecting."""
+        if self._selector is not None:
+            self._selector.close()
+        for sock in self.running:
+            sock.close()
+
+    def _is_due(self) -> bool:
+        return not self.running or self._clock() >= self._next_start
+
+    def _start(self, address: AddressInfo) -> socket.socket | None:
+        family, kind, proto, _, sockaddr = address
+        try:
+            sock = socket.socket(family, kind, proto)
+        except OSError as exc:
+            self._failed(exc)
+            return None
+        try:
+            sock.setblocking(False)
+            if self._source_address is not None:
+                sock.bind(self._source_address)
+            error = sock.connect_ex(sockaddr)
+        except BaseException as exc:
+            sock.close()
+            if not isinstance(exc, OSError):
+                raise
+            self._failed(exc)
+            return None
+        if error == 0:
+            return sock
+        if error not in _IN_PROGRESS:
+            sock.close()
+            self._failed(OSError(error, os.strerror(error)))
+            return None
+        self.running.append(sock)
+        if self._selector is not None:
+            self._selector.register(sock, selectors.EVENT_WRITE)
+        self._next_start = self._clock() + STAGGER
+        return None
+
+    def _look(self) -> socket.socket | None:
+        for sock in tuple(self.running):
+            error = _connect_error(sock)
+            if error in _IN_PROGRESS:
+                continue
+            self.running.remove(sock)
+            if self._selector is not None:
+                self._selector.unregister(sock)
+            if error == 0:
+                return sock
+            sock.close()
+            self._failed(OSError(error, os.strerror(error)))
+        return None
+
+    def _failed(self, exc: OSError) -> None:
+        self._failure = self._failure or exc
+        self._next_start = self._clock()
+
+
+#: Selectors that are descriptors themselves. gevent, for one, replaces them by one that is not.
+_WITH_DESCRIPTOR = tuple(
+    getattr(selectors, name)
+    for name in ("EpollSelector", "KqueueSelector")
+    if hasattr(selectors, name)
+)
+
+
+def alternate(addresses: Iterable[AddressInfo]) -> list[AddressInfo]:
+    """Order addresses so that families alternate, beginning with the first (RFC 8305 section 4)."""
+    families: dict[int, deque[AddressInfo]] = {}
+    for address in addresses:
+        families.setdefault(address[0], deque()).append(address)
+    ordered = []
+    while families:
+        for family in list(families):
+            ordered.append(families[family].popleft())
+            if not families[family]:
+                del families[family]
+    return ordered
+
+
+def _connect_error(sock: socket.socket) -> int:
+    """Return how connecting stands: 0, an errno, or still in progress."""
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        return error
+    try:
+        sock.getpeername()
+    except OSError:
+        return errno.EINPROGRESS
+    return 0
