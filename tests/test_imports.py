@@ -28,6 +28,7 @@ LAYERS = [
     {"sender", "receiver"},
     {"connection"},
     {"pipeline"},
+    {"loops"},
     {"blocking", "aio"},
     {"cli"},
     {"__main__"},

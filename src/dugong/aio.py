@@ -80,7 +80,9 @@ class AsyncHTTPConnection(Connection):
             need = next(crt)
             while True:
                 seconds, too_long = limits.next_wait(need)
-                if trio is not None:
+                if limits.over:
+                    ready = False
+                elif trio is not None:
                     ready = await wait_in_trio(trio, need, seconds)
                 else:
                     ready = await self._wait_in_asyncio(need, seconds)

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import math
 import os
+import re
+import secrets
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO
-from urllib.parse import SplitResult, quote, urlsplit
+from typing import NoReturn
+from urllib.parse import quote, urlsplit
 
 from . import __version__
 from .blocking import HTTPConnection
 from .errors import ConnectionClosed, DugongError
-from .protocol import grammar
 from .protocol.messages import HTTPResponse
+from .protocol.request import prepare
+from .transport.poll import POLLOUT, PollNeeded
 from .transport.proxy import parse_proxy
 
 _BLOCK_SIZE = 256 * 1024
+
+#: Bytes of an error's body that are read to keep the connection; a longer one is not worth it.
+_MAX_SKIPPED = 1 << 20
+
+#: Seconds. The system's own limit for one wait is a little over 24 days.
+_MAX_TIMEOUT = 1e6
 
 #: What may stand in a request target as it is; everything else is percent-encoded.
 _TARGET_CHARACTERS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -30,95 +43,176 @@ examples:
   dugong get -O https://example.org/a.iso             store it as a.iso
   dugong get -i -H 'Accept: text/plain' URL           its head, too
   dugong get --unix-socket /run/app.sock http://app/status
+
+Certificates are checked against the system's authorities, or those in the file that the
+environment variable SSL_CERT_FILE names. The exit status is 0 if every document was
+fetched, 1 if one was not, 2 if the command was wrong.
 """
 
 
 class _Failure(Exception):
-    """A message for the user."""
+    """A document could not be fetched or stored: a message for the user."""
+
+
+class _OutputFailure(Exception):
+    """Standard output takes no more; ``__cause__`` is why."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns its exit status: 0, 1 if something failed, 2 for wrong use."""
-    parser = _parser()
-    args = parser.parse_args(argv)
     try:
-        status: int = args.run(args, args.parser)
-        sys.stdout.flush()
+        try:
+            _command, *rest = _parser().parse_args(argv).command
+            parser = _get_parser()
+            return _get(parser.parse_intermixed_args(rest), parser)
+        finally:
+            if sys.stdout is not None:  # --help and --version print to it
+                _flush_stdout()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        _forget_stdout()  # whoever read our output has had enough
-        return 1
-    except OSError as exc:
-        _forget_stdout()
-        return _complain(f"cannot write the output: {exc.strerror}")
-    return status
+    except _OutputFailure as exc:
+        if isinstance(exc.__cause__, BrokenPipeError):
+            return 1  # whoever read our output has had enough
+        return _complain(f"cannot write to standard output: {exc}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dugong", description="An HTTP/1.1 client.")
+# What the arguments are and mean. The message of an ArgumentTypeError is shown; exit status 2.
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _complain(f"{message} (see {self.prog} --help)")
+        sys.exit(2)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="dugong", description="An HTTP/1.1 client.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"dugong {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    get = commands.add_parser(
-        "get",
-        help="print or store documents",
-        description="Print documents, or store them in files.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    get.set_defaults(run=_get, parser=get)
-    get.add_argument("urls", nargs="+", metavar="URL", type=_url, help="http or https")
-    where = get.add_mutually_exclusive_group()
-    where.add_argument("-o", dest="output", metavar="FILE", help="store the document in FILE")
-    where.add_argument(
-        "-O", dest="remote_name", action="store_true", help="store it under its own name"
-    )
-    get.add_argument("-i", dest="head", action="store_true", help="write the response head, too")
-    get.add_argument(
-        "-H", dest="headers", metavar="'NAME: VALUE'", type=_field, action="append", default=[],
-        help="a field to send; may be given several times",
+    parser.add_argument(
+        "command", nargs=argparse.PARSER, choices=["get"], metavar="COMMAND",
+        help="get: print or store documents; see dugong get --help",
     )  # fmt: skip
-    get.add_argument("--proxy", metavar="URL", type=_proxy, help="http://[user:password@]host:port")
-    get.add_argument(
-        "--timeout", metavar="S", type=_seconds, help="give up when nothing moves for S seconds"
-    )
-    get.add_argument("--unix-socket", metavar="PATH", help="connect to this socket")
     return parser
 
 
-# What the arguments mean. The message of an ArgumentTypeError is shown, and the exit status is 2.
+def _get_parser() -> _Parser:
+    parser = _Parser(
+        prog="dugong get",
+        description="Print documents, or store them in files.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("documents", nargs="+", metavar="URL", type=_document, help="http or https")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "-o", dest="output", metavar="FILE", type=_file_name, help="store the document in FILE"
+    )
+    where.add_argument(
+        "-O", dest="remote_name", action="store_true", help="store it under its own name"
+    )
+    parser.add_argument("-i", dest="head", action="store_true", help="write the response head, too")
+    parser.add_argument(
+        "-H", dest="headers", metavar="'NAME: VALUE'", type=_field, action="append", default=[],
+        help="a field to send; may be given several times",
+    )  # fmt: skip
+    by = parser.add_mutually_exclusive_group()
+    by.add_argument(
+        "--proxy",
+        metavar="URL",
+        type=_proxy,
+        help="go through it: http://[user:password@]host:port",
+    )
+    by.add_argument("--unix-socket", metavar="PATH", type=_file_name, help="connect to this socket")
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, help="give up when nothing moves for S seconds"
+    )
+    return parser
 
 
-def _url(text: str) -> SplitResult:
+@dataclass(frozen=True)
+class _Document:
+    """What a URL says.
+
+    Attributes:
+        url: as given.
+        target: the request target.
+        name: what comes after the last slash of the path.
+    """
+
+    url: str
+    tls: bool
+    host: str
+    port: int | None
+    target: str
+    name: str
+
+
+def _document(text: str) -> _Document:
+    def wrong(why: str) -> argparse.ArgumentTypeError:
+        return argparse.ArgumentTypeError(f"{text!r}: {why}")
+
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise wrong("a URL has no control characters")
+    text = text.strip(" ")
     try:
         url = urlsplit(text)
-        port = url.port
     except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{text}: {exc}") from None
-    if url.scheme not in ("http", "https") or not url.hostname or port == 0:
-        raise argparse.ArgumentTypeError(f"{text}: not an http:// or https:// URL")
-    if url.username is not None:
+        raise wrong(str(exc)) from None
+    if url.scheme not in ("http", "https"):
+        raise wrong("a URL begins with http:// or https://")
+    if "@" in url.netloc:
         raise argparse.ArgumentTypeError(
-            "a URL with a password is visible to everybody: send it with -H 'Authorization: …'"
+            "a user name or password in a URL is not sent: use -H 'Authorization: …'"
         )
     try:
-        HTTPConnection(url.hostname, port)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{text}: {exc}") from None
-    return url
+        port = url.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise wrong("the port is not a number from 1 to 65535")
+    host = url.hostname
+    if not host:
+        raise wrong("there is no host name in it")
+    try:
+        if "[" in url.netloc:
+            host = host.replace("%25", "%")  # RFC 6874
+            ipaddress.IPv6Address(host)
+        if not re.fullmatch(r"(\[[^]]*\]|[^][:]*)(:[0-9]*)?", url.netloc):
+            raise ValueError
+        HTTPConnection(host, port)
+    except ValueError:
+        raise wrong(f"{host!r} is not a host name or address") from None
+    target = text.partition("#")[0].partition("//")[2][len(url.netloc) :]
+    if not target.startswith("/"):
+        target = "/" + target
+    return _Document(
+        text,
+        url.scheme == "https",
+        host,
+        port,
+        quote(target.encode("utf-8", "surrogateescape"), safe=_TARGET_CHARACTERS),
+        url.path.rpartition("/")[2],
+    )
+
+
+def _file_name(text: str) -> str:
+    if not text or text.endswith("/") or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file")
+    return text
 
 
 def _field(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    value = value.strip(" \t")
-    if not colon or not grammar.TOKEN.fullmatch(name) or not grammar.FIELD_VALUE.fullmatch(value):
+    if not colon:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form 'Name: value'")
-    return name, value
+    return name, value.strip(" \t")
 
 
 def _proxy(text: str) -> str:
     try:
-        parse_proxy(text)
+        proxy = parse_proxy(text)
+        HTTPConnection(proxy.host, proxy.port)  # complains of a host name that is none
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
     return text
@@ -128,109 +222,165 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = -1
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return seconds
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return min(seconds, _MAX_TIMEOUT)
 
 
 # get
 
 
 def _get(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    if args.output is not None and len(args.urls) > 1:
-        parser.error("-o FILE takes one URL; use -O for several")
-    jobs: list[tuple[SplitResult, str | None]] = []
-    for url in args.urls:
-        name = url.path.rpartition("/")[2] if args.remote_name else args.output
-        if args.remote_name and name in ("", ".", ".."):
-            parser.error(f"{url.geturl()} has no file name in it: use -o FILE")
-        jobs.append((url, name))
-
+    jobs = _jobs(args, parser)
     status = 0
-    for conn, url, name in _with_connections(jobs, args):
+    for conn, document, name in _with_connections(jobs, args):
         try:
-            _get_one(conn, url, name, args)
-        except (_Failure, DugongError, OSError, ValueError) as exc:
-            if isinstance(exc, BrokenPipeError) and not isinstance(exc, DugongError):
-                raise
-            conn.disconnect()
-            status = _complain(f"{url.geturl()}: {_describe(exc)}")
+            _get_one(conn, document, name, args)
+        except (_Failure, DugongError) as exc:
+            if conn.response_pending() or not isinstance(exc, _Failure):
+                conn.disconnect()
+            status = _complain(f"{document.url}: {exc}")
     return status
 
 
+def _jobs(
+    args: argparse.Namespace, parser: argparse.ArgumentParser
+) -> list[tuple[_Document, str | None]]:
+    """Return what to fetch, and the name of the file to store it in (``None``: print it)."""
+    try:
+        prepare("GET", "/", args.headers, None, False, {})
+    except ValueError as exc:
+        parser.error(f"argument -H: {exc}")
+    documents: list[_Document] = args.documents
+    if not args.remote_name:
+        if args.output is not None and len(documents) > 1:
+            parser.error("-o FILE takes one URL: use -O for several")
+        return [(document, None if args.output == "-" else args.output) for document in documents]
+    names: set[str] = set()
+    for document in documents:
+        if document.name in ("", ".", ".."):
+            parser.error(f"{document.url} has no file name in it: use -o FILE")
+        if document.name in names:
+            parser.error(f"two documents would be stored as {document.name}: use -o FILE")
+        names.add(document.name)
+    return [(document, document.name) for document in documents]
+
+
 def _with_connections(
-    jobs: list[tuple[SplitResult, str | None]], args: argparse.Namespace
-) -> Iterator[tuple[HTTPConnection, SplitResult, str | None]]:
+    jobs: list[tuple[_Document, str | None]], args: argparse.Namespace
+) -> Iterator[tuple[HTTPConnection, _Document, str | None]]:
     """Give each job a connection: that of the job before if it has the same server."""
     conn: HTTPConnection | None = None
     server = None
     try:
-        for url, name in jobs:
-            if conn is None or server != (url.scheme, url.netloc):
+        for document, name in jobs:
+            if conn is None or server != (document.tls, document.host, document.port):
                 if conn is not None:
                     conn.disconnect()
-                conn = _connection(url, args)
-                server = (url.scheme, url.netloc)
-            yield conn, url, name
+                conn = _connection(document, args)
+                server = (document.tls, document.host, document.port)
+            yield conn, document, name
     finally:
         if conn is not None:
             conn.disconnect()
 
 
-def _connection(url: SplitResult, args: argparse.Namespace) -> HTTPConnection:
+def _connection(document: _Document, args: argparse.Namespace) -> HTTPConnection:
     context = None
-    if url.scheme == "https":
+    if document.tls:
         import ssl
 
         context = ssl.create_default_context()
-    assert url.hostname is not None
     return HTTPConnection(
-        url.hostname,
-        url.port,
+        document.host,
+        document.port,
         context,
-        None if args.unix_socket else args.proxy,
+        args.proxy,
         timeout=args.timeout,
         unix_socket=args.unix_socket,
     )
 
 
 def _get_one(
-    conn: HTTPConnection, url: SplitResult, name: str | None, args: argparse.Namespace
+    conn: HTTPConnection, document: _Document, name: str | None, args: argparse.Namespace
 ) -> None:
-    response = _request(conn, url, args.headers)
+    response = _response(conn, document, args)
     head = _head(response) if args.head else b""
     if not 200 <= response.status < 300:
         if name is None:
-            _write(sys.stdout.buffer, head)
-        conn.discard()
+            _print(head)
+        _skip_body(conn, response)
         location = response.headers["Location"]
         where = f" (see {location})" if location else ""
         raise _Failure(f"the server said {response.status} {response.reason}".rstrip() + where)
     if name is None:
-        _copy(conn, sys.stdout.buffer, head)
+        _print(head)
+        for part in _body(conn):
+            _print(part)
         return
-    with _file(Path(name)) as file:
-        _copy(conn, file, head)
-
-
-def _request(
-    conn: HTTPConnection, url: SplitResult, headers: list[tuple[str, str]]
-) -> HTTPResponse:
-    target = quote(url.path or "/", safe=_TARGET_CHARACTERS)
-    if url.query:
-        target += "?" + quote(url.query, safe=_TARGET_CHARACTERS)
-    before = conn.bytes_received
     try:
-        conn.send_request("GET", target, headers)
+        with _file(name) as file:
+            _write(file, head)
+            for part in _body(conn):
+                _write(file, part)
+    except OSError as exc:
+        if isinstance(exc, DugongError):
+            raise
+        raise _Failure(f"cannot write {name}: {exc.strerror}") from exc
+
+
+def _response(conn: HTTPConnection, document: _Document, args: argparse.Namespace) -> HTTPResponse:
+    kept = conn.bytes_received > 0
+    _connect(conn, args)
+    try:
+        conn.send_request("GET", document.target, args.headers)
         return conn.read_response()
     except ConnectionClosed as exc:
-        if not before or not exc.safe_to_retry or exc.response_started:
+        if not kept or not exc.safe_to_retry or exc.response_started:
             raise
     # The connection was kept from the last document, and the server has not kept it that long.
     conn.disconnect()
-    conn.send_request("GET", target, headers)
+    _connect(conn, args)
+    conn.send_request("GET", document.target, args.headers)
     return conn.read_response()
+
+
+def _connect(conn: HTTPConnection, args: argparse.Namespace) -> None:
+    try:
+        conn.connect()
+    except DugongError:
+        raise
+    except (OSError, ValueError) as exc:
+        host, port = conn.hostname, conn.port
+        if args.proxy is not None:
+            proxy = parse_proxy(args.proxy)
+            host, port = proxy.host, proxy.port
+        where = args.unix_socket or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        raise _Failure(f"cannot connect to {where}: {_why(exc)}") from exc
+
+
+def _why(exc: Exception) -> str:
+    """Say why connecting failed, and what to do if that is no matter of the network."""
+    untrusted: str | None = getattr(exc, "verify_message", None)
+    if untrusted:
+        return f"its certificate is not trusted: {untrusted} (SSL_CERT_FILE=… names authorities)"
+    reason: str | None = getattr(exc, "reason", None)
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return "it does not speak TLS (is it http:// instead of https://?)"
+    if reason:
+        return "TLS failed: " + reason.replace("_", " ").lower()
+    return getattr(exc, "strerror", None) or str(exc)
+
+
+def _skip_body(conn: HTTPConnection, response: HTTPResponse) -> None:
+    """Have the connection ready for the next request, or disconnected."""
+    try:
+        conn.readall(_MAX_SKIPPED)
+    except DugongError:
+        conn.disconnect()
+    if response.status < 200:  # it speaks another protocol now
+        conn.disconnect()
 
 
 def _head(response: HTTPResponse) -> bytes:
@@ -239,56 +389,74 @@ def _head(response: HTTPResponse) -> bytes:
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
 
 
-def _copy(conn: HTTPConnection, file: IO[bytes], head: bytes) -> None:
-    _write(file, head)
+def _body(conn: HTTPConnection) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(_BLOCK_SIZE))
     while count := conn.readinto(buffer):
-        _write(file, buffer[:count])
+        yield buffer[:count]
 
 
-def _write(file: IO[bytes], data: bytes | memoryview) -> None:
-    try:
-        file.write(data)
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        raise _Failure(f"cannot write {file.name}: {exc.strerror}") from exc
+# Files and standard output
 
 
 @contextmanager
-def _file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name when it is complete; until then it is called ``….part``."""
+def _file(name: str) -> Iterator[FileIO]:
+    """Open a file that gets its name when it is complete. What is no regular file is written to."""
+    path = Path(os.path.realpath(name))
     try:
         mode = path.stat().st_mode
-    except OSError:
-        mode = stat.S_IFREG
-    part = path if not stat.S_ISREG(mode) else path.with_name(path.name + ".part")
-    try:
-        file = part.open("wb")
-    except OSError as exc:
-        raise _Failure(f"cannot write {part}: {exc.strerror}") from exc
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):
+        with path.open("wb", buffering=0) as file:
+            yield file
+        return
+    if mode is not None:
+        path.open("r+b").close()  # raises if it may not be written
+    part = path.with_name(f"dugong-{secrets.token_hex(8)}.part")
+    file = part.open("xb", buffering=0)
     try:
         with file:
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             yield file
-        if part != path:
-            part.replace(path)
+        part.replace(path)
     except BaseException:
-        if part != path:
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
-def _describe(exc: Exception) -> str:
-    if isinstance(exc, OSError) and not isinstance(exc, DugongError):
-        return getattr(exc, "verify_message", None) or exc.strerror or str(exc)
-    return str(exc)
+def _write(file: FileIO, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        count = file.write(view)
+        if count is None:  # somebody has made it non-blocking
+            PollNeeded(file.fileno(), POLLOUT).poll()
+        else:
+            view = view[count:]
+
+
+def _print(data: bytes | memoryview) -> None:
+    if sys.stdout is None:
+        raise _OutputFailure("it is closed")
+    try:
+        with FileIO(sys.stdout.fileno(), "wb", closefd=False) as file:
+            _write(file, data)
+    except OSError as exc:
+        raise _OutputFailure(exc.strerror) from exc
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        raise _OutputFailure(exc.strerror) from exc
 
 
 def _complain(message: str) -> int:
-    print(f"dugong: {message}", file=sys.stderr)
+    """Print one line, whatever a URL or a server has put into it."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in f"dugong: {message}")
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(line, file=sys.stderr)
     return 1
-
-
-def _forget_stdout() -> None:
-    """Keep the interpreter from flushing standard output, and failing, once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -24,7 +24,7 @@ from .sender import Sender
 from .transport.activity import Activity
 from .transport.connect import Route
 from .transport.poll import Co
-from .transport.proxy import parse_proxy
+from .transport.proxy import check_port, parse_proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -75,7 +75,7 @@ class Connection:
         self.hostname = hostname
         if port is None:
             port = HTTPS_PORT if ssl_context is not None else HTTP_PORT
-        self.port = port
+        self.port = check_port(port)
         self.ssl_context = ssl_context
         self.proxy = proxy
         self.timeout = timeout

@@ -113,7 +113,7 @@ class Receiver:
                     )
             elif self._exchanges.is_cut_off(exchange):
                 cause = self._exchanges.cut_off_by
-                raise ConnectionClosed(f"the request was not sent whole: {cause}") from cause
+                raise ConnectionClosed("the request was not sent whole") from cause
             else:
                 yield from stream.wait(got)
 

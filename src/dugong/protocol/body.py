@@ -21,7 +21,7 @@ import sys
 from ..errors import InvalidResponse
 from . import grammar
 from .headers import Headers
-from .limits import MAX_CHUNK_LINE_SIZE, MAX_LINE_SIZE, MAX_TRAILER_SIZE
+from .limits import MAX_CHUNK_LINE_SIZE, MAX_FIELDS, MAX_LINE_SIZE, MAX_TRAILER_SIZE
 from .messages import NO_TRAILERS
 from .response import parse_fields
 
@@ -76,7 +76,14 @@ class Chunked:
         size, data, end of data, size, data, end of data, ..., size 0, trailer, ..., empty line
     """
 
-    __slots__ = ("_in_data", "_trailer_lines", "_trailer_size", "line_limit", "payload", "trailers")
+    __slots__ = (
+        "_in_data",
+        "_trailer_fields",
+        "_trailer_size",
+        "line_limit",
+        "payload",
+        "trailers",
+    )
 
     ended_by_close = False
 
@@ -85,7 +92,7 @@ class Chunked:
         self.line_limit = MAX_CHUNK_LINE_SIZE
         self.trailers = NO_TRAILERS
         self._in_data = False
-        self._trailer_lines: list[str] | None = None
+        self._trailer_fields: list[tuple[str, str]] | None = None
         self._trailer_size = 0
 
     def took(self, count: int) -> None:
@@ -104,12 +111,14 @@ class Chunked:
                 raise InvalidResponse(f"chunk is not followed by CRLF but by {line!r}")
             self._in_data = False
             self.line_limit = MAX_CHUNK_LINE_SIZE
-        elif self._trailer_lines is None:
+        elif self._trailer_fields is None:
             self._chunk_line(line)
         else:
-            self._trailer_line(self._trailer_lines, line)
+            self._trailer_line(self._trailer_fields, line)
 
     def _chunk_line(self, line: bytes) -> None:
+        if not line.endswith(b"\n"):
+            raise InvalidResponse(f"chunk line is longer than {MAX_CHUNK_LINE_SIZE} bytes")
         match = grammar.CHUNK_LINE.fullmatch(line.decode("latin-1"))
         if match is None:
             raise InvalidResponse(f"bad chunk line: {line[:80]!r}")
@@ -119,21 +128,23 @@ class Chunked:
             self._in_data = True
             self.line_limit = 0
         else:
-            self._trailer_lines = []
+            self._trailer_fields = []
             self.line_limit = MAX_LINE_SIZE
 
-    def _trailer_line(self, lines: list[str], line: bytes) -> None:
-        self._trailer_size += len(line)
-        if self._trailer_size > MAX_TRAILER_SIZE:
+    def _trailer_line(self, fields: list[tuple[str, str]], line: bytes) -> None:
+        size = self._trailer_size + len(line)
+        if size > MAX_TRAILER_SIZE:
             raise InvalidResponse(f"trailer section is longer than {MAX_TRAILER_SIZE} bytes")
+        if line == b"\r\n":
+            self.trailers = Headers(fields) if fields else NO_TRAILERS
+            self.line_limit = 0
+            return
         if not line.endswith(b"\n"):
             raise InvalidResponse(f"trailer line is longer than {MAX_LINE_SIZE} bytes")
-        if line != b"\r\n":
-            lines.append(line.decode("latin-1"))
-            return
-        if lines:
-            self.trailers = Headers(parse_fields("".join(lines), fold=False))
-        self.line_limit = 0
+        fields += parse_fields(line.decode("latin-1"), fold=False)
+        if len(fields) > MAX_FIELDS:
+            raise InvalidResponse(f"more than {MAX_FIELDS} fields in the trailer section")
+        self._trailer_size = size
 
 
 Decoder = Length | Chunked | UntilClose

@@ -197,7 +197,9 @@ class Exchanges:
 
     def _not_ready(self) -> Exception:
         if self.sending is Sending.CUT_OFF:
-            return self._retriable(f"sending has ended: {self.cut_off_by}", self.cut_off_by)
+            reason = f": {self.cut_off_by}" if str(self.cut_off_by) else ""
+            message = f"sending has ended with a request that was not sent whole{reason}"
+            return self._retriable(message, self.cut_off_by)
         if self.sending is Sending.REQUEST:
             return StateError("another request is being sent")
         if self.sending is Sending.REFUSED:
@@ -336,10 +338,10 @@ class Exchanges:
             raise Unsupported("the server switches protocols, but was not asked to", response)
         response.informational = exchange.informational
         response.length = framing.length
-        if self.sending is Sending.CONTINUE and exchange is self.current:
+        refused = self.sending is Sending.CONTINUE and exchange is self.current
+        if refused:
             self._send("final response")
-            framing.closes = True
-        response.will_close = framing.closes or exchange.outgoing.closes
+        response.will_close = refused or framing.closes or exchange.outgoing.closes
         self.closing = self.closing or response.will_close
         if framing.delimiter is Delimiter.SWITCH:
             self._receive("head, switches")

@@ -9,10 +9,11 @@ The rules of section 6.3, and what is done where they leave a choice or call a m
 4. ``Transfer-Encoding: chunked`` is read in chunks. Any other coding is unsupported; chunked
    that is not last, or there twice, or sent by an HTTP/1.0 server (section 6.1) is invalid.
 5. Content-Length is a list of equal decimal numbers (usually of one); all else is invalid.
+   Neither list may have empty elements, which a sender is not allowed to generate.
 6. A response with neither ends with the connection.
 
-The fields are checked whether or not the response has a body, so that an ambiguous head never
-passes just because this time nothing depended on it.
+Except for rule 2, the fields are checked whether or not the response has a body, so that an
+ambiguous head never passes just because this time nothing depended on it.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _closes(response: HTTPResponse) -> bool:
     values = response.headers.get_all("connection")
     options: list[str] = []
     for value in values or ():
-        options += grammar.LIST_SEPARATOR.split(value.lower())
+        options += grammar.split_list(value.lower())
     return "close" in options or (response.version == "1.0" and "keep-alive" not in options)
 
 
@@ -95,7 +96,7 @@ def _chunked(response: HTTPResponse) -> bool:
     given = ", ".join(values)
     if response.version == "1.0":
         raise InvalidResponse("Transfer-Encoding in an HTTP/1.0 response", response)
-    codings = grammar.LIST_SEPARATOR.split(given.lower())
+    codings = grammar.split_list(given.lower())
     if codings == ["chunked"]:
         return True
     if "" in codings or "chunked" in codings[:-1]:
@@ -109,7 +110,7 @@ def _content_length(response: HTTPResponse) -> int | None:
         return None
     numbers: set[int] = set()
     for value in values:
-        for item in grammar.LIST_SEPARATOR.split(value):
+        for item in grammar.split_list(value):
             if not grammar.CONTENT_LENGTH.fullmatch(item):
                 raise InvalidResponse(f"bad Content-Length: {value!r}", response)
             numbers.add(int(item))

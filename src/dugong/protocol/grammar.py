@@ -13,6 +13,9 @@ Decided here, once, where the RFCs leave a decision to the recipient:
 * The space after the status code may be missing when there is no reason phrase: many servers
   leave it out, and nothing can be misread.
 * Nothing may stand before a status line, not even an empty line.
+
+Every pattern takes time linear in what it looks at, whatever that is: where two parts of one
+could share a run of white space, the first is possessive.
 """
 
 from __future__ import annotations
@@ -40,12 +43,12 @@ STATUS_LINE = re.compile(r"HTTP/([0-9])\.([0-9]) ([1-9][0-9][0-9])(?: ([\t -~\x8
 # To be used with findall over a block of lines, each with its CRLF. A match is exactly one
 # line, so the block is valid if there are as many matches as there are LFs in it.
 FIELD_LINE = re.compile(
-    rf"^({_TOKEN}):[ \t]*((?:{_FIELD_VCHAR}+(?:[ \t]+{_FIELD_VCHAR}+)*)?)[ \t]*\r\n",
+    rf"^({_TOKEN}):[ \t]*+((?:{_FIELD_VCHAR}+(?:[ \t]+{_FIELD_VCHAR}+)*)?)[ \t]*\r\n",
     re.MULTILINE,
 )
 
-# obs-fold = OWS CRLF RWS   (RFC 9112 section 5.2). To be used with sub.
-OBS_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+# obs-fold = OWS CRLF RWS   (RFC 9112 section 5.2), or several in a row. To be used with sub.
+OBS_FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]+)+")
 
 # field-value as we send it; surrounding white space is the sender's business   (section 5.5)
 FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
@@ -60,9 +63,6 @@ HOST = re.compile(
 
 # Content-Length = 1*DIGIT   (RFC 9110 section 8.6), bounded
 CONTENT_LENGTH = re.compile(rf"[0-9]{{1,{MAX_LENGTH_DIGITS}}}")
-
-# The separator of a #rule list: OWS "," OWS   (RFC 9110 section 5.6.1). To be used with split.
-LIST_SEPARATOR = re.compile(r"[ \t]*,[ \t]*")
 
 # chunk-size [ chunk-ext ] CRLF   (RFC 9112 section 7.1)
 # chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS ( token / quoted-string ) ] )
@@ -82,3 +82,11 @@ KEEP_ALIVE_TIMEOUT = re.compile(r"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9
 
 # basic-credentials: what user-id and password may not have   (RFC 7617 section 2)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def split_list(value: str) -> list[str]:
+    """Split a list: ``#element``, separated by OWS "," OWS (RFC 9110 section 5.6.1).
+
+    Empty elements stay: whether they may be is decided where the list is used.
+    """
+    return [element.strip(" \t") for element in value.split(",")]

@@ -168,6 +168,8 @@ class CaseInsensitiveDict(MutableMapping[str, Any]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
             return NotImplemented
+        if not all(isinstance(key, str) for key in other):
+            return False
         return dict(self.lower_items()) == dict(CaseInsensitiveDict(other).lower_items())
 
     __hash__ = None  # type: ignore[assignment]

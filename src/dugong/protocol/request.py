@@ -87,11 +87,12 @@ def prepare(
     data, length = _flatten(body)
     fields, lower = _validate(headers)
 
+    if headers is not None and not hasattr(headers, "items"):
+        headers = fields  # an iterator is used up by now, and whoever retries needs them again
     outgoing = Outgoing(Request(method, path or target, headers, body), data, length, expect100)
     _check_host(lower)
     framing = _framing(method, body, length, lower)
-    if outgoing.expect_continue:
-        framing += _expect(lower)
+    framing += _expect(lower, length, outgoing.expect_continue)
     connection = _tokens(lower.get("connection", ""))
     outgoing.closes = "close" in connection
     outgoing.upgrades = "upgrade" in lower
@@ -165,7 +166,7 @@ def _validate(
 
 
 def _tokens(value: str) -> list[str]:
-    return grammar.LIST_SEPARATOR.split(value.strip(" \t").lower())
+    return grammar.split_list(value.lower())
 
 
 def _check_host(lower: Mapping[str, str]) -> None:
@@ -198,12 +199,15 @@ def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, st
     return ""
 
 
-def _expect(lower: Mapping[str, str]) -> str:
+def _expect(lower: Mapping[str, str], length: int | None, wanted: bool) -> str:
     given = lower.get("expect")
     if given is None:
-        return "Expect: 100-continue\r\n"
-    if given.strip(" \t").lower() != "100-continue":
+        return "Expect: 100-continue\r\n" if wanted else ""
+    is_continue = given.strip(" \t").lower() == "100-continue"
+    if wanted and not is_continue:
         raise ValueError(f"expect100 does not go with a field Expect: {given!r}")
+    if is_continue and length == 0:
+        raise ValueError("Expect: 100-continue needs a body (RFC 9110 section 10.1.1)")
     return ""
 
 

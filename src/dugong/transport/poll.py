@@ -58,7 +58,8 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
         readers = [fd] if mask & POLLIN else []
         writers = [fd] if mask & POLLOUT else []
-        return any(select.select(readers, writers, [fd], timeout))
+        seconds = None if timeout is None else max(0, timeout)
+        return any(select.select(readers, writers, [fd], seconds))
 
     def __repr__(self) -> str:
         return f"PollNeeded(fd={self.fd}, mask={self.mask}, timeout={self.timeout})"
@@ -87,7 +88,7 @@ def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | N
         need = next(crt)
         while True:
             seconds, too_long = limits.next_wait(need)
-            ready = need.poll(seconds) or too_long is None
+            ready = not limits.over and (need.poll(seconds) or too_long is None)
             need = next(crt) if ready else crt.throw(ConnectionTimedOut(too_long))
     except StopIteration as stop:
         result: T = stop.value
@@ -100,14 +101,18 @@ class Limits:
     Args:
         timeout: seconds that one wait may take, or ``None``.
         deadline: seconds that the whole call may take, or ``None``.
+
+    Attributes:
+        over: whether the deadline has passed, so that nothing more is to be waited for.
     """
 
-    __slots__ = ("_deadline", "_end", "_timeout")
+    __slots__ = ("_deadline", "_end", "_timeout", "over")
 
     def __init__(self, timeout: float | None, deadline: float | None) -> None:
         self._timeout = timeout
         self._deadline = deadline
         self._end = None if deadline is None else time.monotonic() + deadline
+        self.over = False
 
     def next_wait(self, need: PollNeeded) -> tuple[float | None, str | None]:
         """Return for how many seconds to wait, ``None`` for no limit, and what comes after them.
@@ -122,6 +127,7 @@ class Limits:
             too_long = f"no byte moved for {self._timeout} seconds"
         if self._end is not None:
             left = max(0.0, self._end - time.monotonic())
+            self.over = left == 0
             if seconds is None or left < seconds:
                 seconds = left
                 too_long = f"not done within {self._deadline} seconds"

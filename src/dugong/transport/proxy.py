@@ -50,26 +50,40 @@ def parse_proxy(proxy: str | tuple[str, int]) -> Proxy:
     """
     if not isinstance(proxy, str):
         host, port = proxy
-        return Proxy(host, int(port))
-    from urllib.parse import unquote, urlsplit  # loaded only by those who have such a URL
+        return Proxy(host, check_port(int(port)))
+    from urllib.parse import unquote_to_bytes, urlsplit  # loaded only by those who have such a URL
 
     url = urlsplit(proxy)
-    if url.scheme != "http" or not url.hostname or url.path not in ("", "/") or url.query:
+    rest = url.path.removeprefix("/") + url.query + url.fragment
+    if url.scheme != "http" or not url.hostname or rest or "#" in proxy:
         shown = proxy.rpartition("@")[2]
         raise ValueError(f"a proxy is http://[user:password@]host:port, not {shown!r}")
     authorization = None
     if url.username is not None:
-        authorization = _basic(unquote(url.username), unquote(url.password or ""))
-    return Proxy(url.hostname, url.port or 80, authorization)
+        user = unquote_to_bytes(url.username)
+        authorization = _basic(user, unquote_to_bytes(url.password or ""))
+    port = 80 if url.port is None else url.port
+    return Proxy(url.hostname, check_port(port), authorization)
 
 
-def _basic(user: str, password: str) -> str:
+def check_port(port: int) -> int:
+    """Return *port*.
+
+    Raises:
+        ValueError: there is no such port.
+    """
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is not a port: it is 1 to 65535")
+    return port
+
+
+def _basic(user: bytes, password: bytes) -> str:
     """Return basic credentials (RFC 7617 section 2)."""
-    if ":" in user or grammar.CONTROL.search(user + password):
+    if b":" in user or grammar.CONTROL.search((user + password).decode("latin-1")):
         raise ValueError(
             "a proxy's user name has no colon, and neither it nor its password controls"
         )
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
+    return "Basic " + b64encode(user + b":" + password).decode("ascii")
 
 
 def co_open_tunnel(stream: Stream, authority: str, fields: dict[str, str]) -> Co[None]:

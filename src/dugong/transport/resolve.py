@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from ..errors import DNSUnavailable, HostnameNotResolvable
@@ -57,6 +58,9 @@ class Lookup:
         except Exception as exc:  # handed over to the waiting side, whatever it is
             self._failure = exc
         self._done = True
+        with suppress(OSError):  # nobody waits any more
+            # Closing alone would not do: a process forked meanwhile has the far end, too.
+            self._far_end.send(b"\0")
         self._far_end.close()
 
     def result(self) -> list[AddressInfo] | None:
@@ -95,6 +99,8 @@ def resolve(host: str, port: int) -> list[AddressInfo]:
     try:
         return _getaddrinfo(host, port)  # the DNS may have come back in between
     except socket.gaierror as exc:
+        if exc.errno == socket.EAI_AGAIN:
+            raise DNSUnavailable(host) from exc
         raise HostnameNotResolvable(host) from exc
 
 
@@ -135,6 +141,8 @@ class _Pool:
         except BaseException:  # the system has no more threads
             with self._lock:
                 self._threads -= 1
+                if job not in self._jobs:
+                    return  # another thread has taken it
                 self._jobs.remove(job)
             raise
 

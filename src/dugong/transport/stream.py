@@ -50,6 +50,8 @@ class Stream:
         self._recv_lock = Lock()
         self._send_lock = Lock()
         self._recv_failure: OSError | None = None
+        #: A reset that the system told a sender. A receiver would then be told of a proper end.
+        self._send_failure: OSError | None = None
         self._holders: set[object] = set()
         self.trace: Trace | None = None
 
@@ -66,6 +68,8 @@ class Stream:
                 count = self.sock.recv_into(view)
             except OSError as exc:
                 return self._recv_lacks(exc)
+            if count == 0:
+                self._check_end()
             self._activity.bytes_received += count
             if self.trace is not None:
                 self.trace.received(view[:count])
@@ -79,6 +83,8 @@ class Stream:
                 data = self.sock.recv(count)
             except OSError as exc:
                 return self._recv_lacks(exc)
+            if not data:
+                self._check_end()
             self._activity.bytes_received += len(data)
             if self.trace is not None:
                 self.trace.received(data)
@@ -100,6 +106,8 @@ class Stream:
             except OSError as exc:
                 need = self._lacks(exc, self.want_write)
                 if need is None:
+                    if not isinstance(exc, BrokenPipeError):
+                        self._send_failure = exc
                     raise _ended(exc) from exc
                 return need
             self._activity.bytes_sent += count
@@ -138,7 +146,7 @@ class Stream:
         with self._recv_lock:
             self._check_receive()
             try:
-                return not self.sock.recv(1, socket.MSG_PEEK)
+                return not self.sock.recv(1, socket.MSG_PEEK) and self._send_failure is None
             except OSError as exc:
                 if self._lacks(exc, self.want_read) is None:
                     self._recv_failure = exc
@@ -171,6 +179,10 @@ class Stream:
         self._check_open()
         if self._recv_failure is not None:  # the system tells an error only once
             raise _ended(self._recv_failure) from self._recv_failure
+
+    def _check_end(self) -> None:
+        if self._send_failure is not None:
+            raise _ended(self._send_failure) from self._send_failure
 
     def _recv_lacks(self, exc: OSError) -> PollNeeded:
         need = self._lacks(exc, self.want_read)
