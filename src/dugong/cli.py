@@ -11,16 +11,17 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 from urllib.parse import quote, urlsplit
 
 from . import __version__
 from .blocking import HTTPConnection
 from .errors import ConnectionClosed, DugongError
+from .protocol import grammar
 from .protocol.messages import HTTPResponse
 from .protocol.request import prepare
 from .transport.poll import POLLOUT, PollNeeded
@@ -37,6 +38,9 @@ _MAX_TIMEOUT = 1e6
 #: What may stand in a request target as it is; everything else is percent-encoded.
 _TARGET_CHARACTERS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
+#: OpenSSL's codes for certificates whose authority is not known (X509_V_ERR_…).
+_NO_AUTHORITY = frozenset({18, 19, 20, 21})
+
 _EXAMPLES = """\
 examples:
   dugong get http://localhost:8000/                   print a document
@@ -52,6 +56,10 @@ fetched, 1 if one was not, 2 if the command was wrong.
 
 class _Failure(Exception):
     """A document could not be fetched or stored: a message for the user."""
+
+
+class _Refusal(_Failure):
+    """The server answered, but not with a document. The connection may serve the next request."""
 
 
 class _OutputFailure(Exception):
@@ -152,9 +160,9 @@ def _document(text: str) -> _Document:
     def wrong(why: str) -> argparse.ArgumentTypeError:
         return argparse.ArgumentTypeError(f"{text!r}: {why}")
 
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        raise wrong("a URL has no control characters")
     text = text.strip(" ")
+    if grammar.CONTROL.search(text):
+        raise wrong("a URL has no control characters")
     try:
         url = urlsplit(text)
     except ValueError as exc:
@@ -180,7 +188,7 @@ def _document(text: str) -> _Document:
             ipaddress.IPv6Address(host)
         if not re.fullmatch(r"(\[[^]]*\]|[^][:]*)(:[0-9]*)?", url.netloc):
             raise ValueError
-        HTTPConnection(host, port)
+        _check_host(host)
     except ValueError:
         raise wrong(f"{host!r} is not a host name or address") from None
     target = text.partition("#")[0].partition("//")[2][len(url.netloc) :]
@@ -194,6 +202,14 @@ def _document(text: str) -> _Document:
         quote(target.encode("utf-8", "surrogateescape"), safe=_TARGET_CHARACTERS),
         url.path.rpartition("/")[2],
     )
+
+
+def _check_host(host: str) -> None:
+    try:
+        host.encode("idna")  # its labels are neither empty nor too long
+        HTTPConnection(host)
+    except ValueError:
+        raise ValueError(f"{host!r} is not a host name or address") from None
 
 
 def _file_name(text: str) -> str:
@@ -211,8 +227,9 @@ def _field(text: str) -> tuple[str, str]:
 
 def _proxy(text: str) -> str:
     try:
-        proxy = parse_proxy(text)
-        HTTPConnection(proxy.host, proxy.port)  # complains of a host name that is none
+        if grammar.CONTROL.search(text):
+            raise ValueError("a URL has no control characters")
+        _check_host(parse_proxy(text).host)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
     return text
@@ -238,7 +255,7 @@ def _get(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         try:
             _get_one(conn, document, name, args)
         except (_Failure, DugongError) as exc:
-            if conn.response_pending() or not isinstance(exc, _Failure):
+            if not isinstance(exc, _Refusal):
                 conn.disconnect()
             status = _complain(f"{document.url}: {exc}")
     return status
@@ -310,10 +327,11 @@ def _get_one(
     if not 200 <= response.status < 300:
         if name is None:
             _print(head)
-        _skip_body(conn, response)
+        if response.status < 200:  # it speaks another protocol now
+            conn.disconnect()
         location = response.headers["Location"]
         where = f" (see {location})" if location else ""
-        raise _Failure(f"the server said {response.status} {response.reason}".rstrip() + where)
+        raise _Refusal(f"the server said {response.status} {response.reason}".rstrip() + where)
     if name is None:
         _print(head)
         for part in _body(conn):
@@ -332,6 +350,10 @@ def _get_one(
 
 def _response(conn: HTTPConnection, document: _Document, args: argparse.Namespace) -> HTTPResponse:
     kept = conn.bytes_received > 0
+    try:
+        conn.readall(_MAX_SKIPPED)  # what came with a refusal
+    except DugongError:
+        conn.disconnect()
     _connect(conn, args)
     try:
         conn.send_request("GET", document.target, args.headers)
@@ -351,36 +373,29 @@ def _connect(conn: HTTPConnection, args: argparse.Namespace) -> None:
         conn.connect()
     except DugongError:
         raise
-    except (OSError, ValueError) as exc:
-        host, port = conn.hostname, conn.port
-        if args.proxy is not None:
-            proxy = parse_proxy(args.proxy)
-            host, port = proxy.host, proxy.port
-        where = args.unix_socket or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        raise _Failure(f"cannot connect to {where}: {_why(exc)}") from exc
+    except OSError as exc:
+        raise _Failure(_why(exc, conn, args)) from exc
 
 
-def _why(exc: Exception) -> str:
-    """Say why connecting failed, and what to do if that is no matter of the network."""
-    untrusted: str | None = getattr(exc, "verify_message", None)
-    if untrusted:
-        return f"its certificate is not trusted: {untrusted} (SSL_CERT_FILE=… names authorities)"
-    reason: str | None = getattr(exc, "reason", None)
+def _why(exc: OSError, conn: HTTPConnection, args: argparse.Namespace) -> str:
+    """Say why connecting failed, and what to do where that is not obvious."""
+    server = f"{conn.hostname}:{conn.port}"
+    if ":" in conn.hostname:
+        server = f"[{conn.hostname}]:{conn.port}"
+    reason: str | None = getattr(exc, "reason", None)  # of an ssl.SSLError
+    if reason == "CERTIFICATE_VERIFY_FAILED":
+        code: int = getattr(exc, "verify_code", 0)
+        message: str = getattr(exc, "verify_message", "")
+        hint = " (SSL_CERT_FILE may name its authority)" if code in _NO_AUTHORITY else ""
+        return f"the certificate of {server} is not trusted: {message}{hint}"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return "it does not speak TLS (is it http:// instead of https://?)"
-    if reason:
-        return "TLS failed: " + reason.replace("_", " ").lower()
-    return getattr(exc, "strerror", None) or str(exc)
-
-
-def _skip_body(conn: HTTPConnection, response: HTTPResponse) -> None:
-    """Have the connection ready for the next request, or disconnected."""
-    try:
-        conn.readall(_MAX_SKIPPED)
-    except DugongError:
-        conn.disconnect()
-    if response.status < 200:  # it speaks another protocol now
-        conn.disconnect()
+        return f"{server} does not speak TLS: try http:// instead of https://"
+    if reason is not None:
+        return f"no TLS connection to {server}: {reason.replace('_', ' ').lower()}"
+    if args.proxy is not None:
+        proxy = parse_proxy(args.proxy)
+        server = f"the proxy {proxy.host}:{proxy.port}"
+    return f"cannot connect to {args.unix_socket or server}: {exc.strerror or exc}"
 
 
 def _head(response: HTTPResponse) -> bytes:
@@ -449,7 +464,7 @@ def _flush_stdout() -> None:
     try:
         sys.stdout.flush()
     except OSError as exc:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        _forget(sys.stdout)
         raise _OutputFailure(exc.strerror) from exc
 
 
@@ -457,6 +472,15 @@ def _complain(message: str) -> int:
     """Print one line, whatever a URL or a server has put into it."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in f"dugong: {message}")
     if sys.stderr is not None:
-        with suppress(OSError):
-            print(line, file=sys.stderr)
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:
+            _forget(sys.stderr)  # nobody to complain to
     return 1
+
+
+def _forget(stream: TextIO) -> None:
+    """Have the interpreter's last flush succeed: what cannot be written goes nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

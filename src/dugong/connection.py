@@ -85,6 +85,9 @@ class Connection:
         self._address = address
         self._sock = sock
         self._session: _Session | None = None
+        #: Where the last response came from, and so where its body has to come from: not from a
+        #: connection that another thread or task has made since.
+        self._response_session: _Session | None = None
         self._activity = Activity()
         self._server_is_http10 = False
         self._authority()  # complains at once of a host name that is none
@@ -190,13 +193,12 @@ class Connection:
         session = self._session
         return None if session is None or session.link.closed else session
 
-    def _reading_session(self) -> _Session | None:
-        """Return the session to read from, ``None`` if there was none or it ended with no loss.
+    def _unless_lost(self, session: _Session | None) -> _Session | None:
+        """Return *session*, ``None`` if it was closed and nothing is missing.
 
         Raises:
             ConnectionClosed: it was closed with something unfinished.
         """
-        session = self._session
         if session is not None and session.link.closed:
             if session.link.unfinished:
                 raise ConnectionClosed("the connection was closed by disconnect()")
@@ -315,23 +317,24 @@ class Connection:
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
         """Coroutine of `HTTPConnection.write`."""
         data = as_bytes(buf)
-        session = self._reading_session()
+        session = self._unless_lost(self._session)
         if session is None:
             raise StateError("no request body is due")
         yield from session.sender.co_write(data)
 
     def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
         """Coroutine of `HTTPConnection.end_body`."""
-        session = self._reading_session()
+        session = self._unless_lost(self._session)
         if session is None:
             raise StateError("no request body is due")
         yield from session.sender.co_end_body(trailers)
 
     def co_read_response(self) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
-        session = self._reading_session()
+        session = self._unless_lost(self._session)
         if session is None:
             raise StateError("no response is outstanding: send a request first")
+        self._response_session = session
         response = yield from session.receiver.co_read_response()
         if response.version == "1.0":
             self._server_is_http10 = True
@@ -341,7 +344,7 @@ class Connection:
         """Coroutine of `HTTPConnection.read`; returns `bytes`."""
         if n is None or n < 0:
             return (yield from self.co_readall())
-        session = self._reading_session()
+        session = self._unless_lost(self._response_session)
         return b"" if session is None else (yield from session.receiver.co_read(n))
 
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
@@ -350,17 +353,17 @@ class Connection:
         if view.readonly:
             raise TypeError("readinto() needs a writable buffer")
         view = view.cast("B") if view.nbytes else memoryview(b"")
-        session = self._reading_session()
+        session = self._unless_lost(self._response_session)
         return 0 if session is None else (yield from session.receiver.co_readinto(view))
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
-        session = self._reading_session()
+        session = self._unless_lost(self._response_session)
         return b"" if session is None else (yield from session.receiver.co_readall(limit))
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
-        session = self._reading_session()
+        session = self._unless_lost(self._response_session)
         if session is not None:
             yield from session.receiver.co_discard()
 

@@ -61,11 +61,11 @@ class Watch:
             self.close()
 
     def _report(self) -> None:
-        if self._waiters:
+        if self._just_woke:
+            self._just_woke = False  # if there is more, the loop will report it again
+        elif self._waiters:
             self._just_woke = True
             self._wake()
-        elif self._just_woke:
-            self._just_woke = False
         else:
             self.close()
 
