@@ -1,15 +1,64 @@
-"""Fixtures of the whole suite."""
+"""Fixtures of the whole suite, and the styles in which its tests run.
+
+A test that is an ``async def`` takes a `StyledWire` and runs once in each style: generators,
+blocking calls, asyncio and trio. A ``def`` takes a `Wire` and drives generators, or calls what
+blocks, by itself: it looks at what exists in that style alone (masks, a coroutine resumed early),
+or is a sweep over every offset, which takes time and has nothing to do with the style.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.wire import Certificates, Wire
+from tests.styles import BlockingWire, GeneratorWire, StyledWire
+from tests.styles_in_loops import AsyncioWire, TrioWire
+from tests.wire import AnyWire, Certificates, Wire
+
+STYLES: dict[str, type[StyledWire]] = {
+    "generator": GeneratorWire,
+    "blocking": BlockingWire,
+    "asyncio": AsyncioWire,
+    "trio": TrioWire,
+}
 
 #: The real servers, started by the first test that asks for one.
 pytest_plugins = ["tests.servers"]
+
+#: What a fixture's connections run over.
+TRANSPORTS = {"wire": ["plain", "tls"], "plain": ["plain"], "tls": ["tls"]}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "styles(*names): run this test in these styles alone, for the reason given"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("styles")
+    styles = [""]
+    if inspect.iscoroutinefunction(metafunc.function):
+        styles = [*STYLES] if marker is None else [*marker.args]
+    for name, transports in TRANSPORTS.items():
+        if name in metafunc.fixturenames:
+            cases = [(style, transport) for style in styles for transport in transports]
+            ids = ["-".join(filter(None, case)) for case in cases]
+            metafunc.parametrize(name, cases, indirect=True, ids=ids)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an ``async def`` in the style of its wire."""
+    wires = [value for value in pyfuncitem.funcargs.values() if isinstance(value, StyledWire)]
+    if not wires:
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    wires[0].run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -18,25 +67,27 @@ def certificates() -> Certificates:
     return Certificates.make()
 
 
-@pytest.fixture(params=["plain", "tls"])
-def wire(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Wire]:
+def _make(param: tuple[str, str], certificates: Certificates) -> Iterator[AnyWire[Any]]:
+    style, transport = param
+    kind: type[AnyWire[Any]] = STYLES[style] if style else Wire
+    wire = kind(certificates, tls=transport == "tls")
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def wire(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[AnyWire[Any]]:
     """Connections to scripted peers; the test runs once over TCP and once over TLS."""
-    wire = Wire(certificates, tls=request.param == "tls")
-    yield wire
-    wire.close()
+    yield from _make(request.param, certificates)
 
 
 @pytest.fixture
-def plain(certificates: Certificates) -> Iterator[Wire]:
+def plain(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[AnyWire[Any]]:
     """The same over TCP alone, for what has nothing to do with TLS."""
-    wire = Wire(certificates, tls=False)
-    yield wire
-    wire.close()
+    yield from _make(request.param, certificates)
 
 
 @pytest.fixture
-def tls(certificates: Certificates) -> Iterator[Wire]:
+def tls(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[AnyWire[Any]]:
     """The same over TLS alone."""
-    wire = Wire(certificates, tls=True)
-    yield wire
-    wire.close()
+    yield from _make(request.param, certificates)

@@ -1,54 +1,95 @@
-"""What many tests do with a connection, and the shapes a response can have."""
+"""What many tests do with a connection, and the shapes a response can have.
+
+The texts here serve the tests of every style, and with an `HTTPConnection` those that drive
+generators by themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from dugong import HTTPConnection, HTTPResponse, PollNeeded
+from dugong import AsyncHTTPConnection, HTTPConnection, HTTPResponse, PollNeeded
 from tests.drive import drive
 from tests.peer import Peer
 from tests.received import ReceivedRequest
+from tests.styles import awaitable, waiting
 
-Bytes = Generator[PollNeeded, None, bytes]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-def fetch(
-    conn: HTTPConnection, method: str = "GET", path: str = "/", **options: Any
-) -> Generator[PollNeeded, None, tuple[HTTPResponse, bytes]]:
+class Text(Generic[P, T]):
+    """What is written once, for a connection of any style: it is awaited, or a generator."""
+
+    def __init__(
+        self, text: Callable[Concatenate[AsyncHTTPConnection, P], Coroutine[Any, Any, T]]
+    ) -> None:
+        self._text = text
+
+    @overload
+    def __call__(
+        self, conn: HTTPConnection, *args: P.args, **kwargs: P.kwargs
+    ) -> Generator[PollNeeded, None, T]: ...
+    @overload
+    def __call__(
+        self, conn: AsyncHTTPConnection, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    def __call__(self, conn: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if isinstance(conn, HTTPConnection):
+            return waiting(self._text(awaitable(conn), *args, **kwargs))
+        return self._text(conn, *args, **kwargs)
+
+
+@Text
+async def fetch(
+    conn: AsyncHTTPConnection, /, method: str = "GET", path: str = "/", **options: Any
+) -> tuple[HTTPResponse, bytes]:
     """One whole exchange."""
-    yield from conn.co_send_request(method, path, **options)
-    response = yield from conn.co_read_response()
-    body = yield from conn.co_readall()
-    return response, body
+    await conn.send_request(method, path, **options)
+    response = await conn.read_response()
+    return response, await conn.readall()
 
 
-def ask(
-    conn: HTTPConnection, method: str = "GET", path: str = "/", **options: Any
-) -> Generator[PollNeeded, None, HTTPResponse]:
+@Text
+async def ask(
+    conn: AsyncHTTPConnection, /, method: str = "GET", path: str = "/", **options: Any
+) -> HTTPResponse:
     """An exchange up to the response head."""
-    yield from conn.co_send_request(method, path, **options)
-    return (yield from conn.co_read_response())
+    await conn.send_request(method, path, **options)
+    return await conn.read_response()
 
 
-def sent(conn: HTTPConnection, peer: Peer, *args: Any, **options: Any) -> ReceivedRequest:
+async def sent(
+    conn: AsyncHTTPConnection, peer: Peer, *args: Any, **options: Any
+) -> ReceivedRequest:
     """Make one exchange and return the request as the server saw it."""
     peer.expect_request()
     peer.reply(EMPTY)
-    drive(fetch(conn, *args, **options), peer)
+    await fetch(conn, *args, **options)
     peer.check()
     return peer.requests[-1]
 
 
-def works(conn: HTTPConnection, peer: Peer) -> None:
+@overload
+def works(conn: HTTPConnection, peer: Peer) -> None: ...
+@overload
+def works(conn: AsyncHTTPConnection, peer: Peer) -> Coroutine[Any, Any, None]: ...
+def works(conn: Any, peer: Peer) -> Any:
     """Assert that the connection is in order, and that nothing was sent that nobody expected."""
+    if isinstance(conn, HTTPConnection):
+        return drive(_works(awaitable(conn), peer), peer)
+    return _works(conn, peer)
+
+
+async def _works(conn: AsyncHTTPConnection, peer: Peer) -> None:
     peer.expect_request(b"GET /works HTTP/1.1\r\n")
     peer.reply(OK)
-    response, body = drive(fetch(conn, path="/works"), peer)
+    response, body = await fetch(conn, path="/works")
     assert (response.status, response.path, body) == (200, "/works", b"hi")
     peer.check()
 
@@ -104,56 +145,66 @@ SELF_DELIMITED = [LENGTH, CHUNKED, DECORATED]
 
 # ------------------------------------------------------------------------------- readers
 
+Reader = Text[[], bytes]
 
-def _by_read(size: int) -> Callable[[HTTPConnection], Bytes]:
-    def read(conn: HTTPConnection) -> Bytes:
+
+def _by_read(size: int) -> Reader:
+    async def read(conn: AsyncHTTPConnection) -> bytes:
         got = b""
-        while piece := (yield from conn.co_read(size)):
+        while piece := await conn.read(size):
             assert isinstance(piece, bytes)
             assert len(piece) <= size
             got += piece
         return got
 
-    return read
+    return Text(read)
 
 
-def _by_readinto(size: int) -> Callable[[HTTPConnection], Bytes]:
-    def read(conn: HTTPConnection) -> Bytes:
+def _by_readinto(size: int) -> Reader:
+    async def read(conn: AsyncHTTPConnection) -> bytes:
         got, buf = b"", bytearray(b"\xee" * (size + 2))
         window = memoryview(buf)[1:-1]
-        while count := (yield from conn.co_readinto(window)):
+        while count := await conn.readinto(window):
             got += window[:count]
         assert buf[0] == buf[-1] == 0xEE, "written outside the buffer"
         return got
 
-    return read
+    return Text(read)
 
 
-def _by_reading_all(argument: tuple[int | None, ...]) -> Callable[[HTTPConnection], Bytes]:
-    def read(conn: HTTPConnection) -> Bytes:
-        got = yield from conn.co_read(*argument)
+def _by_reading_all(argument: tuple[int | None, ...]) -> Reader:
+    async def read(conn: AsyncHTTPConnection) -> bytes:
+        got = await conn.read(*argument)
         assert isinstance(got, bytes)
         return got
 
-    return read
+    return Text(read)
 
 
-def _by_readall(conn: HTTPConnection) -> Bytes:
-    got = yield from conn.co_readall()
+@Text
+async def _by_readall(conn: AsyncHTTPConnection) -> bytes:
+    got = await conn.readall()
     assert isinstance(got, bytes)
     return got
 
 
-def _by_turns(conn: HTTPConnection) -> Bytes:
+@Text
+async def _by_turns(conn: AsyncHTTPConnection) -> bytes:
     """A little of everything."""
-    first = yield from conn.co_read(1)
+    first = await conn.read(1)
     buf = bytearray(2)
-    count = yield from conn.co_readinto(buf)
-    return first + buf[:count] + (yield from conn.co_readall())
+    count = await conn.readinto(buf)
+    return first + buf[:count] + await conn.readall()
 
 
-#: Every way of reading a body, by name: the function returns the body.
-READERS: dict[str, Callable[[HTTPConnection], Bytes]] = {
+@Text
+async def _by_discard(conn: AsyncHTTPConnection) -> bytes:
+    await conn.discard()
+    return b""
+
+
+#: Every way of reading a body, by name: awaited, each returns the body.
+READERS: dict[str, Reader] = {
     "read(1)": _by_read(1),
     "read(5)": _by_read(5),
     "read(big)": _by_read(1 << 20),
@@ -164,4 +215,10 @@ READERS: dict[str, Callable[[HTTPConnection], Bytes]] = {
     "readinto(big)": _by_readinto(1 << 16),
     "readall": _by_readall,
     "turns": _by_turns,
+}
+
+#: A few of them, and one that returns nothing, for bodies that end too early.
+CUT_READERS: dict[str, Reader] = {
+    **{name: READERS[name] for name in ("read(5)", "read()", "readinto(3)", "readall")},
+    "discard": _by_discard,
 }

@@ -25,6 +25,10 @@ _FITS_ANY_WINDOW = 2000
 _HUNG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
+class ClientGone(AssertionError):
+    """The client has closed what the script still sends to."""
+
+
 class FarEnd:
     """The far end of one connection, plain or TLS.
 
@@ -114,7 +118,15 @@ class FarEnd:
         self._shaken = False
 
     def _shake(self) -> bool:
-        """Go on with the TLS handshake."""
+        """Go on with the TLS handshake, unless the client has broken it off."""
+        try:
+            return self._shake_on()
+        except ClientGone:
+            self._hang_up()
+            self._shaken = True
+            return True
+
+    def _shake_on(self) -> bool:
         assert self._tls is not None
         if self._out:
             return self._flush()
@@ -160,7 +172,7 @@ class FarEnd:
             self._mask = select.POLLOUT
             return False
         except (BrokenPipeError, ConnectionResetError) as exc:
-            raise AssertionError(f"the client has gone: {self}") from exc
+            raise ClientGone(f"the client has gone: {self}") from exc
         del self._out[:sent]
         self._await_arrival(before, sent)
         return True

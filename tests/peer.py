@@ -221,6 +221,11 @@ class Peer(FarEnd):
         """Whether the script is finished."""
         return not self._steps and self._shaken
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do but to shake hands with a client that may never come."""
+        return not self._steps and (self._shaken or self._sock is None)
+
     def step(self) -> bool:
         """Take the next step or a piece of it; False if that has to wait for something."""
         self._mask = select.POLLIN
@@ -248,6 +253,15 @@ class Peer(FarEnd):
             poller.register(self.fd, self.mask)
             if not poller.poll(max(0, give_up - time.monotonic()) * 1000):
                 raise AssertionError(f"stuck: {self}")
+
+    @contextmanager
+    def in_company(self) -> Iterator[None]:
+        """For a step while the client moves too: it does not wait to see its bytes arrive."""
+        self._alone = False
+        try:
+            yield
+        finally:
+            self._alone = True
 
     @contextmanager
     def in_thread(self) -> Iterator[None]:

@@ -1,43 +1,47 @@
-"""The blocking methods: the same results without a driver, and their time limits."""
+"""The blocking methods: what they alone have to do with, threads and files among it.
+
+What they do is tested with the other styles, in the tests that are written for all of them.
+"""
 
 from __future__ import annotations
 
 import inspect
-import socket
+import io
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from dugong import BodyFollowing, ConnectionClosed, ConnectionTimedOut, HTTPConnection
+from dugong import AsyncHTTPConnection, ConnectionClosed, HTTPConnection
 from tests.drive import drive
 from tests.exchanges import (
-    CHUNKED,
-    DECORATED,
-    EMPTY,
+    CLOSED,
     LENGTH,
-    OK,
     PAYLOAD,
-    SAMPLES,
     Sample,
     works,
 )
 from tests.peer import Peer
+from tests.styles import WAITING
 from tests.wire import Wire
 
-WAITING = [
-    'connect', 'send_request', 'write', 'end_body', 'read_response', 'read', 'readinto', 'readall',
-    'discard', 'get_ssl_peercert', 'get_ssl_cipher',
-]  # fmt: skip
+
+@pytest.mark.parametrize("name", sorted(WAITING))
+def test_all_forms_have_the_same_arguments(name: str) -> None:
+    blocking = getattr(HTTPConnection, name)
+    arguments = [*inspect.signature(blocking).parameters.values()]
+    for other in (getattr(HTTPConnection, f"co_{name}"), getattr(AsyncHTTPConnection, name)):
+        assert [*inspect.signature(other).parameters.values()] == arguments
+        assert other.__doc__
+    assert blocking.__doc__
 
 
-@pytest.mark.parametrize("name", WAITING)
-def test_both_forms_have_the_same_arguments(name: str) -> None:
-    blocking = inspect.signature(getattr(HTTPConnection, name))
-    coroutine = inspect.signature(getattr(HTTPConnection, f"co_{name}"))
-    assert list(blocking.parameters.values()) == list(coroutine.parameters.values())
-    assert getattr(HTTPConnection, name).__doc__
-    assert getattr(HTTPConnection, f"co_{name}").__doc__
+def test_all_forms_of_a_connection_are_made_with_the_same_arguments() -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert {f"co_{name}" for name in WAITING} <= public(HTTPConnection)
+    assert public(HTTPConnection) - public(AsyncHTTPConnection) == {"read_raw"}
 
 
 def answered(wire: Wire, reply: bytes, *, close: bool = False) -> tuple[HTTPConnection, Peer]:
@@ -53,67 +57,6 @@ def answered(wire: Wire, reply: bytes, *, close: bool = False) -> tuple[HTTPConn
     return conn, peer
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
-@pytest.mark.parametrize("name", ["read", "readinto", "readall", "discard"])
-def test_exchange(wire: Wire, sample: Sample, name: str) -> None:
-    conn, _ = answered(wire, sample.wire, close=sample.closes)
-    response = conn.read_response()
-    assert (response.status, response.length) == (200, sample.length)
-    got = b""
-    if name == "read":
-        while piece := conn.read(7):
-            got += piece
-    elif name == "readinto":
-        buf = bytearray(7)
-        while count := conn.readinto(buf):
-            got += buf[:count]
-    elif name == "readall":
-        got = conn.readall()
-    else:
-        conn.discard()
-        assert conn.read(5) == b""
-        return
-    assert got == sample.payload
-    assert isinstance(conn.readall(), bytes)
-
-
-def test_connect_and_everything_else(wire: Wire) -> None:
-    """A whole life in blocking calls, with the peer in a thread."""
-    listener = wire.listen()
-    conn, peer = wire.dial(listener), listener.peer(chunk=3)
-    peer.expect_head(b"PUT /a HTTP/1.1\r\n")
-    peer.reply(b"HTTP/1.1 100 Continue\r\n\r\n")
-    peer.expect(b"5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n")
-    peer.reply(DECORATED.wire)
-    peer.expect_request(b"GET /b HTTP/1.1\r\n")
-    peer.reply(OK)
-    with peer.in_thread():
-        conn.connect()
-        assert (conn.get_ssl_peercert() is not None) is wire.tls
-        assert (conn.get_ssl_cipher() is not None) is wire.tls
-        conn.send_request("PUT", "/a", body=BodyFollowing(), expect100=True)
-        assert conn.read_response().status == 100
-        conn.write(b"hello")
-        conn.end_body({"X-Sum": "7"})
-        response = conn.read_response()
-        assert conn.readall(limit=27) == PAYLOAD
-        assert response.trailers["X-Sum"] == "7"
-        conn.send_request("GET", "/b")
-        assert conn.read_response().path == "/b"
-        assert conn.readall() == b"hi"
-    peer.check()
-
-
-def test_blocked_sender_goes_on_when_the_peer_reads(wire: Wire) -> None:
-    conn, peer = wire.pair(small=True)
-    body = bytes(range(256)) * 4000
-    peer.expect_request(body=body)
-    peer.reply(EMPTY)
-    with peer.in_thread():
-        conn.send_request("PUT", "/", body=body)
-        assert conn.read_response().status == 200
-
-
 def test_blocking_calls_and_coroutines_mix(wire: Wire) -> None:
     conn, peer = answered(wire, LENGTH.wire)
     conn.read_response()
@@ -122,105 +65,21 @@ def test_blocking_calls_and_coroutines_mix(wire: Wire) -> None:
     works(conn, peer)
 
 
-# ----------------------------------------------------------------------------- time limits
-
-
-@pytest.mark.parametrize("timeout", [0, 0.01])
-def test_silent_peer(wire: Wire, timeout: float) -> None:
-    """A read that timed out may be repeated and has lost nothing."""
-    conn, peer = answered(wire, b"HTTP/1.1 20")
-    conn.timeout = timeout
-    for _ in range(2):
-        with pytest.raises(ConnectionTimedOut):
-            conn.read_response()
-    peer.reply(CHUNKED.wire[11:-20])
-    peer.run()
-    assert conn.read_response().status == 200
-    for _ in range(2):
-        with pytest.raises(ConnectionTimedOut):
-            conn.readall()
-    peer.reply(CHUNKED.wire[-20:])
-    peer.run()
-    assert conn.readall() == PAYLOAD
-    conn.timeout = None
-    works(conn, peer)
-
-
-def test_silence_is_an_error_of_the_exchange(wire: Wire) -> None:
-    conn, peer = answered(wire, b"")
-    conn.timeout = 0
-    with pytest.raises(ConnectionTimedOut) as info:
-        conn.read_response()
-    assert info.value.bytes_sent == len(peer.received)
-    assert not info.value.response_started
-    assert info.value.safe_to_retry
-    assert [request.path for request in info.value.unanswered] == ["/"]
-
-
-def test_no_wait_needs_no_time(wire: Wire) -> None:
-    conn, _ = answered(wire, OK)
-    conn.timeout = 0
-    assert conn.read_response().status == 200
-    assert conn.readall() == b"hi"
-
-
-@pytest.mark.parametrize("timeout", [0, 0.01])
-def test_timed_out_send_breaks_the_connection(wire: Wire, timeout: float) -> None:
-    conn, peer = wire.pair(small=True)
+@pytest.mark.parametrize("sample", [LENGTH, CLOSED], ids=str)
+def test_text_wrapper(wire: Wire, sample: Sample) -> None:
+    conn, peer = wire.pair()
     drive(conn.co_connect(), peer)
-    conn.timeout = timeout
-    with pytest.raises(ConnectionTimedOut) as info:
-        conn.send_request("PUT", "/", body=bytes(10_000_000))
-    assert 0 < info.value.bytes_sent < 10_000_000
-    with pytest.raises(ConnectionClosed):
-        conn.send_request("GET", "/")
-
-
-def test_timed_out_write_breaks_the_connection(wire: Wire) -> None:
-    conn, peer = wire.pair(small=True)
-    drive(conn.co_connect(), peer)
-    conn.timeout = 0.01
-    conn.send_request("PUT", "/", body=BodyFollowing(10_000_000))
-    with pytest.raises(ConnectionTimedOut):
-        conn.write(bytes(10_000_000))
-    with pytest.raises(ConnectionClosed):
-        conn.write(b"x")
-
-
-def test_timeout_covers_the_handshake(tls: Wire) -> None:
-    conn, _ = tls.pair(handshake=False, timeout=0.01)
-    with pytest.raises(ConnectionTimedOut):
-        conn.connect()
-
-
-def test_timeout_covers_connecting(plain: Wire) -> None:
-    """A listening socket whose queue is full leaves further connections hanging."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        fillers = []
-        try:
-            for _ in range(5):
-                filler = socket.socket()
-                filler.setblocking(False)
-                filler.connect_ex(server.getsockname())
-                fillers.append(filler)
-            conn = HTTPConnection("localhost", address=server.getsockname(), timeout=0.01)
-            plain.adopt(conn.disconnect)
-            with pytest.raises(ConnectionTimedOut):
-                conn.connect()
-        finally:
-            for filler in fillers:
-                filler.close()
-
-
-def test_timeout_is_for_one_wait(wire: Wire) -> None:
-    """Bytes that move begin the time anew: no limit of the whole."""
-    conn, peer = wire.pair(chunk=1, timeout=5)
+    conn.send_request("GET", "/")
     peer.expect_request()
-    peer.reply(LENGTH.wire)
-    with peer.in_thread():
-        conn.send_request("GET", "/")
-        conn.read_response()
-        assert conn.readall() == PAYLOAD
+    peer.reply(sample.wire)
+    if sample.closes:
+        peer.close()
+    peer.run()
+    conn.read_response()
+    text = io.TextIOWrapper(conn, encoding="us-ascii", newline="\r\n")  # type: ignore[type-var]
+    assert list(text) == ["swim\r\n", "like a sea cow\r\n", "\r\n", "0\r\n"]
+    text.close()
+    assert not conn.closed
 
 
 # ------------------------------------------------------------------------- other threads

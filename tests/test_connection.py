@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +10,9 @@ import pytest
 import dugong
 from dugong import ConnectionClosed, HTTPConnection, StateError
 from tests.drive import advance, drive
-from tests.exchanges import CHUNKED, EMPTY, LENGTH, OK, PAYLOAD, ask, fetch, works
+from tests.exchanges import CHUNKED, EMPTY, LENGTH, OK, ask, fetch, works
 from tests.peer import Peer
+from tests.styles import StyledWire
 from tests.wire import Wire
 
 # --------------------------------------------------------------------------------- made
@@ -52,32 +51,32 @@ def test_version() -> None:
     assert dugong.__version__ == "4.0.0.dev0"
 
 
-def test_socket_that_is_used_up(wire: Wire) -> None:
+async def test_socket_that_is_used_up(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    works(conn, peer)
+    await works(conn, peer)
     conn.disconnect()
     with pytest.raises(StateError):
-        drive(conn.co_connect(), peer)
+        await conn.connect()
 
 
 # ------------------------------------------------------------------------------- opened
 
 
-def test_connect_is_a_no_op_when_connected(wire: Wire) -> None:
+async def test_connect_is_a_no_op_when_connected(wire: StyledWire) -> None:
     listener = wire.listen()
     conn, peer = wire.dial(listener), listener.peer()
     for _ in range(3):
-        assert drive(conn.co_connect(), peer) is None
-    works(conn, peer)
+        await conn.connect()
+    await works(conn, peer)
 
 
-def test_idle_connection_is_kept(wire: Wire) -> None:
+async def test_idle_connection_is_kept(wire: StyledWire) -> None:
     """Over TLS 1.3 an idle connection is readable: there are session tickets. It is well."""
     conn, peer = wire.pair()
-    drive(conn.co_connect(), peer)
+    await conn.connect()
     peer.run()
     for _ in range(3):
-        works(conn, peer)
+        await works(conn, peer)
 
 
 IDLE: dict[str, Callable[[Peer], None]] = {
@@ -92,182 +91,179 @@ IDLE: dict[str, Callable[[Peer], None]] = {
 
 @pytest.mark.parametrize("happens", IDLE.values(), ids=IDLE)
 @pytest.mark.parametrize("used", [True, False], ids=["after an exchange", "before any"])
-def test_idle_connection_found_unusable(
-    wire: Wire, happens: Callable[[Peer], None], used: bool
+async def test_idle_connection_found_unusable(
+    wire: StyledWire, happens: Callable[[Peer], None], used: bool
 ) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
-    drive(conn.co_connect(), first)
+    await conn.connect()
     if used:
-        works(conn, first)
+        await works(conn, first)
     sent_before = len(first.received)
     happens(first)
     first.run()
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_send_request("POST", "/x", body=b"abc"), first)
+        await conn.send_request("POST", "/x", body=b"abc")
     assert info.value.bytes_sent == 0
     assert info.value.safe_to_retry
     assert not info.value.response_started
     assert len(first.received) == sent_before
     assert not conn.response_pending()
     assert not conn.body_pending
-    works(conn, second)
+    await works(conn, second)
 
 
-def test_stray_bytes_behind_a_response(wire: Wire) -> None:
+async def test_stray_bytes_behind_a_response(wire: StyledWire) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     first.expect_request()
     first.reply(OK + b"!")
-    drive(fetch(conn), first)
+    await fetch(conn)
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_send_request("GET", "/"), first)
+        await conn.send_request("GET", "/")
     assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
-    works(conn, second)
+    await works(conn, second)
 
 
-def test_close_delimited_response_ends_the_connection(wire: Wire) -> None:
+async def test_close_delimited_response_ends_the_connection(wire: StyledWire) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     first.expect_request()
     first.reply(b"HTTP/1.1 200 OK\r\n\r\nall")
     first.close()
-    response, body = drive(fetch(conn), first)
+    response, body = await fetch(conn)
     assert (body, response.will_close) == (b"all", True)
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_send_request("GET", "/"), first)
+        await conn.send_request("GET", "/")
     assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
-    works(conn, second)
+    await works(conn, second)
 
 
-def test_send_request_takes_the_end_of_a_response_along(wire: Wire) -> None:
+async def test_send_request_takes_the_end_of_a_response_along(wire: StyledWire) -> None:
     """Its last chunk came after the payload was read: nothing is outstanding any more."""
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     first.expect_request()
     first.reply(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
     first.reply(b"2\r\nhi\r\n")
-    drive(ask(conn), first)
-    assert drive(conn.co_read(2), first) == b"hi"
+    await ask(conn)
+    assert await conn.read(2) == b"hi"
     first.reply(b"0\r\n\r\n")
     first.run()
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_send_request("POST", "/"), first)
+        await conn.send_request("POST", "/")
     assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
     assert info.value.unanswered == ()
-    works(conn, second)
+    await works(conn, second)
 
 
-def test_keep_alive_timeout_that_has_passed(wire: Wire) -> None:
+async def test_keep_alive_timeout_that_has_passed(wire: StyledWire) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     first.expect_request()
     first.reply(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 0\r\n\r\n")
-    drive(fetch(conn), first)
+    await fetch(conn)
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_send_request("GET", "/"), first)
+        await conn.send_request("GET", "/")
     assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
-    works(conn, second)
+    await works(conn, second)
 
 
 @pytest.mark.parametrize("value", ["timeout=600", "timeout=600, max=100", "max=5", "timeout=x", ""])
-def test_keep_alive_timeout_that_has_not(wire: Wire, value: str) -> None:
+async def test_keep_alive_timeout_that_has_not(wire: StyledWire, value: str) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(b"HTTP/1.1 200 OK\r\nKeep-Alive: %b\r\nContent-Length: 0\r\n\r\n" % value.encode())
-    drive(fetch(conn), peer)
-    works(conn, peer)
+    await fetch(conn)
+    await works(conn, peer)
 
 
 # -------------------------------------------------------------------------- disconnected
 
 
-@pytest.mark.parametrize("end", [HTTPConnection.disconnect, HTTPConnection.reset])
+@pytest.mark.parametrize("end", ["disconnect", "reset"])
 @pytest.mark.parametrize("state", ["fresh", "connected", "idle", "sent", "head", "body", "writing"])
-def test_disconnect_from_any_state(
-    wire: Wire, end: Callable[[HTTPConnection], None], state: str
-) -> None:
+async def test_disconnect_from_any_state(wire: StyledWire, end: str, state: str) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     if state == "fresh":
         second = first
     elif state == "connected":
-        drive(conn.co_connect(), first)
+        await conn.connect()
     elif state == "idle":
-        works(conn, first)
+        await works(conn, first)
     elif state == "writing":
-        drive(conn.co_send_request("PUT", "/", body=dugong.BodyFollowing(10)), first)
+        await conn.send_request("PUT", "/", body=dugong.BodyFollowing(10))
     else:
-        drive(conn.co_send_request("GET", "/"), first)
+        await conn.send_request("GET", "/")
         first.expect_request()
         if state == "head":
             first.reply(OK[:10])
-            reading = conn.co_read_response()
-            advance(reading, first)
-            reading.close()
+            await wire.stop(conn.read_response())
         elif state == "body":
             first.reply(OK[:-1])
-            drive(conn.co_read_response(), first)
-            drive(conn.co_read(1), first)
+            await conn.read_response()
+            await conn.read(1)
     for _ in range(3):
-        end(conn)
+        getattr(conn, end)()
     assert not conn.response_pending()
     assert not conn.body_pending
     if state in ("fresh", "connected", "idle"):
         with pytest.raises(StateError):
-            drive(conn.co_read_response(), first)
-    works(conn, second)
+            await conn.read_response()
+    await works(conn, second)
     if state == "idle":
         first.expect_eof()
         first.run()
 
 
-def test_write_after_disconnect_in_the_middle_of_a_body(wire: Wire) -> None:
+async def test_write_after_disconnect_in_the_middle_of_a_body(wire: StyledWire) -> None:
     listener = wire.listen()
-    conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
-    drive(conn.co_send_request("PUT", "/", body=dugong.BodyFollowing(10)), first)
-    drive(conn.co_write(b"abc"), first)
+    conn, _, second = wire.dial(listener), listener.peer(), listener.peer()
+    await conn.send_request("PUT", "/", body=dugong.BodyFollowing(10))
+    await conn.write(b"abc")
     conn.disconnect()
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_write(b"def"), first)
-    works(conn, second)
+        await conn.write(b"def")
+    await works(conn, second)
 
 
 @pytest.mark.parametrize("sample", [LENGTH, CHUNKED], ids=str)
-def test_read_after_disconnect_in_the_middle_of_a_body(wire: Wire, sample: Any) -> None:
+async def test_read_after_disconnect_in_the_middle_of_a_body(wire: StyledWire, sample: Any) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     first.expect_request()
     first.reply(sample.wire)
-    drive(ask(conn), first)
-    drive(conn.co_read(3), first)
+    await ask(conn)
+    await conn.read(3)
     conn.disconnect()
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_read(3), first)
-    works(conn, second)
+        await conn.read(3)
+    await works(conn, second)
 
 
-def test_read_after_disconnect_behind_a_body(wire: Wire) -> None:
+async def test_read_after_disconnect_behind_a_body(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    works(conn, peer)
+    await works(conn, peer)
     conn.disconnect()
-    assert drive(conn.co_read(3), peer) == b""
+    assert await conn.read(3) == b""
 
 
-def test_with_disconnects_at_the_end(wire: Wire) -> None:
+async def test_with_disconnects_at_the_end(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    with conn as entered:
+    async with conn as entered:
         assert entered is conn
-        works(conn, peer)
+        await works(conn, peer)
     peer.expect_eof()
     peer.run()
 
 
-def test_with_disconnects_after_an_error(wire: Wire) -> None:
+async def test_with_disconnects_after_an_error(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    with pytest.raises(KeyError), conn:
-        works(conn, peer)
-        raise KeyError
+    with pytest.raises(KeyError):
+        async with conn:
+            await works(conn, peer)
+            raise KeyError
     peer.expect_eof()
     peer.run()
 
@@ -297,100 +293,14 @@ def test_disconnect_while_connecting(wire: Wire) -> None:
             next(crt)
 
 
-# -------------------------------------------------------------------------- looking on
-
-
-def test_byte_counts(wire: Wire) -> None:
-    conn, peer = wire.pair()
-    peer.expect_request()
-    peer.reply(CHUNKED.wire)
-    drive(conn.co_send_request("PUT", "/", body=bytes(1000)), peer)
-    sent = conn.bytes_sent
-    assert sent > 1000
-    assert conn.bytes_received == 0
-    drive(conn.co_read_response(), peer)
-    assert sent == len(peer.received)
-    drive(conn.co_readall(), peer)
-    assert (conn.bytes_sent, conn.bytes_received) == (sent, len(CHUNKED.wire))
-    works(conn, peer)
-    assert conn.bytes_sent == len(peer.received)
-    assert conn.bytes_received == len(CHUNKED.wire) + len(OK)
-
-
-def test_byte_counts_in_the_middle(wire: Wire) -> None:
-    conn, peer = wire.pair()
-    drive(conn.co_send_request("PUT", "/", body=dugong.BodyFollowing(10)), peer)
-    before = conn.bytes_sent
-    drive(conn.co_write(b"abcd"), peer)
-    assert conn.bytes_sent == before + 4
-
-
-def test_events(wire: Wire) -> None:
-    listener = wire.listen()
-    conn, peer = wire.dial(listener), listener.peer()
-    events: list[str] = []
-    conn.on_event = events.append
-    peer.expect_request()
-    peer.reply(LENGTH.wire, chunk=9)
-    drive(conn.co_send_request("GET", "/"), peer)
-    if events[0] == "resolved":  # there was nothing to resolve, it may be left out
-        del events[0]
-    assert events == (["connected", "secured", "sent"] if wire.tls else ["connected", "sent"])
-    events.clear()
-    response = drive(conn.co_read_response(), peer)
-    assert response.status == 200
-    assert events == ["first_byte"]
-    assert drive(conn.co_readall(), peer) == PAYLOAD
-    assert events == ["first_byte", "done"]
-    events.clear()
-    works(conn, peer)
-    assert events == ["sent", "first_byte", "done"]
-
-
-def test_events_when_a_name_is_resolved(wire: Wire) -> None:
-    listener = wire.listen()
-    port = listener.address[1]
-    conn = wire.dial(listener, address=("localhost", port))
-    peer = listener.peer()
-    events: list[str] = []
-    conn.on_event = events.append
-    drive(conn.co_connect(), peer)
-    assert events == ["resolved", "connected", "secured"][: 3 if wire.tls else 2]
-
-
-def test_trace_file(wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DUGONG_TRACEFILE", str(tmp_path / "trace-%d"))
-    for _ in range(2):
-        conn, peer = wire.pair()
-        works(conn, peer)
-        conn.disconnect()
-    files = sorted(tmp_path.iterdir())
-    assert len(files) == 2
-    for file in files:
-        assert re.fullmatch(r"trace-\d+", file.name)
-        text = file.read_bytes()
-        assert b"GET /works HTTP/1.1" in text
-        assert b"HTTP/1.1 200 OK" in text
-
-
-def test_file_interface(wire: Wire) -> None:
-    conn, peer = wire.pair()
-    works(conn, peer)
-    conn.flush()
-    conn.close()
-    assert not conn.closed
-    assert (conn.readable(), conn.writable(), conn.seekable()) == (True, True, False)
-    works(conn, peer)
-
-
 # --------------------------------------------------------------------------------- TLS
 
 
-def test_certificate_and_cipher(wire: Wire) -> None:
+async def test_certificate_and_cipher(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    certificate = drive(conn.co_get_ssl_peercert(), peer)
-    binary = drive(conn.co_get_ssl_peercert(binary_form=True), peer)
-    cipher = drive(conn.co_get_ssl_cipher(), peer)
+    certificate = await conn.get_ssl_peercert()
+    binary = await conn.get_ssl_peercert(binary_form=True)
+    cipher = await conn.get_ssl_cipher()
     if not wire.tls:
         assert (certificate, binary, cipher) == (None, None, None)
     else:
@@ -400,12 +310,12 @@ def test_certificate_and_cipher(wire: Wire) -> None:
         assert binary.startswith(b"\x30")
         assert cipher is not None
         assert isinstance(cipher[0], str)
-    works(conn, peer)
+    await works(conn, peer)
 
 
-def test_head_reply_without_a_body(wire: Wire) -> None:
+async def test_head_reply_without_a_body(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(EMPTY)
-    assert drive(ask(conn, "HEAD"), peer).status == 200
-    works(conn, peer)
+    assert (await ask(conn, "HEAD")).status == 200
+    await works(conn, peer)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import pickle
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 import dugong
 from dugong import (
+    AsyncHTTPConnection,
     BodyFollowing,
     ConnectionClosed,
     ConnectionTimedOut,
@@ -20,9 +21,7 @@ from dugong import (
     ExcessBodyData,
     Headers,
     HostnameNotResolvable,
-    HTTPConnection,
     InvalidResponse,
-    PollNeeded,
     StateError,
     TunnelRefused,
     UnsupportedResponse,
@@ -31,6 +30,7 @@ from dugong import (
 from tests.drive import drive
 from tests.exchanges import CHUNKED, LENGTH, READERS, ask, fetch, works
 from tests.peer import Peer
+from tests.styles import StyledWire
 from tests.wire import Wire
 
 # ---------------------------------------------------------------------------- the classes
@@ -143,17 +143,17 @@ ENDS: dict[str, Callable[[Peer], None]] = {"close": Peer.close, "reset": Peer.re
         ("PURGE", None, False),
     ],
 )
-def test_connection_lost_before_the_response(
-    wire: Wire, end: Callable[[Peer], None], method: str, body: Any, safe: bool
+async def test_connection_lost_before_the_response(
+    wire: StyledWire, end: Callable[[Peer], None], method: str, body: Any, safe: bool
 ) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     end(peer)
-    drive(conn.co_send_request(method, "/", body=body), peer)
+    await conn.send_request(method, "/", body=body)
     if isinstance(body, BodyFollowing):
-        drive(conn.co_write(b"abc"), peer)
+        await conn.write(b"abc")
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     exc = info.value
     assert exc.bytes_sent == conn.bytes_sent == len(peer.received) > 0
     assert not exc.response_started
@@ -162,82 +162,82 @@ def test_connection_lost_before_the_response(
     assert (request.method, request.path) == (method, "/")
 
 
-def test_cause_is_the_systems_error(wire: Wire) -> None:
+async def test_cause_is_the_systems_error(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reset()
-    drive(conn.co_send_request("GET", "/"), peer)
+    await conn.send_request("GET", "/")
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert isinstance(info.value.__cause__, OSError)
 
 
 @pytest.mark.parametrize("offset", [1, 9, len(LENGTH.head), len(LENGTH.wire) - 1])
-def test_connection_lost_in_the_response(wire: Wire, offset: int) -> None:
+async def test_connection_lost_in_the_response(wire: StyledWire, offset: int) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(LENGTH.wire[:offset])
     peer.close()
     with pytest.raises(ConnectionClosed) as info:
-        drive(fetch(conn), peer)
+        await fetch(conn)
     assert info.value.response_started
     assert info.value.safe_to_retry
     assert [request.path for request in info.value.unanswered] == ["/"]
 
 
-def test_bytes_sent_is_of_the_failed_request_alone(wire: Wire) -> None:
+async def test_bytes_sent_is_of_the_failed_request_alone(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    works(conn, peer)
+    await works(conn, peer)
     before = len(peer.received)
     peer.expect_request()
     peer.close()
-    drive(conn.co_send_request("PUT", "/", body=b"0123456789"), peer)
+    await conn.send_request("PUT", "/", body=b"0123456789")
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert info.value.bytes_sent == len(peer.received) - before
 
 
-def test_bytes_sent_of_a_body_in_parts(wire: Wire) -> None:
+async def test_bytes_sent_of_a_body_in_parts(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(10_000_000)), peer)
+    await conn.send_request("PUT", "/", body=BodyFollowing(10_000_000))
     peer.expect_head()
     peer.run()
     peer.reset()
     peer.run()
 
-    def write_all() -> Generator[PollNeeded, None, None]:
+    async def write_all() -> None:
         for _ in range(100):
-            yield from conn.co_write(bytes(100_000))
+            await conn.write(bytes(100_000))
 
     with pytest.raises(ConnectionClosed) as info:
-        drive(write_all(), peer)
+        await write_all()
     exc = info.value
     assert len(peer.requests[0].head) < exc.bytes_sent < 10_000_000
     assert not exc.safe_to_retry
     assert [request.path for request in exc.unanswered] == ["/"]
 
 
-def test_first_of_several_pipelined_requests_fails(wire: Wire) -> None:
+async def test_first_of_several_pipelined_requests_fails(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    drive(conn.co_send_request("GET", "/get"), peer)
-    drive(conn.co_send_request("POST", "/post", body=b"x"), peer)
+    await conn.send_request("GET", "/get")
+    await conn.send_request("POST", "/post", body=b"x")
     peer.expect_request()
     peer.expect_request()
     peer.close()
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert info.value.safe_to_retry, "the request that failed is the GET"
     assert info.value.bytes_sent == len(peer.requests[0].head) + 4
     assert [request.path for request in info.value.unanswered] == ["/get", "/post"]
 
 
-def test_protocol_error_carries_them_too(wire: Wire) -> None:
+async def test_protocol_error_carries_them_too(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
-    drive(conn.co_send_request("GET", "/"), peer)
+    await conn.send_request("GET", "/")
     with pytest.raises(InvalidResponse) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert info.value.bytes_sent == len(peer.received)
     assert info.value.response_started
     assert len(info.value.unanswered) == 1
@@ -246,13 +246,13 @@ def test_protocol_error_carries_them_too(wire: Wire) -> None:
 # ----------------------------------------------------------------------- once it is broken
 
 
-AFTERWARDS: dict[str, Callable[[HTTPConnection], Generator[PollNeeded, None, object]]] = {
-    "send_request": lambda conn: conn.co_send_request("GET", "/"),
-    "read_response": lambda conn: conn.co_read_response(),
-    "read": lambda conn: conn.co_read(10),
-    "readinto": lambda conn: conn.co_readinto(bytearray(10)),
-    "readall": lambda conn: conn.co_readall(),
-    "discard": lambda conn: conn.co_discard(),
+AFTERWARDS: dict[str, Callable[[AsyncHTTPConnection], Awaitable[object]]] = {
+    "send_request": lambda conn: conn.send_request("GET", "/"),
+    "read_response": lambda conn: conn.read_response(),
+    "read": lambda conn: conn.read(10),
+    "readinto": lambda conn: conn.readinto(bytearray(10)),
+    "readall": lambda conn: conn.readall(),
+    "discard": lambda conn: conn.discard(),
 }
 
 
@@ -266,8 +266,10 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 @pytest.mark.parametrize("call", AFTERWARDS.values(), ids=AFTERWARDS)
-def test_further_calls_raise_connection_closed_from_the_first_error(
-    wire: Wire, case: str, call: Callable[[HTTPConnection], Generator[PollNeeded, None, object]]
+async def test_further_calls_raise_connection_closed_from_the_first_error(
+    wire: StyledWire,
+    case: str,
+    call: Callable[[AsyncHTTPConnection], Awaitable[object]],
 ) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
@@ -276,14 +278,14 @@ def test_further_calls_raise_connection_closed_from_the_first_error(
     if case == "cut":
         first.close()
     with pytest.raises(DugongError) as original:
-        drive(ask(conn), first)
-        drive(READERS["read(5)"](conn), first)
+        await ask(conn)
+        await READERS["read(5)"](conn)
     for _ in range(2):
         with pytest.raises(ConnectionClosed) as info:
-            drive(call(conn), first)
+            await call(conn)
         assert info.value is original.value or info.value.__cause__ is original.value
     conn.disconnect()
-    works(conn, second)
+    await works(conn, second)
 
 
 @pytest.mark.parametrize("chunk", [None, 1])
@@ -317,51 +319,53 @@ def test_read_raw_after_a_bad_chunk(wire: Wire) -> None:
 # ----------------------------------------------------------------------- how connecting ends
 
 
-def test_refused_connection_passes_through(wire: Wire) -> None:
+async def test_refused_connection_passes_through(wire: StyledWire) -> None:
     listener = wire.listen()
     conn = wire.dial(listener)
     listener.close()
-    for call in (conn.co_connect, lambda: conn.co_send_request("POST", "/")):
+    for call in (conn.connect, lambda: conn.send_request("POST", "/")):
         with pytest.raises(ConnectionRefusedError):
-            drive(call())
+            await call()
 
 
-def test_refused_request_is_no_longer_outstanding(wire: Wire) -> None:
+async def test_refused_request_is_no_longer_outstanding(wire: StyledWire) -> None:
     listener = wire.listen()
     conn = wire.dial(listener)
     listener.close()
     with pytest.raises(ConnectionRefusedError) as info:
-        drive(conn.co_send_request("POST", "/", body=b"abc"))
+        await conn.send_request("POST", "/", body=b"abc")
     assert is_temp_network_error(info.value)
     assert info.value.bytes_sent == 0  # type: ignore[attr-defined]
     assert info.value.safe_to_retry is True  # type: ignore[attr-defined]
 
 
-def test_certificate_nobody_trusts(tls: Wire) -> None:
+async def test_certificate_nobody_trusts(tls: StyledWire) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    conn, peer = tls.pair(ssl_context=context)
+    conn, _ = tls.pair(ssl_context=context)
     with pytest.raises(ssl.SSLCertVerificationError) as info:
-        drive(conn.co_connect(), peer)
+        await conn.connect()
     assert not is_temp_network_error(info.value)
 
 
-def test_certificate_of_another_name(tls: Wire) -> None:
-    conn, peer = tls.pair(host="example.com")
+async def test_certificate_of_another_name(tls: StyledWire) -> None:
+    conn, _ = tls.pair(host="example.com")
     with pytest.raises(ssl.SSLCertVerificationError):
-        drive(conn.co_connect(), peer)
+        await conn.connect()
 
 
-def test_tls_peer_that_speaks_plain(tls: Wire) -> None:
+async def test_tls_peer_that_speaks_plain(tls: StyledWire) -> None:
     conn, peer = tls.pair(handshake=False)
     peer.reply(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(ssl.SSLError):
-        drive(conn.co_connect(), peer)
+        await conn.connect()
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_peer_that_leaves_during_the_handshake(tls: Wire, end: Callable[[Peer], None]) -> None:
+async def test_peer_that_leaves_during_the_handshake(
+    tls: StyledWire, end: Callable[[Peer], None]
+) -> None:
     conn, peer = tls.pair(handshake=False)
     end(peer)
     with pytest.raises(OSError) as info:
-        drive(conn.co_send_request("POST", "/"), peer)
+        await conn.send_request("POST", "/")
     assert is_temp_network_error(info.value)

@@ -7,17 +7,26 @@ import pytest
 from dugong import ConnectionClosed, HTTPResponse, InvalidResponse, UnsupportedResponse
 from tests.drive import drive
 from tests.exchanges import OK, ask, fetch, works
+from tests.styles import StyledWire
 from tests.ways import in_every_way, ways
 from tests.wire import Wire
 
 
-def head_of(wire: Wire, *pieces: bytes, method: str = "GET") -> HTTPResponse:
+async def head_of(plain: StyledWire, *pieces: bytes) -> HTTPResponse:
     """What read_response makes of a response that comes in these pieces."""
+    conn, peer = plain.pair()
+    peer.expect_request()
+    peer.reply_pieces(list(pieces))
+    return await ask(conn)
+
+
+def one_of_many(wire: Wire, *pieces: bytes) -> HTTPResponse:
+    """The same by a generator, for a sweep: whatever it needed is closed at once."""
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply_pieces(list(pieces))
     try:
-        return drive(ask(conn, method), peer)
+        return drive(ask(conn), peer)
     finally:
         conn.disconnect()
         peer.abandon()
@@ -40,7 +49,7 @@ def test_status_line(
     plain: Wire, line: bytes, version: tuple[int, int], status: int, reason: str
 ) -> None:
     def read(pieces: list[bytes]) -> tuple[int, str, list[tuple[str, str]], int | None]:
-        response = head_of(plain, *pieces)
+        response = one_of_many(plain, *pieces)
         assert isinstance(response.headers.get("A"), str)
         return response.status, response.reason, response.headers.items(), response.length
 
@@ -70,8 +79,10 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("lines", "fields"), FIELDS)
-def test_fields(wire: Wire, lines: bytes, fields: list[tuple[str, str]] | None) -> None:
-    response = head_of(wire, b"HTTP/1.1 204 No Content\r\n" + lines + b"\r\n\r\n")
+async def test_fields(
+    plain: StyledWire, lines: bytes, fields: list[tuple[str, str]] | None
+) -> None:
+    response = await head_of(plain, b"HTTP/1.1 204 No Content\r\n" + lines + b"\r\n\r\n")
     if fields is None:  # whatever it says
         fields = [
             (name, value.strip()) for name, _, value in
@@ -80,11 +91,13 @@ def test_fields(wire: Wire, lines: bytes, fields: list[tuple[str, str]] | None) 
     assert [*response.headers.items()] == fields
 
 
-def test_headers_read_like_a_message(wire: Wire) -> None:
-    headers = head_of(
-        wire,
-        b'HTTP/1.1 204 X\r\nContent-Type: Text/HTML; charset="UTF-8"; x=y\r\n'
-        b"Set-Cookie: a\r\nset-cookie: b\r\n\r\n",
+async def test_headers_read_like_a_message(plain: StyledWire) -> None:
+    headers = (
+        await head_of(
+            plain,
+            b'HTTP/1.1 204 X\r\nContent-Type: Text/HTML; charset="UTF-8"; x=y\r\n'
+            b"Set-Cookie: a\r\nset-cookie: b\r\n\r\n",
+        )
     ).headers
     assert headers["content-type"] == 'Text/HTML; charset="UTF-8"; x=y'
     assert headers["X-Absent"] is None
@@ -112,11 +125,11 @@ LENGTHS = [
 
 
 @pytest.mark.parametrize(("field", "length"), LENGTHS)
-def test_length(wire: Wire, field: bytes, length: int | None) -> None:
-    assert head_of(wire, b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n").length == length
+async def test_length(plain: StyledWire, field: bytes, length: int | None) -> None:
+    assert (await head_of(plain, b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n")).length == length
 
 
-def test_head_within_every_limit(wire: Wire) -> None:
+async def test_head_within_every_limit(plain: StyledWire) -> None:
     """Of each size that must be taken, the largest."""
     reason = b"r" * 4096
     line = b"A: " + b"x" * (8192 - 3)
@@ -124,16 +137,16 @@ def test_head_within_every_limit(wire: Wire) -> None:
     head = b"HTTP/1.1 200 " + reason + b"\r\n" + b"\r\n".join(fields) + b"\r\n\r\n"
     assert len(fields) == 100
     assert len(head) < 65536
-    response = head_of(wire, head)
+    response = await head_of(plain, head)
     assert len(response.reason) == 4096
     assert len([*response.headers.items()]) == 100
 
 
-def test_head_in_tiny_pieces(wire: Wire) -> None:
-    conn, peer = wire.pair(chunk=1)
+async def test_head_in_tiny_pieces(plain: StyledWire) -> None:
+    conn, peer = plain.pair(chunk=1)
     peer.expect_request()
     peer.reply(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 500 + b"\r\nContent-Length: 2\r\n\r\nhi")
-    response, body = drive(fetch(conn), peer)
+    response, body = await fetch(conn)
     assert (response.headers["A"], body) == ("x" * 500, b"hi")
 
 
@@ -180,16 +193,16 @@ INVALID = [
 
 
 @pytest.mark.parametrize("head", INVALID)
-def test_invalid_head(wire: Wire, head: bytes) -> None:
+async def test_invalid_head(plain: StyledWire, head: bytes) -> None:
     with pytest.raises(InvalidResponse):
-        head_of(wire, head)
+        await head_of(plain, head)
 
 
 @pytest.mark.parametrize("head", INVALID[::4])
 def test_invalid_head_however_it_arrives(plain: Wire, head: bytes) -> None:
     for pieces in ways(head):
         with pytest.raises(InvalidResponse):
-            head_of(plain, *pieces)
+            one_of_many(plain, *pieces)
 
 
 UNSUPPORTED = [
@@ -200,17 +213,17 @@ UNSUPPORTED = [
 
 
 @pytest.mark.parametrize("head", UNSUPPORTED)
-def test_unsupported_head(wire: Wire, head: bytes) -> None:
+async def test_unsupported_head(plain: StyledWire, head: bytes) -> None:
     with pytest.raises(UnsupportedResponse):
-        head_of(wire, head)
+        await head_of(plain, head)
 
 
 @pytest.mark.parametrize(
     "field", [b"Content-Length: x", b"Content-Length: 1, 2", b"Transfer-Encoding: rot13"]
 )
-def test_trouble_with_the_framing_carries_the_head(wire: Wire, field: bytes) -> None:
+async def test_trouble_with_the_framing_carries_the_head(plain: StyledWire, field: bytes) -> None:
     with pytest.raises((InvalidResponse, UnsupportedResponse)) as info:
-        head_of(wire, b"HTTP/1.1 203 Fine\r\nA: b\r\n" + field + b"\r\n\r\n")
+        await head_of(plain, b"HTTP/1.1 203 Fine\r\nA: b\r\n" + field + b"\r\n\r\n")
     response = info.value.response
     assert (response.status, response.reason, response.headers["A"]) == (203, "Fine", "b")
 
@@ -223,14 +236,14 @@ def test_trouble_with_the_framing_carries_the_head(wire: Wire, field: bytes) -> 
     [b"220 ", b"SSH-2.0-Open", b"<html>", b"\x15\x03\x01\x00\x02\x02\x16", b"\n", b"HTTX", b"\x00"],
 )
 @pytest.mark.parametrize("chunk", [None, 1])
-def test_garbage_is_noticed_before_its_line_ends(
-    wire: Wire, garbage: bytes, chunk: int | None
+async def test_garbage_is_noticed_before_its_line_ends(
+    plain: StyledWire, garbage: bytes, chunk: int | None
 ) -> None:
-    conn, peer = wire.pair(chunk=chunk)
+    conn, peer = plain.pair(chunk=chunk)
     peer.expect_request()
     peer.reply(garbage)
     with pytest.raises(InvalidResponse):
-        drive(ask(conn), peer)
+        await ask(conn)
 
 
 def _endless(start: bytes, unit: bytes) -> bytes:
@@ -248,16 +261,16 @@ def _endless(start: bytes, unit: bytes) -> bytes:
     ],
     ids=["reason", "value", "name", "fields", "folds"],
 )
-def test_endless_heads(wire: Wire, data: bytes) -> None:
+async def test_endless_heads(plain: StyledWire, data: bytes) -> None:
     """A limit is met long before the megabyte ends, and the connection is not used again."""
-    conn, peer = wire.pair()
+    conn, peer = plain.pair()
     peer.expect_request()
     peer.reply(data)
     with pytest.raises(InvalidResponse):
-        drive(ask(conn), peer)
+        await ask(conn)
     assert conn.bytes_received < 500_000
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
 
 
 # ------------------------------------------------------------------------------- chunks
@@ -290,14 +303,14 @@ BAD_CHUNKS = [
 
 @pytest.mark.parametrize("body", BAD_CHUNKS)
 @pytest.mark.parametrize("chunk", [None, 1])
-def test_bad_chunks(wire: Wire, body: bytes, chunk: int | None) -> None:
-    conn, peer = wire.pair(chunk=chunk)
+async def test_bad_chunks(plain: StyledWire, body: bytes, chunk: int | None) -> None:
+    conn, peer = plain.pair(chunk=chunk)
     peer.expect_request()
     peer.reply(CHUNKED_HEAD + body)
     with pytest.raises(InvalidResponse):
-        drive(fetch(conn), peer)
+        await fetch(conn)
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_readall(), peer)
+        await conn.readall()
 
 
 @pytest.mark.parametrize(
@@ -310,44 +323,44 @@ def test_bad_chunks(wire: Wire, body: bytes, chunk: int | None) -> None:
     ],
     ids=["long extension", "extensions", "zeros", "trailers"],
 )
-def test_good_chunks(wire: Wire, body: bytes) -> None:
-    conn, peer = wire.pair()
+async def test_good_chunks(plain: StyledWire, body: bytes) -> None:
+    conn, peer = plain.pair()
     peer.expect_request()
     peer.reply(CHUNKED_HEAD + body)
-    assert drive(fetch(conn), peer)[1] == b"hi"
-    works(conn, peer)
+    assert (await fetch(conn))[1] == b"hi"
+    await works(conn, peer)
 
 
-def test_endless_chunk_extension(wire: Wire) -> None:
-    conn, peer = wire.pair()
+async def test_endless_chunk_extension(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
     peer.expect_request()
     peer.reply(CHUNKED_HEAD + b"2;" + b"a" * 1_000_000)
     with pytest.raises(InvalidResponse):
-        drive(fetch(conn), peer)
+        await fetch(conn)
 
 
-def test_endless_trailers(wire: Wire) -> None:
-    conn, peer = wire.pair()
+async def test_endless_trailers(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
     peer.expect_request()
     peer.reply(CHUNKED_HEAD + b"2\r\nhi\r\n0\r\n" + b"A: b\r\n" * 200_000)
     with pytest.raises(InvalidResponse):
-        drive(fetch(conn), peer)
+        await fetch(conn)
 
 
-def test_trailers(wire: Wire) -> None:
-    conn, peer = wire.pair(chunk=1)
+async def test_trailers(plain: StyledWire) -> None:
+    conn, peer = plain.pair(chunk=1)
     peer.expect_request()
     peer.reply(CHUNKED_HEAD + b"2\r\nhi\r\n0\r\nA: b\r\nA: c\r\nContent-Length: 7\r\n\r\n")
-    response, body = drive(fetch(conn), peer)
+    response, body = await fetch(conn)
     assert body == b"hi"
     assert response.trailers.get_all("a") == ["b", "c"]
     assert "A" not in response.headers
     assert response.length is None
 
 
-def test_no_trailers(wire: Wire) -> None:
-    conn, peer = wire.pair()
+async def test_no_trailers(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
     peer.expect_request()
     peer.reply(OK)
-    response, _ = drive(fetch(conn), peer)
+    response, _ = await fetch(conn)
     assert len([*response.trailers.items()]) == 0

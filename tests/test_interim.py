@@ -11,9 +11,8 @@ from dugong import (
     StateError,
     UnsupportedResponse,
 )
-from tests.drive import drive
-from tests.exchanges import EMPTY, OK, ask, fetch, works
-from tests.wire import Wire
+from tests.exchanges import DECORATED, EMPTY, OK, PAYLOAD, ask, fetch, works
+from tests.styles import StyledWire
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
@@ -27,52 +26,52 @@ UPGRADE = {"Upgrade": "sea", "Connection": "Upgrade"}
 
 
 @pytest.mark.parametrize("chunk", [None, 1])
-def test_interim_responses_are_collected(wire: Wire, chunk: int | None) -> None:
+async def test_interim_responses_are_collected(wire: StyledWire, chunk: int | None) -> None:
     conn, peer = wire.pair(chunk=chunk)
     peer.expect_request()
     peer.expect_request()
     peer.reply(HINTS + CONTINUE + PROCESSING + HINTS + OK + PROCESSING + EMPTY)
-    drive(conn.co_send_request("GET", "/one"), peer)
-    drive(conn.co_send_request("GET", "/two"), peer)
-    response = drive(conn.co_read_response(), peer)
+    await conn.send_request("GET", "/one")
+    await conn.send_request("GET", "/two")
+    response = await conn.read_response()
     assert response.status == 200
     assert [early.status for early in response.informational] == [103, 100, 102, 103]
     assert response.informational[0].headers["Link"] == "</style.css>; rel=preload"
-    assert drive(conn.co_readall(), peer) == b"hi"
-    second = drive(conn.co_read_response(), peer)
+    assert await conn.readall() == b"hi"
+    second = await conn.read_response()
     assert [early.status for early in second.informational] == [102]
-    works(conn, peer)
+    await works(conn, peer)
 
 
-def test_no_interim_responses(wire: Wire) -> None:
+async def test_no_interim_responses(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(OK)
-    assert len(drive(ask(conn), peer).informational) == 0
+    assert len((await ask(conn)).informational) == 0
 
 
-def test_unknown_interim_status(wire: Wire) -> None:
+async def test_unknown_interim_status(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(b"HTTP/1.1 142 Thinking\r\nX-Thought: 7\r\n\r\n" + OK)
-    response = drive(ask(conn), peer)
+    response = await ask(conn)
     assert [early.status for early in response.informational] == [142]
-    assert drive(conn.co_readall(), peer) == b"hi"
+    assert await conn.readall() == b"hi"
 
 
-def test_twenty_interim_responses_are_fine(wire: Wire) -> None:
+async def test_twenty_interim_responses_are_fine(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(HINTS * 20 + OK)
-    assert len(drive(ask(conn), peer).informational) == 20
+    assert len((await ask(conn)).informational) == 20
 
 
-def test_interim_responses_are_limited(wire: Wire) -> None:
+async def test_interim_responses_are_limited(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(PROCESSING * 5000)
     with pytest.raises(InvalidResponse):
-        drive(ask(conn), peer)
+        await ask(conn)
 
 
 # ----------------------------------------------------------------------------- 100-continue
@@ -80,84 +79,113 @@ def test_interim_responses_are_limited(wire: Wire) -> None:
 
 @pytest.mark.parametrize("chunk", [None, 1])
 @pytest.mark.parametrize("length", [5, None])
-def test_continue(wire: Wire, chunk: int | None, length: int | None) -> None:
+async def test_continue(wire: StyledWire, chunk: int | None, length: int | None) -> None:
     conn, peer = wire.pair(chunk=chunk)
     peer.expect_head(b"PUT /up HTTP/1.1\r\n")
     peer.reply(CONTINUE)
     peer.expect(b"hello" if length else b"5\r\nhello\r\n0\r\n\r\n")
     peer.reply(OK)
     options = {"body": BodyFollowing(length), "expect100": True}
-    drive(conn.co_send_request("PUT", "/up", **options), peer)  # type: ignore[arg-type]
+    await conn.send_request("PUT", "/up", **options)  # type: ignore[arg-type]
     assert conn.body_pending
-    assert drive(conn.co_read_response(), peer).status == 100
+    assert (await conn.read_response()).status == 100
     assert conn.body_pending
-    drive(conn.co_write(b"hello"), peer)
+    await conn.write(b"hello")
     if length is None:
-        drive(conn.co_end_body(), peer)
-    response = drive(conn.co_read_response(), peer)
+        await conn.end_body()
+    response = await conn.read_response()
     assert (response.status, response.path) == (200, "/up")
-    assert drive(conn.co_readall(), peer) == b"hi"
+    assert await conn.readall() == b"hi"
     assert peer.requests[0].get("Expect") == "100-continue"
-    works(conn, peer)
+    await works(conn, peer)
 
 
-def test_expect_field_only_when_asked_for(wire: Wire) -> None:
+async def test_a_whole_life(wire: StyledWire) -> None:
+    """Every operation there is, one after the other, on a connection that is dialled."""
+    listener = wire.listen()
+    conn, peer = wire.dial(listener), listener.peer(chunk=3)
+    peer.expect_head(b"PUT /a HTTP/1.1\r\n")
+    peer.reply(CONTINUE)
+    peer.expect(b"5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n")
+    peer.reply(DECORATED.wire)
+    peer.expect_request(b"GET /b HTTP/1.1\r\n")
+    peer.reply(OK)
+    await conn.connect()
+    assert (await conn.get_ssl_peercert() is not None) is wire.tls
+    assert (await conn.get_ssl_cipher() is not None) is wire.tls
+    await conn.send_request("PUT", "/a", body=BodyFollowing(), expect100=True)
+    assert (await conn.read_response()).status == 100
+    await conn.write(b"hello")
+    await conn.end_body({"X-Sum": "7"})
+    response = await conn.read_response()
+    assert await conn.readall(limit=27) == PAYLOAD
+    assert response.trailers["X-Sum"] == "7"
+    await conn.send_request("GET", "/b")
+    assert (await conn.read_response()).path == "/b"
+    buf = bytearray(1)
+    assert await conn.readinto(buf) == 1
+    assert buf + await conn.read(1) == b"hi"
+    await conn.discard()
+    peer.check()
+
+
+async def test_expect_field_only_when_asked_for(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request(body=b"hello")
     peer.reply(EMPTY)
-    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(5)), peer)
-    drive(conn.co_write(b"hello"), peer)
-    drive(conn.co_read_response(), peer)
+    await conn.send_request("PUT", "/", body=BodyFollowing(5))
+    await conn.write(b"hello")
+    await conn.read_response()
     assert peer.requests[0].get("Expect") is None
 
 
-def test_hints_before_the_continue(wire: Wire) -> None:
+async def test_hints_before_the_continue(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_head()
     peer.reply(HINTS)
     peer.reply(CONTINUE + HINTS)
     peer.expect(b"hello")
     peer.reply(EMPTY)
-    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(5), expect100=True), peer)
-    assert drive(conn.co_read_response(), peer).status == 100
-    drive(conn.co_write(b"hello"), peer)
-    response = drive(conn.co_read_response(), peer)
+    await conn.send_request("PUT", "/", body=BodyFollowing(5), expect100=True)
+    assert (await conn.read_response()).status == 100
+    await conn.write(b"hello")
+    response = await conn.read_response()
     assert response.status == 200
     assert [early.status for early in response.informational].count(103) >= 1
-    works(conn, peer)
+    await works(conn, peer)
 
 
-def test_no_writing_before_the_continue(wire: Wire) -> None:
+async def test_no_writing_before_the_continue(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_head()
-    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(5), expect100=True), peer)
+    await conn.send_request("PUT", "/", body=BodyFollowing(5), expect100=True)
     peer.reply(CONTINUE)
     for _ in range(2):
         with pytest.raises(StateError):
-            drive(conn.co_write(b"hello"), peer)
+            await conn.write(b"hello")
         with pytest.raises(StateError):
-            drive(conn.co_send_request("GET", "/"), peer)
-    drive(conn.co_read_response(), peer)
+            await conn.send_request("GET", "/")
+    await conn.read_response()
     with pytest.raises(StateError):
-        drive(conn.co_read_response(), peer)  # now the body is due
+        await conn.read_response()  # now the body is due
     peer.expect(b"hello")
     peer.reply(EMPTY)
-    drive(conn.co_write(b"hello"), peer)
-    drive(conn.co_read_response(), peer)
-    works(conn, peer)
+    await conn.write(b"hello")
+    await conn.read_response()
+    await works(conn, peer)
 
 
 @pytest.mark.parametrize("body", [None, b"bytes", b""], ids=repr)
-def test_expect_needs_a_body_that_follows(wire: Wire, body: bytes | None) -> None:
+async def test_expect_needs_a_body_that_follows(wire: StyledWire, body: bytes | None) -> None:
     conn, peer = wire.pair()
     with pytest.raises(ValueError):
-        drive(conn.co_send_request("PUT", "/", body=body, expect100=True), peer)
-    works(conn, peer)
+        await conn.send_request("PUT", "/", body=body, expect100=True)
+    await works(conn, peer)
 
 
 @pytest.mark.parametrize("length", [5, None])
 @pytest.mark.parametrize("head", [b"", HINTS], ids=["alone", "after hints"])
-def test_refused_expectation(wire: Wire, length: int | None, head: bytes) -> None:
+async def test_refused_expectation(wire: StyledWire, length: int | None, head: bytes) -> None:
     """The refusal is returned and can be read; then the connection is replaced by itself."""
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
@@ -165,71 +193,71 @@ def test_refused_expectation(wire: Wire, length: int | None, head: bytes) -> Non
     first.reply(head + REFUSED)
     first.expect_eof()
     options = {"body": BodyFollowing(length), "expect100": True}
-    drive(conn.co_send_request("PUT", "/", **options), first)  # type: ignore[arg-type]
-    response = drive(conn.co_read_response(), first)
+    await conn.send_request("PUT", "/", **options)  # type: ignore[arg-type]
+    response = await conn.read_response()
     assert (response.status, response.reason) == (417, "Expectation Failed")
     assert not conn.body_pending
     with pytest.raises(StateError):
-        drive(conn.co_write(b"hello"), first)
-    assert drive(conn.co_readall(), first) == b"nope"
+        await conn.write(b"hello")
+    assert await conn.readall() == b"nope"
     assert not conn.response_pending()
     second.expect_request(b"GET /again")
     second.reply(OK)
-    again, body = drive(fetch(conn, path="/again"), first, second)
+    again, body = await fetch(conn, path="/again")
     assert (again.status, body) == (200, b"hi")
     first.run()
     first.check()
 
 
-def test_expectation_answered_at_once_with_success(wire: Wire) -> None:
+async def test_expectation_answered_at_once_with_success(wire: StyledWire) -> None:
     """A final 2xx instead of the 100 is a refusal of the body all the same."""
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     first.expect_head(b"PUT")
     first.reply(OK)
-    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(5), expect100=True), first)
-    assert drive(conn.co_read_response(), first).status == 200
-    assert drive(conn.co_readall(), first) == b"hi"
+    await conn.send_request("PUT", "/", body=BodyFollowing(5), expect100=True)
+    assert (await conn.read_response()).status == 200
+    assert await conn.readall() == b"hi"
     second.expect_request(b"GET /again")
     second.reply(EMPTY)
-    assert drive(fetch(conn, path="/again"), second)[0].status == 200
+    assert (await fetch(conn, path="/again"))[0].status == 200
 
 
-def test_connection_lost_while_waiting_for_the_continue(wire: Wire) -> None:
+async def test_connection_lost_while_waiting_for_the_continue(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_head()
     peer.close()
-    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(5), expect100=True), peer)
+    await conn.send_request("PUT", "/", body=BodyFollowing(5), expect100=True)
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert not info.value.response_started
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_write(b"hello"), peer)
+        await conn.write(b"hello")
 
 
-def test_pipelined_behind_an_accepted_expectation(wire: Wire) -> None:
+async def test_pipelined_behind_an_accepted_expectation(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_head()
     peer.reply(CONTINUE)
     peer.expect(b"hello")
     peer.expect_request(b"GET /next")
     peer.reply(EMPTY + OK)
-    drive(conn.co_send_request("PUT", "/", body=BodyFollowing(5), expect100=True), peer)
-    drive(conn.co_read_response(), peer)
-    drive(conn.co_write(b"hello"), peer)
-    drive(conn.co_send_request("GET", "/next"), peer)
-    assert drive(conn.co_read_response(), peer).path == "/"
-    assert drive(conn.co_read_response(), peer).path == "/next"
+    await conn.send_request("PUT", "/", body=BodyFollowing(5), expect100=True)
+    await conn.read_response()
+    await conn.write(b"hello")
+    await conn.send_request("GET", "/next")
+    assert (await conn.read_response()).path == "/"
+    assert (await conn.read_response()).path == "/next"
 
 
 # -------------------------------------------------------------------------------------- 101
 
 
-def test_switching_protocols_that_was_asked_for(wire: Wire) -> None:
+async def test_switching_protocols_that_was_asked_for(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(HINTS + SWITCHING + b"already sea")
-    response = drive(ask(conn, headers=UPGRADE), peer)
+    response = await ask(conn, headers=UPGRADE)
     assert (response.status, response.length) == (101, 0)
     assert response.headers["Upgrade"] == "sea"
     sock, received = conn.detach()
@@ -246,53 +274,53 @@ def test_switching_protocols_that_was_asked_for(wire: Wire) -> None:
         assert sock.fileno() >= 0, "the socket is no longer ours to close"
 
 
-def test_upgrade_that_the_server_ignores(wire: Wire) -> None:
+async def test_upgrade_that_the_server_ignores(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(OK)
-    response, body = drive(fetch(conn, headers=UPGRADE), peer)
+    response, body = await fetch(conn, headers=UPGRADE)
     assert (response.status, body) == (200, b"hi")
-    works(conn, peer)
+    await works(conn, peer)
 
 
-def test_switching_protocols_that_nobody_asked_for(wire: Wire) -> None:
+async def test_switching_protocols_that_nobody_asked_for(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(SWITCHING)
     with pytest.raises(UnsupportedResponse) as info:
-        drive(ask(conn), peer)
+        await ask(conn)
     assert info.value.response.status == 101
 
 
-def test_switching_protocols_to_the_next_request_only(wire: Wire) -> None:
+async def test_switching_protocols_to_the_next_request_only(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.expect_request()
     peer.reply(SWITCHING)
-    drive(conn.co_send_request("GET", "/"), peer)
-    drive(conn.co_send_request("GET", "/sea", headers=UPGRADE), peer)
+    await conn.send_request("GET", "/")
+    await conn.send_request("GET", "/sea", headers=UPGRADE)
     with pytest.raises(UnsupportedResponse):
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
 
 
-def test_detach_after_connect(plain: Wire) -> None:
+async def test_detach_after_connect(plain: StyledWire) -> None:
     conn, peer = plain.pair()
     peer.expect_request(b"CONNECT example.com:443 HTTP/1.1\r\n")
     peer.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbytes")
     headers = {"Host": "example.com:443"}
-    response = drive(ask(conn, "CONNECT", "example.com:443", headers=headers), peer)
+    response = await ask(conn, "CONNECT", "example.com:443", headers=headers)
     assert response.status == 200
     sock, received = conn.detach()
     with sock:
         assert bytes(received) == b"bytes"
 
 
-def test_detach_at_the_wrong_time(wire: Wire) -> None:
+async def test_detach_at_the_wrong_time(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(OK)
-    drive(ask(conn), peer)
+    await ask(conn)
     with pytest.raises(StateError):
         conn.detach()
-    assert drive(conn.co_readall(), peer) == b"hi"
-    works(conn, peer)
+    assert await conn.readall() == b"hi"
+    await works(conn, peer)

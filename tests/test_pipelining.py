@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import deque
 
 import pytest
 
-from dugong import BodyFollowing, ConnectionClosed, InvalidResponse, PollNeeded, StateError
-from tests.drive import advance, drive, drive_both
+from dugong import BodyFollowing, ConnectionClosed, InvalidResponse, StateError
 from tests.exchanges import (
     CHUNKED,
     EMPTY,
@@ -20,7 +19,7 @@ from tests.exchanges import (
     fetch,
     works,
 )
-from tests.wire import Wire
+from tests.styles import StyledWire
 
 LAST = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -30,37 +29,37 @@ def paths(error: ConnectionClosed) -> list[str]:
 
 
 @pytest.mark.parametrize("chunk", [None, 1])
-def test_responses_come_in_order(wire: Wire, chunk: int | None) -> None:
+async def test_responses_come_in_order(wire: StyledWire, chunk: int | None) -> None:
     conn, peer = wire.pair(chunk=chunk)
     bodies = [b"first", b"", b"third" * 5]
     for i in range(3):
-        drive(conn.co_send_request("GET", f"/{i}"), peer)
+        await conn.send_request("GET", f"/{i}")
         peer.expect_request(b"GET /%d " % i)
     peer.reply(
         b"".join(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(b), b) for b in bodies)
     )
     for i, body in enumerate(bodies):
-        response = drive(conn.co_read_response(), peer)
+        response = await conn.read_response()
         assert (response.path, response.method) == (f"/{i}", "GET")
-        assert drive(conn.co_readall(), peer) == body
-    works(conn, peer)
+        assert await conn.readall() == body
+    await works(conn, peer)
 
 
-def test_each_response_is_framed_for_its_own_request(wire: Wire) -> None:
+async def test_each_response_is_framed_for_its_own_request(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     for method in ("HEAD", "GET", "HEAD", "PUT"):
-        drive(conn.co_send_request(method, "/"), peer)
+        await conn.send_request(method, "/")
         peer.expect_request(method.encode())
     peer.reply(LENGTH.head + CHUNKED.wire + CHUNKED.head + LENGTH.wire)
     bodies = []
     for _ in range(4):
-        response = drive(conn.co_read_response(), peer)
-        bodies.append((response.method, drive(conn.co_readall(), peer)))
+        response = await conn.read_response()
+        bodies.append((response.method, await conn.readall()))
     assert bodies == [("HEAD", b""), ("GET", PAYLOAD), ("HEAD", b""), ("PUT", PAYLOAD)]
-    works(conn, peer)
+    await works(conn, peer)
 
 
-def test_many_requests_by_two_coroutines(wire: Wire) -> None:
+async def test_many_requests_by_two_coroutines(wire: StyledWire) -> None:
     conn, peer = wire.pair(small=True)
     count = 300
     body = bytes(500)
@@ -68,20 +67,24 @@ def test_many_requests_by_two_coroutines(wire: Wire) -> None:
         peer.expect_request(b"GET /%d " % i)
         peer.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + body)
 
-    def send() -> Generator[PollNeeded, None, None]:
-        for i in range(count):
-            yield from conn.co_send_request("GET", f"/{i}", headers={"X-Pad": "x" * 100})
+    async def send() -> None:
+        for i in range(1, count):
+            await conn.send_request("GET", f"/{i}", headers={"X-Pad": "x" * 100})
+            sent.append(i)
 
-    def read() -> Generator[PollNeeded, None, None]:
-        for i in range(count):
-            response = yield from conn.co_read_response()
-            assert response.path == f"/{i}"
-            assert (yield from conn.co_readall()) == body
+    async def read() -> None:
+        while sent:
+            response = await conn.read_response()
+            assert response.path == f"/{sent.popleft()}"
+            assert await conn.readall() == body
 
-    sending, reading = drive_both(send(), read(), peer)
+    sent = deque([0])
+    await conn.send_request("GET", "/0")
+    sending, reading = await wire.together(send(), read())
     sending.get()
     reading.get()
-    works(conn, peer)
+    await read()
+    await works(conn, peer)
 
 
 # --------------------------------------------------------------------------- announced close
@@ -97,218 +100,219 @@ def test_many_requests_by_two_coroutines(wire: Wire) -> None:
     ids=["close", "close in a list", "HTTP/1.0"],
 )
 @pytest.mark.parametrize("closes", [True, False], ids=["and closes", "and stays"])
-def test_announced_close_with_requests_in_flight(wire: Wire, last: bytes, closes: bool) -> None:
+async def test_announced_close_with_requests_in_flight(
+    wire: StyledWire, last: bytes, closes: bool
+) -> None:
     conn, peer = wire.pair()
     for i in range(4):
-        drive(conn.co_send_request("POST" if i == 3 else "GET", f"/{i}"), peer)
+        await conn.send_request("POST" if i == 3 else "GET", f"/{i}")
         peer.expect_request()
     peer.reply(OK + last)
     if closes:
         peer.close()
-    assert not drive(conn.co_read_response(), peer).will_close
-    drive(conn.co_readall(), peer)
-    response = drive(conn.co_read_response(), peer)
+    assert not (await conn.read_response()).will_close
+    await conn.readall()
+    response = await conn.read_response()
     assert response.will_close
-    assert drive(conn.co_readall(), peer) == b"hi"
+    assert await conn.readall() == b"hi"
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert paths(info.value) == ["/2", "/3"]
     assert not info.value.response_started
 
 
-def test_announced_close_before_the_next_request(wire: Wire) -> None:
+async def test_announced_close_before_the_next_request(wire: StyledWire) -> None:
     """Nothing of the next request is written, and the call after it connects afresh."""
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
     first.expect_request(b"GET /last")
     first.reply(LAST)
-    response, _ = drive(fetch(conn, path="/last"), first)
+    response, _ = await fetch(conn, path="/last")
     assert response.will_close
     before = conn.bytes_sent
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_send_request("POST", "/more", body=b"abc"), first)
+        await conn.send_request("POST", "/more", body=b"abc")
     assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
     assert conn.bytes_sent in (0, before)
     assert not conn.response_pending()
-    works(conn, second)
+    await works(conn, second)
     assert len(first.requests) == 1
 
 
-def test_keep_alive_of_http_1_0(wire: Wire) -> None:
+async def test_keep_alive_of_http_1_0(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi")
-    response, body = drive(fetch(conn), peer)
+    response, body = await fetch(conn)
     assert (response.will_close, body) == (False, b"hi")
-    works(conn, peer)
+    await works(conn, peer)
 
 
 # ------------------------------------------------------------------- sending and receiving
 
 
 @pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
-def test_responses_are_delivered_after_sending_broke(wire: Wire, sample: Sample) -> None:
+async def test_responses_are_delivered_after_sending_broke(
+    wire: StyledWire, sample: Sample
+) -> None:
     """The peer answers what it got and closes while a large request is being sent."""
     conn, peer = wire.pair(small=True)
     for i in range(2):
         peer.expect_request(b"GET /%d" % i)
-        drive(conn.co_send_request("GET", f"/{i}"), peer)
-    sender = conn.co_send_request("PUT", "/big", body=bytes(1_000_000))
-    advance(sender, peer)
-    sender.close()
+        await conn.send_request("GET", f"/{i}")
+    await wire.stop(conn.send_request("PUT", "/big", body=bytes(1_000_000)))
     peer.reply(sample.wire * 2)
     for i in range(2):
-        assert drive(conn.co_read_response(), peer).path == f"/{i}"
-        assert drive(conn.co_readall(), peer) == sample.payload
+        assert (await conn.read_response()).path == f"/{i}"
+        assert await conn.readall() == sample.payload
     peer.close()
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert paths(info.value) == ["/big"]
     assert 0 < info.value.bytes_sent < 1_000_000
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_send_request("GET", "/"), peer)
+        await conn.send_request("GET", "/")
 
 
-def test_final_response_to_the_request_that_was_cut_off(wire: Wire) -> None:
+async def test_final_response_to_the_request_that_was_cut_off(wire: StyledWire) -> None:
     """Say a 413 while the body is on its way; then there is nothing more."""
     conn, peer = wire.pair(small=True)
     peer.expect_head(b"PUT /big")
-    sender = conn.co_send_request("PUT", "/big", body=bytes(1_000_000))
-    advance(sender, peer)
-    sender.close()
+    await conn.connect()
+    await wire.stop(conn.send_request("PUT", "/big", body=bytes(1_000_000)))
     peer.reply(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
     peer.run()
-    response = drive(conn.co_read_response(), peer)
+    response = await conn.read_response()
     assert (response.status, response.path) == (413, "/big")
-    assert drive(conn.co_readall(), peer) == b"no"
+    assert await conn.readall() == b"no"
     with pytest.raises((ConnectionClosed, StateError)):
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_send_request("GET", "/"), peer)
+        await conn.send_request("GET", "/")
 
 
-def test_peer_that_answers_and_hangs_up_while_a_body_is_sent(wire: Wire) -> None:
+async def test_peer_that_answers_and_hangs_up_while_a_body_is_sent(wire: StyledWire) -> None:
     """Sending fails; the response that arrived before can still be read."""
     conn, peer = wire.pair()
     peer.expect_head(b"PUT /big")
-    drive(conn.co_send_request("PUT", "/big", body=BodyFollowing(100_000_000)), peer)
+    await conn.send_request("PUT", "/big", body=BodyFollowing(100_000_000))
     peer.run()
     peer.reply(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
     peer.close()
     peer.run()
 
-    def write_all() -> Generator[PollNeeded, None, None]:
+    async def write_all() -> None:
         for _ in range(1000):
-            yield from conn.co_write(bytes(100_000))
+            await conn.write(bytes(100_000))
 
     with pytest.raises(ConnectionClosed) as info:
-        drive(write_all(), peer)
+        await write_all()
     assert info.value.bytes_sent > 0
-    response = drive(conn.co_read_response(), peer)
+    response = await conn.read_response()
     assert response.status == 413
-    assert drive(conn.co_readall(), peer) == b"no"
+    assert await conn.readall() == b"no"
 
 
-def test_sending_fails_while_reading_goes_on(wire: Wire) -> None:
+async def test_sending_fails_while_reading_goes_on(wire: StyledWire) -> None:
     conn, peer = wire.pair(small=True)
     peer.expect_request(b"GET /one")
     peer.reply(LENGTH.wire)
-    drive(conn.co_send_request("GET", "/one"), peer)
-    drive(conn.co_read_response(), peer)
-    sender = conn.co_send_request("PUT", "/two", body=bytes(1_000_000))
-    advance(sender, peer)
-    sender.close()
-    assert drive(conn.co_readall(), peer) == PAYLOAD
+    await conn.send_request("GET", "/one")
+    await conn.read_response()
+    await wire.stop(conn.send_request("PUT", "/two", body=bytes(1_000_000)))
+    assert await conn.readall() == PAYLOAD
 
 
-def test_protocol_error_leaves_later_requests_unanswered(wire: Wire) -> None:
+async def test_protocol_error_leaves_later_requests_unanswered(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     for i in range(3):
-        drive(conn.co_send_request("GET", f"/{i}"), peer)
+        await conn.send_request("GET", f"/{i}")
         peer.expect_request()
     peer.reply(OK + b"what is this?\r\n\r\n" + OK)
-    drive(conn.co_read_response(), peer)
-    drive(conn.co_readall(), peer)
+    await conn.read_response()
+    await conn.readall()
     with pytest.raises(InvalidResponse) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert [request.path for request in info.value.unanswered] == ["/1", "/2"]
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
 
 
-def test_unanswered_requests_describe_themselves(wire: Wire) -> None:
+async def test_unanswered_requests_describe_themselves(wire: StyledWire) -> None:
     conn, peer = wire.pair()
-    drive(conn.co_send_request("PUT", "/a", {"X-One": "1"}, body=b"abc"), peer)
-    drive(conn.co_send_request("GET", "/b"), peer)
+    await conn.send_request("PUT", "/a", {"X-One": "1"}, body=b"abc")
+    await conn.send_request("GET", "/b")
     peer.expect_request()
     peer.expect_request()
     peer.close()
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert [(request.method, request.path) for request in info.value.unanswered] == [
         ("PUT", "/a"),
         ("GET", "/b"),
     ]
 
 
-def test_close_between_two_responses(wire: Wire) -> None:
+async def test_close_between_two_responses(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     for i in range(2):
-        drive(conn.co_send_request("GET", f"/{i}"), peer)
+        await conn.send_request("GET", f"/{i}")
         peer.expect_request()
     peer.reply(OK)
     peer.close()
-    assert drive(conn.co_read_response(), peer).path == "/0"
-    assert drive(conn.co_readall(), peer) == b"hi"
+    assert (await conn.read_response()).path == "/0"
+    assert await conn.readall() == b"hi"
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert paths(info.value) == ["/1"]
     assert not info.value.response_started
 
 
-def test_response_nobody_asked_for_is_never_taken_for_the_next_one(wire: Wire) -> None:
+async def test_response_nobody_asked_for_is_never_taken_for_the_next_one(wire: StyledWire) -> None:
     """Two responses to one request: what came too much must not answer what is sent later."""
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-    drive(ask(conn), peer)
-    assert drive(conn.co_readall(), peer) == b"hi"
+    await ask(conn)
+    assert await conn.readall() == b"hi"
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_send_request("GET", "/next"), peer)
+        await conn.send_request("GET", "/next")
     assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
     assert EMPTY not in peer.received
 
 
-def test_announced_close_while_the_body_is_still_being_read(wire: Wire) -> None:
+async def test_announced_close_while_the_body_is_still_being_read(wire: StyledWire) -> None:
     """The next request is refused; the response that announced it can be read to its end."""
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(LAST)
-    drive(ask(conn), peer)
+    await ask(conn)
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_send_request("GET", "/next"), peer)
-    assert drive(conn.co_readall(), peer) == b"hi"
+        await conn.send_request("GET", "/next")
+    assert await conn.readall() == b"hi"
     assert len(peer.requests) == 1
 
 
 @pytest.mark.parametrize("expect100", [True, False])
-def test_earlier_response_while_a_later_body_is_unfinished(wire: Wire, expect100: bool) -> None:
+async def test_earlier_response_while_a_later_body_is_unfinished(
+    wire: StyledWire, expect100: bool
+) -> None:
     conn, peer = wire.pair()
     peer.expect_request(b"GET /one")
     peer.expect_head(b"PUT /two")
     peer.reply(OK)
-    drive(conn.co_send_request("GET", "/one"), peer)
+    await conn.send_request("GET", "/one")
     body = BodyFollowing(5)
-    drive(conn.co_send_request("PUT", "/two", body=body, expect100=expect100), peer)
-    assert drive(conn.co_read_response(), peer).path == "/one"
-    assert drive(conn.co_readall(), peer) == b"hi"
+    await conn.send_request("PUT", "/two", body=body, expect100=expect100)
+    assert (await conn.read_response()).path == "/one"
+    assert await conn.readall() == b"hi"
     if expect100:
         peer.reply(b"HTTP/1.1 100 Continue\r\n\r\n")
-        assert drive(conn.co_read_response(), peer).status == 100
+        assert (await conn.read_response()).status == 100
     with pytest.raises(StateError):
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     peer.expect(b"hello")
     peer.reply(EMPTY)
-    drive(conn.co_write(b"hello"), peer)
-    assert drive(conn.co_read_response(), peer).path == "/two"
-    works(conn, peer)
+    await conn.write(b"hello")
+    assert (await conn.read_response()).path == "/two"
+    await works(conn, peer)

@@ -9,8 +9,8 @@ import pytest
 from dugong import (
     POLLIN,
     POLLOUT,
+    AsyncHTTPConnection,
     ConnectionClosed,
-    HTTPConnection,
     StateError,
 )
 from tests.drive import Coroutine, advance, drive
@@ -27,6 +27,7 @@ from tests.exchanges import (
     fetch,
     works,
 )
+from tests.styles import StyledWire
 from tests.wire import Pace, Wire
 
 T = TypeVar("T")
@@ -37,88 +38,84 @@ self_delimited = pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
 # ---------------------------------------------------------------------- stopping half way
 
 
-def gather(conn: HTTPConnection, name: str, got: bytearray) -> Coroutine[None]:
+async def gather(conn: AsyncHTTPConnection, name: str, got: bytearray) -> None:
     """Read to the end of the body; *got* is what complete calls have returned."""
     if name == "read":
-        while piece := (yield from conn.co_read(4)):
+        while piece := await conn.read(4):
             got += piece
     elif name == "readinto":
         buf = bytearray(4)
-        while count := (yield from conn.co_readinto(buf)):
+        while count := await conn.readinto(buf):
             got += buf[:count]
     elif name == "readall":
-        got += yield from conn.co_readall()
+        got += await conn.readall()
     else:
-        yield from conn.co_discard()
+        await conn.discard()
 
 
 @self_delimited
 @pytest.mark.parametrize("name", ["read", "readinto", "readall", "discard"])
-def test_closed_reading_coroutine_loses_nothing(wire: Wire, sample: Sample, name: str) -> None:
-    """At every offset: a coroutine that waits there is closed, and reading goes on in another."""
-    for offset in range(len(sample.head), len(sample.wire)):
+async def test_reading_that_was_stopped_loses_nothing(
+    wire: StyledWire, sample: Sample, name: str
+) -> None:
+    """At every offset: what waits there is stopped, and reading goes on with another call."""
+    for offset in wire.offsets(len(sample.head), len(sample.wire)):
         conn, peer = wire.pair()
         peer.expect_request()
         peer.reply(sample.wire[:offset])
-        response = drive(ask(conn), peer)
+        response = await ask(conn)
         got = bytearray()
-        crt = gather(conn, name, got)
-        advance(crt, peer)
-        crt.close()
+        await wire.stop(gather(conn, name, got))
         peer.reply(sample.wire[offset:])
-        got += drive(conn.co_readall(), peer)
+        got += await conn.readall()
         if name == "discard":
             assert sample.payload.endswith(got)
         else:
             assert got == sample.payload
         if sample is DECORATED:
             assert response.trailers["X-Two"] == "a, b"
-        works(conn, peer)
+        await works(conn, peer)
         conn.disconnect()
         peer.abandon()
 
 
-def test_closed_read_response_loses_nothing(wire: Wire) -> None:
+async def test_read_response_that_was_stopped_loses_nothing(wire: StyledWire) -> None:
     head = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + LENGTH.head
-    for offset in range(len(head)):
+    for offset in wire.offsets(0, len(head)):
         conn, peer = wire.pair()
         peer.expect_request()
         peer.reply(head[:offset])
-        drive(conn.co_send_request("GET", "/"), peer)
-        crt = conn.co_read_response()
-        advance(crt, peer)
-        crt.close()
+        await conn.send_request("GET", "/")
+        await wire.stop(conn.read_response())
         peer.reply(head[offset:] + PAYLOAD)
-        response = drive(conn.co_read_response(), peer)
+        response = await conn.read_response()
         assert [early.status for early in response.informational] == [103]
-        assert drive(conn.co_readall(), peer) == PAYLOAD
+        assert await conn.readall() == PAYLOAD
         conn.disconnect()
         peer.abandon()
 
 
 @pytest.mark.parametrize("name", ["read", "readinto", "readall", "discard"])
-def test_half_done_readall_is_served_by_the_next_read(wire: Wire, name: str) -> None:
+async def test_half_done_readall_is_served_by_the_next_read(wire: StyledWire, name: str) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(LENGTH.wire[:-20])
-    drive(ask(conn), peer)
-    crt = conn.co_readall()
-    advance(crt, peer)
-    crt.close()
+    await ask(conn)
+    await wire.stop(conn.readall())
     if name == "read":  # what is there is served without waiting for more
-        assert drive(conn.co_read(4), peer) == PAYLOAD[:4]
-        assert drive(conn.co_read(100), peer) == PAYLOAD[4:7]
+        assert await conn.read(4) == PAYLOAD[:4]
+        assert await conn.read(100) == PAYLOAD[4:7]
     elif name == "readinto":
         buf = bytearray(7)
-        assert drive(conn.co_readinto(buf), peer) == 7
+        assert await conn.readinto(buf) == 7
         assert buf == PAYLOAD[:7]
     peer.reply(LENGTH.wire[-20:])
     if name == "discard":
-        drive(conn.co_discard(), peer)
+        await conn.discard()
     else:
         start = 0 if name == "readall" else 7
-        assert drive(conn.co_readall(), peer) == PAYLOAD[start:]
-    works(conn, peer)
+        assert await conn.readall() == PAYLOAD[start:]
+    await works(conn, peer)
 
 
 # --------------------------------------------------------------------------------- waiting
@@ -189,28 +186,28 @@ def test_poll_needed_is_a_tuple(plain: Wire) -> None:
     assert drive(crt, peer).status == 200
 
 
-def test_read_response_once_more_after_the_connection_ended(wire: Wire) -> None:
+async def test_read_response_once_more_after_the_connection_ended(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(CLOSED.wire)
     peer.close()
-    drive(fetch(conn), peer)
+    await fetch(conn)
     with pytest.raises(StateError):
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
 
 
-def test_pipelined_behind_a_close_delimited_response(wire: Wire) -> None:
+async def test_pipelined_behind_a_close_delimited_response(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.expect_request()
     peer.reply(CLOSED.wire)
     peer.close()
-    drive(conn.co_send_request("GET", "/one"), peer)
-    drive(conn.co_send_request("GET", "/two"), peer)
-    drive(conn.co_read_response(), peer)
-    assert drive(conn.co_readall(), peer) == PAYLOAD
+    await conn.send_request("GET", "/one")
+    await conn.send_request("GET", "/two")
+    await conn.read_response()
+    assert await conn.readall() == PAYLOAD
     with pytest.raises(ConnectionClosed) as info:
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     assert [request.path for request in info.value.unanswered] == ["/two"]
 
 
@@ -242,22 +239,20 @@ def test_driver_that_resumes_too_often(wire: Wire, dialled: bool) -> None:
     works(conn, peer)
 
 
-def test_half_done_readall_is_still_a_body_being_read(wire: Wire) -> None:
+async def test_half_done_readall_is_still_a_body_being_read(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.expect_request()
-    drive(conn.co_send_request("GET", "/one"), peer)
-    drive(conn.co_send_request("GET", "/two"), peer)
+    await conn.send_request("GET", "/one")
+    await conn.send_request("GET", "/two")
     peer.reply(LENGTH.wire[:-20])
-    drive(conn.co_read_response(), peer)
-    crt = conn.co_readall()
-    advance(crt, peer)
-    crt.close()
+    await conn.read_response()
+    await wire.stop(conn.readall())
     with pytest.raises(StateError):
-        drive(conn.co_read_response(), peer)
+        await conn.read_response()
     peer.reply(LENGTH.wire[-20:] + EMPTY)
     peer.run()
     with pytest.raises(StateError):
-        drive(conn.co_read_response(), peer)
-    assert drive(conn.co_readall(), peer) == PAYLOAD
-    assert drive(conn.co_read_response(), peer).path == "/two"
+        await conn.read_response()
+    assert await conn.readall() == PAYLOAD
+    assert (await conn.read_response()).path == "/two"

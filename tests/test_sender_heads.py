@@ -11,14 +11,13 @@ from dugong import (
     BodyFollowing,
     CaseInsensitiveDict,
 )
-from tests.drive import drive
 from tests.exchanges import EMPTY, sent, works
-from tests.wire import Wire
+from tests.styles import StyledWire
 
 
-def test_default_head(wire: Wire) -> None:
-    conn, peer = wire.pair()
-    request = sent(conn, peer, "GET", "/a?b=c%20d")
+async def test_default_head(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
+    request = await sent(conn, peer, "GET", "/a?b=c%20d")
     assert request.line == "GET /a?b=c%20d HTTP/1.1"
     assert sorted(request.fields) == [
         ("Accept-Encoding", "identity"),
@@ -28,10 +27,10 @@ def test_default_head(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("name", ["Host", "host", "ACCEPT-ENCODING", "connection"])
-def test_caller_wins_over_defaults(plain: Wire, name: str) -> None:
+async def test_caller_wins_over_defaults(plain: StyledWire, name: str) -> None:
     conn, peer = plain.pair()
     value = {"host": "example.com:81", "accept-encoding": "gzip", "connection": "close"}
-    request = sent(conn, peer, "GET", "/", headers={name: value[name.lower()]})
+    request = await sent(conn, peer, "GET", "/", headers={name: value[name.lower()]})
     assert request.all(name) == [value[name.lower()]]
 
 
@@ -47,41 +46,41 @@ def test_caller_wins_over_defaults(plain: Wire, name: str) -> None:
         ("2001:db8::2", 8080, "[2001:db8::2]:8080"),
     ],
 )
-def test_host(plain: Wire, host: str, port: int | None, field: str) -> None:
+async def test_host(plain: StyledWire, host: str, port: int | None, field: str) -> None:
     conn, peer = plain.pair(host=host, port=port)
-    assert sent(conn, peer).get("Host") == field
+    assert (await sent(conn, peer)).get("Host") == field
 
 
 @pytest.mark.parametrize(
     ("port", "field"), [(None, "localhost"), (443, "localhost"), (80, "localhost:80")]
 )
-def test_host_over_tls(tls: Wire, port: int | None, field: str) -> None:
+async def test_host_over_tls(tls: StyledWire, port: int | None, field: str) -> None:
     conn, peer = tls.pair(port=port)
-    assert sent(conn, peer).get("Host") == field
+    assert (await sent(conn, peer)).get("Host") == field
 
 
-def test_header_pairs_keep_order_and_repeats(wire: Wire) -> None:
-    conn, peer = wire.pair()
+async def test_header_pairs_keep_order_and_repeats(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
     pairs = [("X-B", "1"), ("X-A", "two\twords"), ("X-B", "3"), ("X-N", 42), ("X-L", "caf\xe9")]
-    request = sent(conn, peer, headers=pairs)
+    request = await sent(conn, peer, headers=pairs)
     own = [(name, value) for name, value in request.fields if name.startswith("X-")]
     assert own == [(name, str(value)) for name, value in pairs]
 
 
 @pytest.mark.parametrize("kind", [dict, CaseInsensitiveDict])
-def test_mapping_is_not_modified(plain: Wire, kind: Any) -> None:
+async def test_mapping_is_not_modified(plain: StyledWire, kind: Any) -> None:
     headers = kind({"X-One": "a", "x-two": 2})
     before = list(headers.items())
     conn, peer = plain.pair()
-    request = sent(conn, peer, "PUT", "/", headers=headers, body=b"abc")
+    request = await sent(conn, peer, "PUT", "/", headers=headers, body=b"abc")
     assert (request.get("X-One"), request.get("x-two")) == ("a", "2")
     assert list(headers.items()) == before
 
 
-def test_pairs_are_not_modified(plain: Wire) -> None:
+async def test_pairs_are_not_modified(plain: StyledWire) -> None:
     pairs: list[tuple[str, str | int]] = [("X-One", "a")]
     conn, peer = plain.pair()
-    sent(conn, peer, "POST", "/", headers=pairs, body=b"abc")
+    await sent(conn, peer, "POST", "/", headers=pairs, body=b"abc")
     assert pairs == [("X-One", "a")]
 
 
@@ -99,11 +98,11 @@ def test_pairs_are_not_modified(plain: Wire) -> None:
     ],
     ids=repr,
 )
-def test_header_types(wire: Wire, headers: Any) -> None:
-    conn, peer = wire.pair()
+async def test_header_types(plain: StyledWire, headers: Any) -> None:
+    conn, peer = plain.pair()
     with pytest.raises(TypeError):
-        drive(conn.co_send_request("GET", "/", headers=headers), peer)
-    works(conn, peer)
+        await conn.send_request("GET", "/", headers=headers)
+    await works(conn, peer)
 
 
 BAD_HEADS: list[tuple[str, str, Mapping[str, str | int] | None]] = [
@@ -145,22 +144,22 @@ BAD_HEADS: list[tuple[str, str, Mapping[str, str | int] | None]] = [
 
 
 @pytest.mark.parametrize(("method", "target", "headers"), BAD_HEADS, ids=repr)
-def test_invalid_heads_send_nothing(
-    wire: Wire, method: str, target: str, headers: Mapping[str, str | int] | None
+async def test_invalid_heads_send_nothing(
+    plain: StyledWire, method: str, target: str, headers: Mapping[str, str | int] | None
 ) -> None:
-    conn, peer = wire.pair()
-    with pytest.raises(ValueError):
-        drive(conn.co_send_request(method, target, headers), peer)
-    assert conn.bytes_sent == 0
-    assert not conn.response_pending()
-    works(conn, peer)
-
-
-def test_two_hosts_are_refused(plain: Wire) -> None:
     conn, peer = plain.pair()
     with pytest.raises(ValueError):
-        drive(conn.co_send_request("GET", "/", [("Host", "a"), ("host", "b")]), peer)
-    works(conn, peer)
+        await conn.send_request(method, target, headers)
+    assert conn.bytes_sent == 0
+    assert not conn.response_pending()
+    await works(conn, peer)
+
+
+async def test_two_hosts_are_refused(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
+    with pytest.raises(ValueError):
+        await conn.send_request("GET", "/", [("Host", "a"), ("host", "b")])
+    await works(conn, peer)
 
 
 @pytest.mark.parametrize(
@@ -180,28 +179,30 @@ def test_two_hosts_are_refused(plain: Wire) -> None:
     ],
     ids=repr,
 )
-def test_framing_fields_must_agree_with_the_body(plain: Wire, fields: Any, body: Any) -> None:
+async def test_framing_fields_must_agree_with_the_body(
+    plain: StyledWire, fields: Any, body: Any
+) -> None:
     conn, peer = plain.pair()
     with pytest.raises(ValueError):
-        drive(conn.co_send_request("PUT", "/", fields, body=body), peer)
+        await conn.send_request("PUT", "/", fields, body=body)
     assert not conn.body_pending
-    works(conn, peer)
+    await works(conn, peer)
 
 
 @pytest.mark.parametrize("length", ["3", 3])
-def test_agreeing_content_length_is_sent_once(plain: Wire, length: str | int) -> None:
+async def test_agreeing_content_length_is_sent_once(plain: StyledWire, length: str | int) -> None:
     conn, peer = plain.pair()
-    request = sent(conn, peer, "PUT", "/", headers={"content-length": length}, body=b"abc")
+    request = await sent(conn, peer, "PUT", "/", headers={"content-length": length}, body=b"abc")
     assert (request.get("Content-Length"), request.body) == ("3", b"abc")
 
 
-def test_agreeing_transfer_encoding_is_sent_once(plain: Wire) -> None:
+async def test_agreeing_transfer_encoding_is_sent_once(plain: StyledWire) -> None:
     conn, peer = plain.pair()
     peer.expect_request(body=b"ab")
     peer.reply(EMPTY)
     headers = {"transfer-encoding": "chunked"}
-    drive(conn.co_send_request("PUT", "/", headers, body=BodyFollowing()), peer)
-    drive(conn.co_write(b"ab"), peer)
-    drive(conn.co_end_body(), peer)
-    drive(conn.co_read_response(), peer)
+    await conn.send_request("PUT", "/", headers, body=BodyFollowing())
+    await conn.write(b"ab")
+    await conn.end_body()
+    await conn.read_response()
     assert peer.requests[0].get("Transfer-Encoding") == "chunked"

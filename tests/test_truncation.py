@@ -6,20 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from dugong import ConnectionClosed, HTTPConnection
+from dugong import ConnectionClosed
 from tests.drive import drive
 from tests.exchanges import (
     CLOSED,
+    CUT_READERS,
     LENGTH,
     PAYLOAD,
     READERS,
     SAMPLES,
     SELF_DELIMITED,
-    Bytes,
+    Reader,
     Sample,
     ask,
 )
 from tests.peer import Peer
+from tests.styles import StyledWire
 from tests.wire import Wire
 
 ENDS: dict[str, Callable[[Peer], None]] = {
@@ -28,18 +30,6 @@ ENDS: dict[str, Callable[[Peer], None]] = {
     "without notify": Peer.close_without_notify,
 }
 
-CUT_READERS: dict[str, Callable[[HTTPConnection], Bytes]] = {
-    name: READERS[name] for name in ("read(5)", "read()", "readinto(3)", "readall")
-}
-
-
-def _by_discard(conn: HTTPConnection) -> Bytes:
-    yield from conn.co_discard()
-    return b""
-
-
-CUT_READERS["discard"] = _by_discard
-
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
@@ -47,7 +37,7 @@ CUT_READERS["discard"] = _by_discard
 def test_body_cut_off_at_every_offset(
     wire: Wire,
     sample: Sample,
-    reader: Callable[[HTTPConnection], Bytes],
+    reader: Reader,
     end: Callable[[Peer], None],
 ) -> None:
     for offset in range(len(sample.head), len(sample.wire)):
@@ -70,38 +60,36 @@ def test_body_cut_off_at_every_offset(
 
 @pytest.mark.parametrize("reader", CUT_READERS.values(), ids=CUT_READERS)
 @pytest.mark.parametrize("offset", [0, 1, 5, len(PAYLOAD)])
-def test_close_delimited_body_ended_by_a_reset(
-    wire: Wire, reader: Callable[[HTTPConnection], Bytes], offset: int
+async def test_close_delimited_body_ended_by_a_reset(
+    wire: StyledWire, reader: Reader, offset: int
 ) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(CLOSED.head + PAYLOAD[:offset])
-    drive(ask(conn), peer)
+    await ask(conn)
     peer.reset()
     with pytest.raises(ConnectionClosed):
-        drive(reader(conn), peer)
+        await reader(conn)
 
 
 @pytest.mark.parametrize("reader", CUT_READERS.values(), ids=CUT_READERS)
-def test_close_delimited_body_without_close_notify(
-    tls: Wire, reader: Callable[[HTTPConnection], Bytes]
-) -> None:
+async def test_close_delimited_body_without_close_notify(tls: StyledWire, reader: Reader) -> None:
     conn, peer = tls.pair()
     peer.expect_request()
     peer.reply(CLOSED.wire)
     peer.close_without_notify()
-    drive(ask(conn), peer)
+    await ask(conn)
     with pytest.raises(ConnectionClosed):
-        drive(reader(conn), peer)
+        await reader(conn)
 
 
-def test_body_of_known_length_needs_no_close_notify(tls: Wire) -> None:
+async def test_body_of_known_length_needs_no_close_notify(tls: StyledWire) -> None:
     conn, peer = tls.pair()
     peer.expect_request()
     peer.reply(LENGTH.wire)
     peer.close_without_notify()
-    drive(ask(conn), peer)
-    assert drive(conn.co_readall(), peer) == PAYLOAD
+    await ask(conn)
+    assert await conn.readall() == PAYLOAD
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
@@ -128,35 +116,35 @@ def test_head_cut_off_at_every_offset(wire: Wire, end: Callable[[Peer], None]) -
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_error_is_repeated_until_disconnect(wire: Wire, sample: Sample) -> None:
+async def test_error_is_repeated_until_disconnect(wire: StyledWire, sample: Sample) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(sample.wire[: len(sample.head) + 5])
-    drive(ask(conn), peer)
+    await ask(conn)
     peer.reset()
     with pytest.raises(ConnectionClosed):
-        drive(READERS["read(5)"](conn), peer)
-    for again in (conn.co_read(1), conn.co_readall(), conn.co_send_request("GET", "/")):
+        await READERS["read(5)"](conn)
+    for again in (conn.read(1), conn.readall(), conn.send_request("GET", "/")):
         with pytest.raises(ConnectionClosed):
-            drive(again, peer)
+            await again
 
 
-def test_what_came_before_the_cut_can_be_read(wire: Wire) -> None:
+async def test_what_came_before_the_cut_can_be_read(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(LENGTH.wire[:-20])
     peer.close()
-    drive(ask(conn), peer)
-    assert drive(conn.co_read(100), peer) == PAYLOAD[:-20]
+    await ask(conn)
+    assert await conn.read(100) == PAYLOAD[:-20]
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_read(100), peer)
+        await conn.read(100)
 
 
-def test_disconnect_in_the_middle_of_a_body(wire: Wire) -> None:
+async def test_disconnect_in_the_middle_of_a_body(wire: StyledWire) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
     peer.reply(LENGTH.wire[:-20])
-    drive(ask(conn), peer)
+    await ask(conn)
     conn.disconnect()
     with pytest.raises(ConnectionClosed):
-        drive(conn.co_read(5), peer)
+        await conn.read(5)

@@ -1,20 +1,24 @@
-"""Both ends of a connection for a test: an `HTTPConnection` and the `Peer` it talks to.
+"""Both ends of a connection for a test: a connection object and the `Peer` it talks to.
 
-A `Wire` is plain or TLS; the tests that take the `wire` fixture run over both, with one script.
+A wire is plain or TLS; the tests that take the `wire` fixture run over both, with one script.
+On a `Wire` the near end is an `HTTPConnection`; `tests.styles` has those for other styles.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import trustme
 
-from dugong import HTTPConnection
+from dugong import AsyncHTTPConnection, HTTPConnection
 from tests.peer import Peer
+
+C = TypeVar("C", HTTPConnection, AsyncHTTPConnection)
 
 HOST = "localhost"
 
@@ -156,7 +160,7 @@ def _paced(base: type, pace: Pace) -> Any:
 class Listener:
     """A listening port; each peer made here is one connection to come, in order."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: AnyWire[Any]) -> None:
         self._wire = wire
         self._sock = socket.create_server(("127.0.0.1", 0))
         self._sock.setblocking(False)
@@ -178,24 +182,37 @@ class Listener:
             after=None if previous is None else previous.accept,
         )
         self._last = peer
-        self._wire.adopt(peer.abandon)
+        self._wire.adopt_peer(peer)
         return peer
 
     def close(self) -> None:
         self._sock.close()
 
 
-class Wire:
-    """Makes connections, plain or TLS, and closes everything at the end of the test."""
+class AnyWire(ABC, Generic[C]):
+    """Makes connections, plain or TLS, and closes everything at the end of the test.
+
+    Attributes:
+        peers: every peer made so far.
+    """
 
     def __init__(self, certificates: Certificates, *, tls: bool) -> None:
         self.certificates = certificates
         self.tls = tls
+        self.peers: list[Peer] = []
         self._closers: list[Callable[[], object]] = []
+
+    @abstractmethod
+    def connection(self, host: str, **options: Any) -> C:
+        """Make a connection object; it is disconnected at the end of the test."""
 
     def adopt(self, closer: Callable[[], object]) -> None:
         """Have this called at the end of the test."""
         self._closers.append(closer)
+
+    def adopt_peer(self, peer: Peer) -> None:
+        self.peers.append(peer)
+        self.adopt(peer.abandon)
 
     def close(self) -> None:
         for closer in reversed(self._closers):
@@ -214,7 +231,7 @@ class Wire:
         handshake: bool = True,
         host: str = HOST,
         **options: Any,
-    ) -> tuple[HTTPConnection, Peer]:
+    ) -> tuple[C, Peer]:
         """A connection that was handed its socket, and the peer at the other end.
 
         Args:
@@ -240,22 +257,27 @@ class Wire:
             chunk=chunk,
         )
         options.setdefault("ssl_context", context)
-        conn = HTTPConnection(host, sock=near, **options)
-        self.adopt(peer.abandon)
+        self.adopt_peer(peer)
         self.adopt(near.close)
-        self.adopt(conn.disconnect)
-        return conn, peer
+        return self.connection(host, sock=near, **options), peer
 
     def listen(self) -> Listener:
         listener = Listener(self)
         self.adopt(listener.close)
         return listener
 
-    def dial(self, listener: Listener, **options: Any) -> HTTPConnection:
+    def dial(self, listener: Listener, **options: Any) -> C:
         """A connection that connects by itself, again and again."""
         options.setdefault("ssl_context", self.client_context)
         options.setdefault("address", listener.address)
-        conn = HTTPConnection(HOST, **options)
+        return self.connection(HOST, **options)
+
+
+class Wire(AnyWire[HTTPConnection]):
+    """The wire of a test that drives generators, or calls what blocks, by itself."""
+
+    def connection(self, host: str, **options: Any) -> HTTPConnection:
+        conn = HTTPConnection(host, **options)
         self.adopt(conn.disconnect)
         return conn
 

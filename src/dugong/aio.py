@@ -65,10 +65,8 @@ class AsyncHTTPConnection(Connection):
         Whoever waits for it gets `ConnectionClosed`. The next request connects afresh.
         """
         super().disconnect()
-        watch = self._kept
-        # From elsewhere, the socket's end is what makes the loop give it up.
-        if watch is not None and (watch.loop.is_closed() or watch.loop is _running_loop()):
-            watch.close()
+        if self._kept is not None:
+            self._kept.close_from_anywhere()
 
     async def _run(self, crt: Co[T]) -> T:
         trio = running_trio()
@@ -87,6 +85,8 @@ class AsyncHTTPConnection(Connection):
                 else:
                     ready = await self._wait_in_asyncio(need, seconds)
                 waited = True
+                if ready:
+                    limits.moved()
                 if ready or too_long is None:
                     need = next(crt)
                 else:
@@ -104,8 +104,10 @@ class AsyncHTTPConnection(Connection):
         stream = self._session.link.stream if self._session is not None else None
         keep = stream is not None and need is stream.want_read
         if keep and stream is not None and self._kept is not watched[0]:
+            if self._kept is not None:
+                self._kept.close_from_anywhere()  # that of another loop
             self._kept = watched[0]
-            self._kept.hold(stream)
+            keep = self._kept.hold(stream)
         return await wait_in_asyncio(watched, seconds, keep)
 
     async def connect(self) -> None:
@@ -163,13 +165,6 @@ class AsyncHTTPConnection(Connection):
         return await self._run(self.co_get_ssl_cipher())
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 class AioFuture(asyncio.Future[Any]):
     """Runs a coroutine that yields `PollNeeded` in asyncio; its result is the coroutine's.
 
@@ -195,25 +190,24 @@ class AioFuture(asyncio.Future[Any]):
         if self.done():
             return
         try:
-            need = next(self._crt)
+            self._wait(next(self._crt))
         except StopIteration as stop:
             self.set_result(stop.value)
         except (KeyboardInterrupt, SystemExit) as exc:
             self.set_exception(exc)
             raise
         except BaseException as exc:  # handed over to whoever awaits this
+            self._crt.close()
             self.set_exception(exc)
-        else:
-            if self.done():  # cancelled in the middle of the step
-                self._crt.close()
-            else:
-                self._wait(need)
 
     def _wait(self, need: PollNeeded) -> None:
+        if self.done():  # cancelled in the middle of the step
+            self._crt.close()
+            return
         loop = self.get_loop()
+        self._watched = watches(loop, need)
         self._ready = loop.create_future()
         self._ready.add_done_callback(self._step)
-        self._watched = watches(loop, need)
         for watch in self._watched:
             watch.join(self._ready)
         if need.timeout is not None:

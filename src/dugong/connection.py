@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConnectionClosed, StateError
 from .link import Link
@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from .protocol.messages import Body, HeadersArgument
+    from .transport.tls import TLSStream
+
+
+def _ipv6(address: str) -> str:
+    try:
+        socket.inet_pton(socket.AF_INET6, address)
+    except OSError:
+        raise ValueError(f"{address!r} is neither a host name nor an IPv6 address") from None
+    return address
+
 
 HTTP_PORT = 80
 HTTPS_PORT = 443
@@ -84,6 +94,7 @@ class Connection:
         self._source_address = source_address
         self._address = address
         self._sock = sock
+        self._sock_given = sock is not None
         self._session: _Session | None = None
         #: Where the last response came from, and so where its body has to come from: not from a
         #: connection that another thread or task has made since.
@@ -140,6 +151,9 @@ class Connection:
         Whoever waits for it in another thread or coroutine gets `ConnectionClosed`. The next
         request connects afresh.
         """
+        if self._sock is not None:  # taken over, and never used
+            self._sock.close()
+            self._sock = None
         if self._session is not None:
             self._session.link.close()
 
@@ -201,43 +215,49 @@ class Connection:
         """
         if session is not None and session.link.closed:
             if session.link.unfinished:
-                raise ConnectionClosed("the connection was closed by disconnect()")
+                raise session.link.exchanges.lost()
             return None
         return session
 
-    def _new_session(self) -> _Session:
-        route = self._route()
+    def _new_session(self, route: Route) -> _Session:
         self._session = _Session(route, self._activity)
-        self._sock = None if route.sock is not None else self._sock
+        self._sock = None
         return self._session
 
-    def _sending_session(self) -> _Session:
-        """Return a session that may take a request.
+    def _sending_session(self) -> _Session | None:
+        """Return the open session that a request is to be sent on, ``None`` if it takes a new one.
 
-        Raises:
-            ConnectionClosed: the idle connection was found unusable, and is now closed.
+        A server that refused a body may still be discarding it: that connection is closed.
         """
         session = self._open_session()
         if session is None:
-            return self._new_session()
+            return None
         session.receiver.take_end()
-        link = session.link
-        exchanges = link.exchanges
-        if exchanges.pending or exchanges.failure is not None:
-            return session
-        if exchanges.sending is Sending.REFUSED:
-            link.close()
-            return self._new_session()
-        if exchanges.sending is Sending.READY and exchanges.receiving is Receiving.HEAD:
-            fault = link.idle_fault()
-            if fault is None and session.receiver.buffer:
-                fault = "the server sent data that nobody asked for"
-            if fault is not None:
-                link.close()
-                exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
-                exc.safe_to_retry = True
-                raise exc
+        exchanges = session.link.exchanges
+        if exchanges.sending is Sending.REFUSED and not exchanges.pending:
+            session.link.close()
+            return None
         return session
+
+    def _check_idle(self, session: _Session) -> None:
+        """If nothing is outstanding, make sure that the connection can be used again.
+
+        Raises:
+            ConnectionClosed: it cannot, and is closed now.
+        """
+        exchanges = session.link.exchanges
+        if exchanges.pending or exchanges.failure is not None:
+            return
+        if exchanges.sending is not Sending.READY or exchanges.receiving is not Receiving.HEAD:
+            return
+        fault = session.link.idle_fault()
+        if fault is None and session.receiver.buffer:
+            fault = "the server sent data that nobody asked for"
+        if fault is not None:
+            session.link.close()
+            exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
+            exc.safe_to_retry = True
+            raise exc
 
     def _authority(self, with_port: bool = False) -> str:
         """Return host and port as in a URL, the port only if it is not the usual one."""
@@ -245,7 +265,7 @@ class Connection:
         if not host.isascii():
             host = host.encode("idna").decode("ascii")
         if ":" in host:
-            host = f"[{host.partition('%')[0]}]"
+            host = f"[{_ipv6(host.partition('%')[0])}]"
         usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT
         if with_port or self.port != usual:
             host = f"{host}:{self.port}"
@@ -254,7 +274,7 @@ class Connection:
         return host
 
     def _route(self) -> Route:
-        if self._sock is None and self._session is not None and self._session.link.route.sock:
+        if self._sock_given and self._sock is None:
             raise StateError("the socket that was given is used up: make a new connection object")
         proxy = None if self.proxy is None else parse_proxy(self.proxy)
         address = self._address or (self.hostname, self.port)
@@ -271,21 +291,28 @@ class Connection:
             proxy=proxy,
             tunnel=tunnel,
             ssl_context=self.ssl_context,
-            server_hostname=self.hostname.partition("%")[0],
+            server_hostname=self.hostname.partition("%")[0].removesuffix("."),
+            authority=self._authority(),
         )
 
     def _prepare(
-        self, method: str, path: str, headers: HeadersArgument | None, body: Body, expect100: bool
+        self,
+        route: Route,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None,
+        body: Body,
+        expect100: bool,
     ) -> Outgoing:
-        authority = self._authority()
+        authority = route.authority
         defaults = {
             "host": f"Host: {authority}",
             "accept-encoding": "Accept-Encoding: identity",
             "connection": "Connection: keep-alive",
         }
         target = path
-        if self.proxy is not None and self.ssl_context is None:
-            defaults |= parse_proxy(self.proxy).fields
+        if route.proxy is not None and route.tunnel is None:
+            defaults |= route.proxy.fields
             if path.startswith("/"):
                 target = f"http://{authority}{path}"  # RFC 9112 section 3.2.2
             elif path == "*":
@@ -298,7 +325,7 @@ class Connection:
 
     def co_connect(self) -> Co[None]:
         """Coroutine of `HTTPConnection.connect`."""
-        session = self._open_session() or self._new_session()
+        session = self._open_session() or self._new_session(self._route())
         yield from session.link.co_connect()
 
     def co_send_request(
@@ -310,8 +337,13 @@ class Connection:
         expect100: bool = False,
     ) -> Co[None]:
         """Coroutine of `HTTPConnection.send_request`."""
-        outgoing = self._prepare(method, path, headers, body, expect100)
         session = self._sending_session()
+        route = self._route() if session is None else session.link.route
+        outgoing = self._prepare(route, method, path, headers, body, expect100)
+        if session is None:
+            session = self._new_session(route)
+        else:
+            self._check_idle(session)
         yield from session.sender.co_send(outgoing)
 
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
@@ -369,13 +401,13 @@ class Connection:
 
     def co_get_ssl_peercert(self, binary_form: bool = False) -> Co[Any]:
         """Coroutine of `HTTPConnection.get_ssl_peercert`."""
-        sock = yield from self._co_ssl_socket()
-        return None if sock is None else sock.getpeercert(binary_form)
+        stream = yield from self._co_tls_stream()
+        return None if stream is None else stream.certificate(binary_form)
 
     def co_get_ssl_cipher(self) -> Co[tuple[str, str, int] | None]:
         """Coroutine of `HTTPConnection.get_ssl_cipher`."""
-        sock = yield from self._co_ssl_socket()
-        return None if sock is None else sock.cipher()
+        stream = yield from self._co_tls_stream()
+        return None if stream is None else stream.cipher()
 
     def _co_read_raw(self, n: int) -> Co[bytes]:
         session = self._open_session()
@@ -383,7 +415,7 @@ class Connection:
             raise StateError("there is no connection to read from")
         return (yield from session.receiver.co_read_raw(n))
 
-    def _co_ssl_socket(self) -> Co[ssl.SSLSocket | None]:
-        session = self._open_session() or self._new_session()
+    def _co_tls_stream(self) -> Co[TLSStream | None]:
+        session = self._open_session() or self._new_session(self._route())
         stream = yield from session.link.co_connect()
-        return stream.sock if session.link.route.ssl_context is not None else None  # type: ignore[return-value]
+        return None if session.link.route.ssl_context is None else cast("TLSStream", stream)

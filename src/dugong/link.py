@@ -53,7 +53,6 @@ class Link:
         activity: where to count and tell what happens.
         stream: the connected socket, ``None`` before.
         closed: whether we closed it.
-        unfinished: whether that left any response or body unfinished.
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
@@ -62,7 +61,6 @@ class Link:
         self.activity = activity
         self.stream: Stream | None = None
         self.closed = False
-        self.unfinished = False
         self._dialer: Dialer | None = None
         self._reader_alarm: socket.socket | None = None
         self._alarm_lock = Lock()
@@ -76,6 +74,8 @@ class Link:
         if self._dialer is not None:
             raise StateError("another call is connecting this connection")
         self._dialer = Dialer(self.route, self.activity)
+        if self.closed:  # before there was a dialer to be told
+            self._dialer.cancel()
         try:
             stream = yield from self._dialer.co_dial()
             self.stream = stream
@@ -86,8 +86,9 @@ class Link:
             raise
         finally:
             self._dialer = None
-        if self.closed:  # in the very last moment, by another thread
+        if self.closed:  # in the very last moment, when the dialer had nothing to give up
             stream.close()
+            raise ConnectionClosed("the connection was closed by disconnect()")
         return stream
 
     def require_stream(self) -> Stream:
@@ -134,6 +135,11 @@ class Link:
             if alarm is not None:
                 alarm.send(b"\0")  # once: the reader may be resumed much later
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether any response or request body is not complete."""
+        return self.exchanges.pending or self.exchanges.body_pending
+
     def became_idle(self, response: HTTPResponse) -> None:
         """*response* is complete: note how long its server keeps the connection from now on."""
         timeout = keep_alive_timeout(response)
@@ -149,8 +155,6 @@ class Link:
 
     def close(self) -> None:
         """Close the connection, from any thread, at any time; whoever waits for it wakes up."""
-        if not self.closed:
-            self.unfinished = self.exchanges.pending or self.exchanges.body_pending
         self.closed = True
         dialer = self._dialer
         if dialer is not None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+import weakref
 from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from .errors import ConnectionClosed
 from .transport.poll import POLLIN, POLLOUT, PollNeeded
@@ -34,7 +34,7 @@ class Watch:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, mask: int) -> None:
-        self.loop = loop
+        self._loop = weakref.ref(loop)  # which must not live on because of a watch in a table
         self.is_open = True
         self._fd = fd
         self._mask = mask
@@ -43,11 +43,18 @@ class Watch:
         self._held: list[Stream] = []
         (loop.add_reader if mask == POLLIN else loop.add_writer)(fd, self._report)
 
-    def hold(self, stream: Stream) -> None:
-        """Keep the descriptor of *stream* open as long as the loop knows of it."""
-        with suppress(ConnectionClosed):
+    def hold(self, stream: Stream) -> bool:
+        """Keep the descriptor of *stream* open as long as the loop knows of it.
+
+        Returns:
+            Whether it does: the stream may be closed already.
+        """
+        try:
             stream.hold(self)
-            self._held.append(stream)
+        except ConnectionClosed:
+            return False
+        self._held.append(stream)
+        return True
 
     def join(self, waiter: Ready) -> None:
         """Have *waiter* set to True when the descriptor is ready."""
@@ -57,7 +64,12 @@ class Watch:
         """Undo `join`; the registration is kept if *keep*, or if others wait for it."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-        if not keep and not self._waiters:
+        if not keep:
+            self.leave_unused()
+
+    def leave_unused(self) -> None:
+        """Give the registration up unless somebody waits."""
+        if not self._waiters:
             self.close()
 
     def _report(self) -> None:
@@ -80,18 +92,28 @@ class Watch:
         if not self.is_open:
             return
         self.is_open = False
-        _watches.get(self.loop, {}).pop((self._fd, self._mask), None)
-        if not self.loop.is_closed():
-            remove = self.loop.remove_reader if self._mask == POLLIN else self.loop.remove_writer
-            remove(self._fd)
-            self._wake()
+        loop = self._loop()
+        if loop is not None:
+            _watches.get(loop, {}).pop((self._fd, self._mask), None)
+            if not loop.is_closed():
+                (loop.remove_reader if self._mask == POLLIN else loop.remove_writer)(self._fd)
+                self._wake()
         for stream in self._held:
             stream.release(self)
 
+    def close_from_anywhere(self) -> None:
+        """Do the same from any thread, or as soon as the loop can."""
+        loop = self._loop()
+        if loop is None or loop.is_closed() or loop is _running_loop():
+            self.close()
+        else:
+            with suppress(RuntimeError):  # it is closed by now
+                loop.call_soon_threadsafe(self.close)
+
 
 #: Each loop knows only one reader and one writer of a descriptor, so all of us share them.
-_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], Watch]]
-_watches = WeakKeyDictionary()
+_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], Watch]]
+_watches = weakref.WeakKeyDictionary()
 
 
 def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
@@ -100,14 +122,26 @@ def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
     if known is None:
         known = _watches[loop] = {}
     fd, mask = need
-    found = []
+    found: list[Watch] = []
     for direction in (POLLIN, POLLOUT):
         if mask & direction:
             watch = known.get((fd, direction))
             if watch is None:
-                watch = known[fd, direction] = Watch(loop, fd, direction)
+                try:
+                    watch = known[fd, direction] = Watch(loop, fd, direction)
+                except BaseException:  # the loop cannot watch such a descriptor
+                    for other in found:
+                        other.leave_unused()
+                    raise
             found.append(watch)
     return found
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def wait_in_asyncio(watched: list[Watch], seconds: float | None, keep: bool) -> bool:
@@ -121,7 +155,7 @@ async def wait_in_asyncio(watched: list[Watch], seconds: float | None, keep: boo
     Returns:
         Whether it is ready, not merely over.
     """
-    loop = watched[0].loop
+    loop = asyncio.get_running_loop()
     ready: Ready = loop.create_future()
     for watch in watched:
         watch.join(ready)

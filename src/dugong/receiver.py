@@ -10,7 +10,6 @@ the receive buffer before it can be handed over or understood as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
 from typing import TypeVar
 
 from .errors import (
@@ -26,7 +25,7 @@ from .protocol.framing import Delimiter, Framing, frame
 from .protocol.limits import BUFFER_SIZE
 from .protocol.messages import HTTPResponse
 from .protocol.response import find_head, parse_head
-from .transport.buffer import ReceiveBuffer
+from .transport.buffer import Gathered, ReceiveBuffer
 from .transport.poll import Co, PollNeeded
 
 A = TypeVar("A")
@@ -52,9 +51,8 @@ class Receiver:
         self.buffer = ReceiveBuffer()
         self._response: HTTPResponse | None = None
         self._body: Decoder | None = None
-        #: What an interrupted readall had gathered, and how much of that was read since.
-        self._gathered: BytesIO | None = None
-        self._gathered_read = 0
+        #: What an interrupted readall had gathered.
+        self._gathered = Gathered()
 
     # Heads.
 
@@ -119,15 +117,16 @@ class Receiver:
 
     def _begin_body(self, response: HTTPResponse, framing: Framing) -> None:
         self._response = response
+        if self._exchanges.receiving is Receiving.BODY:
+            if framing.delimiter is Delimiter.CHUNKED:
+                self._body = Chunked()
+            elif framing.delimiter is Delimiter.LENGTH:
+                self._body = Length(framing.length or 0)
+            else:
+                self._body = UntilClose()
         self._link.activity.event("first_byte")
-        if self._exchanges.receiving is not Receiving.BODY:
+        if self._body is None:
             self._complete(response)
-        elif framing.delimiter is Delimiter.CHUNKED:
-            self._body = Chunked()
-        elif framing.delimiter is Delimiter.LENGTH:
-            self._body = Length(framing.length or 0)
-        else:
-            self._body = UntilClose()
         self._advance(receive=False)
 
     def _complete(self, response: HTTPResponse) -> None:
@@ -141,8 +140,8 @@ class Receiver:
         with self._turn:
             if count == 0:
                 return b""
-            if self._gathered is not None:
-                return self._read_gathered(count)
+            if self._gathered:
+                return self._gathered.take(count)
             try:
                 while payload := (yield from self._co_payload()):
                     wanted = min(count, payload, _BLOCK_SIZE)
@@ -164,8 +163,8 @@ class Receiver:
         with self._turn:
             if not view:
                 return 0
-            if self._gathered is not None:
-                data = self._read_gathered(len(view))
+            if self._gathered:
+                data = self._gathered.take(len(view))
                 view[: len(data)] = data
                 return len(data)
             return (yield from self._co_into(view))
@@ -173,25 +172,23 @@ class Receiver:
     def co_readall(self, limit: int | None) -> Co[bytes]:
         """Read the rest of the body. What it had when interrupted is served by the next read."""
         with self._turn:
-            gathered = self._ungathered()
+            gathered = self._gathered
             length = self._body.payload if isinstance(self._body, Length) else None
-            if limit is not None and gathered.tell() + (length or 0) > limit:
+            if limit is not None and len(gathered) + (length or 0) > limit:
                 raise self._beyond(limit)
             if self._body is None or (length is not None and length <= len(self.buffer)):
-                return gathered.getvalue() + self._rest_from_buffer(length or 0)
-            block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
-            while True:
-                try:
-                    count = yield from self._co_into(block)
-                except BaseException:
-                    if gathered.tell():
-                        self._gathered = gathered
-                    raise
-                if count == 0:
-                    return gathered.getvalue()
-                gathered.write(block[:count])
-                if limit is not None and gathered.tell() > limit:
-                    raise self._beyond(limit)
+                rest = self._rest_from_buffer(length or 0)
+                if not gathered:
+                    return rest
+            else:
+                rest = b""
+                block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
+                while count := (yield from self._co_into(block)):
+                    gathered.add(block[:count])
+                    if limit is not None and len(gathered) > limit:
+                        raise self._beyond(limit)
+            self._gathered = Gathered()
+            return gathered.take_all() + rest if rest else gathered.take_all()
 
     def _rest_from_buffer(self, count: int) -> bytes:
         self._exchanges.check_alive()
@@ -203,7 +200,7 @@ class Receiver:
     def co_discard(self) -> Co[None]:
         """Read the rest of the body and throw it away."""
         with self._turn:
-            self._gathered = None
+            self._gathered = Gathered()
             block = memoryview(bytearray(_BLOCK_SIZE if self._body is not None else 1))
             while (yield from self._co_into(block)):
                 pass
@@ -212,28 +209,6 @@ class Receiver:
         exc = InvalidResponse(f"response body is longer than the limit of {limit} bytes")
         self._failed(exc)
         return exc
-
-    def _ungathered(self) -> BytesIO:
-        """Return a file to gather in, at its end, with what is gathered already."""
-        gathered = self._gathered
-        if gathered is None:
-            return BytesIO()
-        self._gathered = None
-        if self._gathered_read:
-            gathered = BytesIO(gathered.getvalue()[self._gathered_read :])
-            self._gathered_read = 0
-        gathered.seek(0, 2)
-        return gathered
-
-    def _read_gathered(self, count: int) -> bytes:
-        assert self._gathered is not None
-        self._gathered.seek(self._gathered_read)
-        data = self._gathered.read(count)
-        self._gathered_read += len(data)
-        if self._gathered_read == len(self._gathered.getbuffer()):
-            self._gathered = None
-            self._gathered_read = 0
-        return data
 
     def _co_into(self, view: memoryview) -> Co[int]:
         try:
@@ -344,7 +319,7 @@ class Receiver:
 
     def _co_finish_body(self) -> Co[None]:
         """Consume the end of a body whose payload was read, if only later bytes end it."""
-        while self._gathered is None and (body := self._body) is not None:
+        while not self._gathered and (body := self._body) is not None:
             if body.payload and (self.buffer or not body.ended_by_close):
                 return  # more payload: the caller is told that it is unread
             if body.line_limit and self._take_line(body):
@@ -360,8 +335,15 @@ class Receiver:
 
     def take_end(self) -> None:
         """Do what `_co_finish_body` does, as far as it has arrived, unless somebody is reading."""
-        if self._body is not None and self._gathered is None:
-            self._turn.between(lambda: self._advance(receive=True))
+        if self._body is not None and not self._gathered:
+            self._turn.between(self._take_end)
+
+    def _take_end(self) -> None:
+        self._advance(receive=True)
+        body = self._body
+        has_strays = isinstance(body, Length) and len(self.buffer) > body.payload
+        if has_strays and len(self._exchanges.queue) == 1:
+            self._exchanges.closing = True  # no request may get what follows the last response
 
     # Failures, and what is left.
 
@@ -370,8 +352,7 @@ class Receiver:
         exchanges = self._exchanges
         if isinstance(exc, (InvalidResponse, UnsupportedResponse)) and exc.response is None:
             exc.response = self._response if self._body is not None else None
-        if exchanges.queue:
-            exchanges.describe(exc, exchanges.queue[0])
+        exchanges.describe(exc)
         if not isinstance(exc, ConnectionTimedOut):
             exchanges.fail(exc)
 

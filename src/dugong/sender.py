@@ -39,6 +39,9 @@ class Sender:
         except BaseException as exc:
             self._request_failed(exchange, exc)
             raise
+        finally:
+            outgoing.body = None  # the caller may change or resize the buffer again
+            pieces.clear()
         link.exchanges.request_sent(exchange)
         link.wake_reader()
         if not outgoing.follows:
@@ -56,7 +59,7 @@ class Sender:
         exchanges.describe(exc, exchange)
         stream = link.stream
         if stream is None:
-            exchanges.withdraw(exchange)  # never connected; the link is closed
+            exchanges.withdraw(exchange)  # never connected
         elif exchange.bytes_sent or stream.mid_write or isinstance(exc, ConnectionTimedOut):
             exchanges.cut_off(exchange, exc)
         elif not isinstance(exc, ConnectionClosed):

@@ -171,7 +171,15 @@ class Exchanges:
     def check_alive(self) -> None:
         """Raise `ConnectionClosed` if receiving has failed."""
         if self.failure is not None:
-            raise ConnectionClosed(f"the connection is broken: {self.failure}") from self.failure
+            exc = ConnectionClosed(f"the connection is broken: {self.failure}")
+            self.describe(exc)
+            raise exc from self.failure
+
+    def lost(self) -> ConnectionClosed:
+        """Return what to raise when the connection was closed with something unfinished."""
+        exc = ConnectionClosed("the connection was closed by disconnect()")
+        self.describe(exc)
+        return exc
 
     # What sending does.
 
@@ -183,7 +191,8 @@ class Exchanges:
                 switched to another protocol.
             ConnectionClosed: sending has ended.
         """
-        self.check_alive()
+        if self.failure is not None:
+            raise self._retriable(f"the connection is broken: {self.failure}", self.failure)
         if self.receiving is Receiving.SWITCHED:
             raise StateError("the connection left HTTP: call detach() or disconnect()")
         if self.sending is not Sending.READY:
@@ -244,7 +253,9 @@ class Exchanges:
         """
         self.check_alive()
         if self.sending is Sending.CUT_OFF:
-            raise self._not_ready()
+            exc = self._not_ready()
+            self.describe(exc, self.current)
+            raise exc
         if self.sending is Sending.CONTINUE:
             raise StateError("the server's word on the body is awaited: call read_response() first")
         if self.sending is not Sending.BODY or self.current is None:
@@ -300,11 +311,11 @@ class Exchanges:
             raise StateError("the connection left HTTP: call detach() or disconnect()")
         if self.receiving is Receiving.BODY:
             raise StateError("the body of the last response is unread: read or discard it first")
-        if not self.queue:
+        exchange = self._oldest()
+        if exchange is None:
             if self.sending is Sending.CUT_OFF:
                 raise self._not_ready()
             raise StateError("no response is outstanding: send a request first")
-        exchange = self.queue[0]
         if exchange is self.current and self.sending is Sending.BODY:
             raise StateError("the request's body is unfinished: write the rest of it first")
         if self.closed:
@@ -363,8 +374,20 @@ class Exchanges:
             self._receive("failed")
             self.failure = exc
 
-    def describe(self, exc: BaseException, exchange: Exchange) -> None:
-        """Give *exc* the attributes that a failure of *exchange* has (see `DugongError`)."""
+    def _oldest(self) -> Exchange | None:
+        try:
+            return self.queue[0]
+        except IndexError:  # at once: a sender in another thread may be withdrawing it
+            return None
+
+    def describe(self, exc: BaseException, exchange: Exchange | None = None) -> None:
+        """Give *exc* the attributes that a failure of *exchange* has (see `DugongError`).
+
+        Without one it is the oldest, if there is any.
+        """
+        exchange = exchange or self._oldest()
+        if exchange is None:
+            return
         exc.__dict__.update(
             bytes_sent=exchange.bytes_sent,
             response_started=exchange.response_started,

@@ -64,17 +64,19 @@ def frame(response: HTTPResponse) -> Framing:
     closes = _closes(response)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
         return Framing(Delimiter.SWITCH, 0, False)
-    chunked = _chunked(response)
+    codings = _transfer_codings(response)
     length = _content_length(response)
-    if chunked and length is not None:
+    if codings and length is not None:
         raise InvalidResponse("response has both Content-Length and Transfer-Encoding", response)
     if status < 200 or status == 204:
-        if chunked or length:
+        if codings or length:
             raise InvalidResponse(f"response {status} announces a body", response)
         return Framing(Delimiter.NONE, 0, closes)
     if response.method == "HEAD" or status == 304:
         return Framing(Delimiter.NONE, 0, closes)
-    if chunked:
+    if codings:
+        if codings != ["chunked"]:
+            raise UnsupportedResponse(f"transfer codings not supported: {codings}", response)
         return Framing(Delimiter.CHUNKED, None, closes)
     if length is not None:
         return Framing(Delimiter.LENGTH, length, closes)
@@ -89,19 +91,17 @@ def _closes(response: HTTPResponse) -> bool:
     return "close" in options or (response.version == "1.0" and "keep-alive" not in options)
 
 
-def _chunked(response: HTTPResponse) -> bool:
+def _transfer_codings(response: HTTPResponse) -> list[str]:
     values = response.headers.get_all("transfer-encoding")
     if values is None:
-        return False
+        return []
     given = ", ".join(values)
     if response.version == "1.0":
         raise InvalidResponse("Transfer-Encoding in an HTTP/1.0 response", response)
     codings = grammar.split_list(given.lower())
-    if codings == ["chunked"]:
-        return True
     if "" in codings or "chunked" in codings[:-1]:
         raise InvalidResponse(f"bad Transfer-Encoding: {given!r}", response)
-    raise UnsupportedResponse(f"transfer coding not supported: {given!r}", response)
+    return codings
 
 
 def _content_length(response: HTTPResponse) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .headers import Headers
@@ -25,14 +26,17 @@ class BodyFollowing:
             The body is then sent in chunks (RFC 9112 section 7.1) and ended by `end_body`.
 
     Raises:
+        TypeError: *length* is not an integer.
         ValueError: *length* is negative.
     """
 
     __slots__ = ("length",)
 
     def __init__(self, length: int | None = None) -> None:
-        if length is not None and length < 0:
-            raise ValueError(f"a body cannot have {length} bytes")
+        if length is not None:
+            length = index(length)
+            if length < 0:
+                raise ValueError(f"a body cannot have {length} bytes")
         self.length = length
 
     def __repr__(self) -> str:

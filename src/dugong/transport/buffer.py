@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from ..protocol.limits import BUFFER_SIZE
 
 
@@ -72,3 +74,32 @@ class ReceiveBuffer:
             return found + 1 - self.start
         self.scanned = stop
         return -1
+
+
+class Gathered:
+    """What a `readall` has gathered when it is interrupted, for the reads that come after it."""
+
+    __slots__ = ("_data", "_read", "_size")
+
+    def __init__(self) -> None:
+        self._data = BytesIO()  # gives its bytes without a second copy
+        self._read = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size - self._read
+
+    def add(self, data: memoryview) -> None:
+        self._data.seek(self._size)
+        self._size += self._data.write(data)
+
+    def take(self, count: int) -> bytes:
+        """Return and drop at most *count* bytes."""
+        self._data.seek(self._read)
+        data = self._data.read(count)
+        self._read += len(data)
+        return data
+
+    def take_all(self) -> bytes:
+        data = self._data.getvalue()
+        return data[self._read :] if self._read else data

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed
@@ -34,11 +35,12 @@ class Route:
         tunnel: ``host:port`` to have the proxy open a tunnel to, or ``None``.
         ssl_context: for a TLS connection, or ``None``.
         server_hostname: the server's name for TLS.
+        authority: the server's name as it is in ``Host``.
     """
 
     __slots__ = (
-        "address", "proxy", "server_hostname", "sock", "source_address", "ssl_context", "tunnel",
-        "unix_socket",
+        "address", "authority", "proxy", "server_hostname", "sock", "source_address", "ssl_context",
+        "tunnel", "unix_socket",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class Route:
         tunnel: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str = "",
+        authority: str = "",
     ) -> None:
         self.address = address
         self.unix_socket = unix_socket
@@ -61,6 +64,7 @@ class Route:
         self.tunnel = tunnel
         self.ssl_context = ssl_context
         self.server_hostname = server_hostname
+        self.authority = authority
 
 
 class Dialer:
@@ -76,12 +80,14 @@ class Dialer:
         self._activity = activity
         self._cancelled = False
         self._waiting_for: tuple[socket.socket, ...] = ()
+        self._lock = RLock()
 
     def cancel(self) -> None:
         """Give up: `co_dial` raises `ConnectionClosed`. Callable from any thread, at any time."""
         self._cancelled = True
-        for sock in self._waiting_for:
-            shut_down(sock)  # wakes whoever waits; it closes what is to be closed
+        with self._lock:
+            for sock in self._waiting_for:
+                shut_down(sock)  # wakes whoever waits; it closes what is to be closed
 
     def _wait(self, socks: Iterable[socket.socket], need: PollNeeded) -> Co[None]:
         """Wait for *need*, which any of *socks* brings about when it is shut down."""
@@ -90,7 +96,8 @@ class Dialer:
             self._check()
             yield need
         finally:
-            self._waiting_for = ()
+            with self._lock:  # what is closed from here on is not shut down any more
+                self._waiting_for = ()
         self._check()
 
     def _check(self) -> None:
@@ -139,7 +146,7 @@ class Dialer:
             while (addresses := lookup.result()) is None:
                 yield from self._wait([lookup.sock], PollNeeded(lookup.sock.fileno(), POLLIN))
         finally:
-            lookup.sock.close()
+            lookup.close()
         return addresses
 
     def _co_connect_any(self, addresses: list[AddressInfo]) -> Co[socket.socket]:

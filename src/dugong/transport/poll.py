@@ -52,20 +52,24 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             coroutine to find out.
         """
         fd, mask = self
+        if timeout is not None:
+            timeout = min(max(0.0, timeout), _LONGEST_WAIT)
         if _HAS_POLL:
             poll = select.poll()
             poll.register(fd, mask)
-            return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+            return bool(poll.poll(None if timeout is None else timeout * 1000))
         readers = [fd] if mask & POLLIN else []
         writers = [fd] if mask & POLLOUT else []
-        seconds = None if timeout is None else max(0, timeout)
-        return any(select.select(readers, writers, [fd], seconds))
+        return any(select.select(readers, writers, [fd], timeout))
 
     def __repr__(self) -> str:
         return f"PollNeeded(fd={self.fd}, mask={self.mask}, timeout={self.timeout})"
 
 
 _HAS_POLL = hasattr(select, "poll")
+
+#: Seconds. The system takes no more than 2**31 milliseconds.
+_LONGEST_WAIT = 2.0e6
 
 #: A coroutine in the sense of this package: it yields what it waits for and returns a T.
 Co: TypeAlias = Generator[PollNeeded, Any, T]
@@ -88,11 +92,18 @@ def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | N
         need = next(crt)
         while True:
             seconds, too_long = limits.next_wait(need)
-            ready = not limits.over and (need.poll(seconds) or too_long is None)
-            need = next(crt) if ready else crt.throw(ConnectionTimedOut(too_long))
+            if not limits.over and need.poll(seconds):
+                limits.moved()
+                need = next(crt)
+            elif too_long is None:
+                need = next(crt)
+            else:
+                need = crt.throw(ConnectionTimedOut(too_long))
     except StopIteration as stop:
         result: T = stop.value
         return result
+    finally:
+        crt.close()  # a signal handler may have raised in the middle of a wait
 
 
 class Limits:
@@ -106,13 +117,18 @@ class Limits:
         over: whether the deadline has passed, so that nothing more is to be waited for.
     """
 
-    __slots__ = ("_deadline", "_end", "_timeout", "over")
+    __slots__ = ("_deadline", "_end", "_quiet_since", "_timeout", "over")
 
     def __init__(self, timeout: float | None, deadline: float | None) -> None:
         self._timeout = timeout
         self._deadline = deadline
         self._end = None if deadline is None else time.monotonic() + deadline
+        self._quiet_since: float | None = None
         self.over = False
+
+    def moved(self) -> None:
+        """What was waited for has come, and did not merely take too long."""
+        self._quiet_since = None
 
     def next_wait(self, need: PollNeeded) -> tuple[float | None, str | None]:
         """Return for how many seconds to wait, ``None`` for no limit, and what comes after them.
@@ -122,13 +138,17 @@ class Limits:
         """
         seconds = need.timeout
         too_long = None
-        if self._timeout is not None and (seconds is None or self._timeout < seconds):
-            seconds = self._timeout
-            too_long = f"no byte moved for {self._timeout} seconds"
+        if self._timeout is not None:
+            if self._quiet_since is None:
+                self._quiet_since = time.monotonic()
+            left = max(0.0, self._quiet_since + self._timeout - time.monotonic())
+            if seconds is None or left <= seconds:
+                seconds = left
+                too_long = f"no byte moved for {self._timeout} seconds"
         if self._end is not None:
             left = max(0.0, self._end - time.monotonic())
             self.over = left == 0
-            if seconds is None or left < seconds:
+            if seconds is None or left <= seconds:
                 seconds = left
                 too_long = f"not done within {self._deadline} seconds"
         return seconds, too_long

@@ -135,7 +135,8 @@ class Race:
         return None
 
     def _failed(self, exc: OSError) -> None:
-        self._failure = self._failure or exc
+        if self._failure is None or isinstance(self._failure, socket.gaierror):
+            self._failure = exc  # rather than that a source address is of another family
         self._next_start = self._clock()
 
 

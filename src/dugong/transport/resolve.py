@@ -34,7 +34,7 @@ class Lookup:
     """One look-up under way. Its result is there when `sock` becomes readable.
 
     Attributes:
-        sock: our end of a socket pair, which whoever waits closes in the end.
+        sock: our end of a socket pair.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -62,6 +62,12 @@ class Lookup:
             # Closing alone would not do: a process forked meanwhile has the far end, too.
             self._far_end.send(b"\0")
         self._far_end.close()
+
+    def close(self) -> None:
+        """Stop waiting; a look-up that has not begun is dropped."""
+        if _pool.withdraw(self._run):
+            self._far_end.close()
+        self.sock.close()
 
     def result(self) -> list[AddressInfo] | None:
         """Return the addresses, ``None`` if they are not there yet.
@@ -145,6 +151,14 @@ class _Pool:
                     return  # another thread has taken it
                 self._jobs.remove(job)
             raise
+
+    def withdraw(self, job: Callable[[], None]) -> bool:
+        """Forget *job* unless it has begun. Returns whether it had not."""
+        with self._lock:
+            if job not in self._jobs:
+                return False
+            self._jobs.remove(job)
+            return True
 
     def _work(self) -> None:
         while True:

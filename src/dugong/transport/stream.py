@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import RLock
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from .activity import Activity
@@ -47,8 +47,8 @@ class Stream:
         self._activity = activity
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
         self.want_write = PollNeeded(sock.fileno(), POLLOUT)
-        self._recv_lock = Lock()
-        self._send_lock = Lock()
+        self._recv_lock = RLock()  # may be entered again by a signal handler that disconnects
+        self._send_lock = RLock()
         self._recv_failure: OSError | None = None
         #: A reset that the system told a sender. A receiver would then be told of a proper end.
         self._send_failure: OSError | None = None
@@ -223,22 +223,25 @@ class Stream:
     def release(self, holder: object) -> None:
         """Undo `hold`."""
         self._holders.discard(holder)
-        if self._closed and not self._detached and not self._holders:
-            self.sock.close()
+        if self._closed:
+            self._close_unless_held()
 
     def close(self) -> None:
         """Close the connection, from any thread, and wake whoever waits for it."""
         if self._closed:
             return
-        self._closed = True
-        with self._recv_lock:  # from here on nobody is in a receiving call, nor will be
+        self._closed = True  # from here on nobody enters a call
+        with self._recv_lock, self._send_lock:
             self._goodbye()
-        with self._send_lock:  # nor in a sending one
             shut_down(self.sock)
-        if not self._holders:
-            self.sock.close()
-        if self.trace is not None:
-            self.trace.close()
+            if self.trace is not None:
+                self.trace.close()
+        self._close_unless_held()
+
+    def _close_unless_held(self) -> None:
+        with self._recv_lock, self._send_lock:  # so that nobody is in a call
+            if not self._detached and not self._holders:
+                self.sock.close()
 
     def _goodbye(self) -> None:
         """Say what the protocol has to say before the end, without waiting."""
@@ -247,9 +250,9 @@ class Stream:
         """Give the socket away. The stream is closed, the connection is not."""
         self._detached = True
         self._closed = True
-        with self._recv_lock:
-            pass
-        with self._send_lock:
+        with self._recv_lock, self._send_lock:
+            if self.trace is not None:
+                self.trace.close()
             return self.sock
 
     def __del__(self) -> None:

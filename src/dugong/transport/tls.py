@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import UnsupportedResponse
 from .activity import Activity
@@ -28,9 +29,12 @@ class TLSStream(Stream):
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
         data = pieces[0] if len(pieces) == 1 else _record(pieces)
-        # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
-        self.mid_write = True
-        count = self.sock.send(data)
+        try:
+            count = self.sock.send(data)
+        except OSError as exc:
+            # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
+            self.mid_write = self._lacks(exc, self.want_write) is not None
+            raise
         self.mid_write = False
         return count
 
@@ -39,6 +43,18 @@ class TLSStream(Stream):
 
     def _lacks(self, exc: OSError, want: PollNeeded) -> PollNeeded | None:
         return wanted(exc, self.want_read, self.want_write)
+
+    def certificate(self, binary_form: bool) -> Any:
+        """Return the peer's certificate, as `ssl.SSLSocket.getpeercert` does."""
+        with self._recv_lock:
+            self._check_open()
+            return self.sock.getpeercert(binary_form)
+
+    def cipher(self) -> tuple[str, str, int] | None:
+        """Return the cipher in use, as `ssl.SSLSocket.cipher` does."""
+        with self._recv_lock:
+            self._check_open()
+            return self.sock.cipher()
 
     def _goodbye(self) -> None:
         try:
@@ -64,7 +80,13 @@ def wanted(exc: OSError, read: PollNeeded, write: PollNeeded) -> PollNeeded | No
 
 
 def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLSocket:
-    """Make a TLS socket of a connected one, which it takes over. The handshake is still to do."""
+    """Make a TLS socket of a connected one, which it takes over. The handshake is still to do.
+
+    Raises:
+        ValueError: the context is made to take truncated data for whole.
+    """
+    if context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0):
+        raise ValueError("truncation would go unnoticed: clear OP_IGNORE_UNEXPECTED_EOF")
     return context.wrap_socket(
         sock,
         server_hostname=server_hostname,
@@ -80,5 +102,5 @@ def check_protocol(sock: ssl.SSLSocket) -> None:
         UnsupportedResponse: the context offers another protocol, and the server chose it.
     """
     protocol = sock.selected_alpn_protocol()
-    if protocol not in (None, "http/1.1", "http/1.0"):
+    if protocol not in (None, "http/1.1"):
         raise UnsupportedResponse(f"the server chose {protocol} by ALPN, not http/1.1")

@@ -24,9 +24,12 @@ class Trace:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def sent(self, pieces: Sequence[ReadableBuffer], count: int) -> None:
+    def sent(self, pieces: Sequence[memoryview], count: int) -> None:
         """The first *count* bytes of *pieces* were sent."""
-        self._write(b"sent", b"".join(pieces)[:count])
+        sent = bytearray()
+        for piece in pieces:
+            sent += piece[: count - len(sent)]
+        self._write(b"sent", bytes(sent))
 
     def received(self, data: ReadableBuffer) -> None:
         self._write(b"received", bytes(data))
@@ -51,7 +54,7 @@ def open_trace() -> Trace | None:
     template = os.environ.get(VARIABLE)
     if not template:
         return None
-    flags = os.O_WRONLY | os.O_CREAT
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
     if "%d" not in template:
         return Trace(os.open(template, flags | os.O_APPEND, 0o600))
     for number in count(1):

@@ -1,0 +1,310 @@
+"""The command: documents from servers, and what the other tests of the command share.
+
+It runs as a process, with every warning an error. The server is a real one, or the test itself:
+then it accepts the connection that the process makes, and plays the peer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pytest
+import trustme
+
+from tests.apps import document
+from tests.servers import HOST, Documents, Endpoint, NginxEndpoints, Proxies, serving
+
+COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "dugong"]
+
+#: Settings of an interpreter that change what these tests see.
+UNWANTED = {"PYTHONUNBUFFERED", "PYTHONWARNINGS"}
+
+#: Seconds after which something hangs.
+PATIENCE = 60
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nlost"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of the command."""
+
+    status: int
+    out: bytes
+    err: str
+
+
+def run(*args: str | Path, cwd: Path | None = None, command: Sequence[str] = COMMAND) -> Done:
+    """Run ``dugong`` with *args* to its end."""
+    with start(*args, cwd=cwd, command=command) as process:
+        return ended(process)
+
+
+@contextmanager
+def start(
+    *args: str | Path,
+    cwd: Path | None = None,
+    command: Sequence[str] = COMMAND,
+    stdout: int = subprocess.PIPE,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``dugong`` with *args* while the context lasts."""
+    with subprocess.Popen(
+        [*command, *args],
+        stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, cwd=cwd,
+        env={name: value for name, value in os.environ.items() if name not in UNWANTED},
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[bytes]) -> Done:
+    out, err = process.communicate(timeout=PATIENCE)
+    return Done(process.returncode, out or b"", err.decode())
+
+
+def failure(message: str, out: bytes = b"") -> Done:
+    """Return what must come of a command that fails with *message*."""
+    return Done(1, out, f"dugong: {message}\n")
+
+
+class Listener:
+    """The test as a server.
+
+    Args:
+        host: address to listen at.
+    """
+
+    def __init__(self, host: str = HOST) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.create_server((host, 0), family=family)
+        self.sock.settimeout(PATIENCE)
+        port = self.sock.getsockname()[1]
+        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.sock.close()
+
+    def url(self, path: str = "/") -> str:
+        return f"http://{self.authority}{path}"
+
+    def accept(self) -> socket.socket:
+        sock = self.sock.accept()[0]
+        sock.settimeout(PATIENCE)
+        return sock
+
+    def serve(self, *responses: bytes) -> list[bytes]:
+        """Answer so many requests over one connection, then close it. Returns their heads."""
+        with self.accept() as sock:
+            heads = []
+            for response in responses:
+                heads.append(head(sock))
+                sock.sendall(response)
+            return heads
+
+    def is_left_alone(self) -> bool:
+        """Tell whether nobody has connected any more."""
+        self.sock.setblocking(False)
+        try:
+            self.sock.accept()[0].close()
+        except BlockingIOError:
+            return True
+        return False
+
+
+def head(sock: socket.socket) -> bytes:
+    """Receive one request."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        more = sock.recv(4096)
+        assert more, f"only {data!r} came"
+        data += more
+    return data
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener() as listener:
+        yield listener
+
+
+@pytest.fixture
+def refused() -> Iterator[str]:
+    """Host and port of an address where nobody listens, and nobody else can."""
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        yield f"{HOST}:{sock.getsockname()[1]}"
+
+
+@pytest.fixture(autouse=True)
+def trust(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the command trust the servers, and nobody else."""
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+
+
+# --------------------------------------------------------------------- from real servers
+
+
+def test_prints_a_document(endpoint: Endpoint) -> None:
+    scheme = "https" if endpoint.context else "http"
+    done = run("get", f"{scheme}://localhost:{endpoint.port}/chunked/3.txt")
+    assert done == Done(0, document(3), "")
+
+
+def test_installed_command(nginx: NginxEndpoints) -> None:
+    script = shutil.which("dugong", path=sysconfig.get_path("scripts"))
+    assert script is not None, "the package is not installed"
+    url = f"http://{HOST}:{nginx.plain.port}/doc"
+    assert run("get", f"{url}/3.txt", command=[script]) == Done(0, document(3), "")
+    failed = failure(f"{url}/no: the server said 404 Not Found")
+    assert run("get", f"{url}/no", command=[script]) == failed
+
+
+def test_unix_socket(nginx: NginxEndpoints) -> None:
+    done = run("get", "--unix-socket", nginx.unix_socket, "http://anything/doc/3.txt")
+    assert done == Done(0, document(3), "")
+
+
+def test_http_1_0(documents: Documents) -> None:
+    def command(ports: Sequence[int]) -> list[str | Path]:
+        options = ["--bind", HOST, "--directory", str(documents.directory), str(ports[0])]
+        return [sys.executable, "-m", "http.server", *options]
+
+    with serving("http.server", command) as server:
+        url = f"http://{HOST}:{server.ports[0]}"
+        done = run("get", "-i", f"{url}/3.txt", f"{url}/4.txt")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert done.out.count(b"HTTP/1.0 200") == 2
+    assert document(3) in done.out
+    assert done.out.endswith(b"\r\n\r\n" + document(4))
+
+
+@pytest.mark.parametrize("room", ["doc", "chunked", "until-close"])
+def test_large(nginx: NginxEndpoints, documents: Documents, tmp_path: Path, room: str) -> None:
+    file = tmp_path / "file"
+    done = run("get", f"https://{HOST}:{nginx.tls.port}/{room}/large.bin", "-o", file)
+    assert done == Done(0, b"", "")
+    assert file.read_bytes() == (documents.directory / "large.bin").read_bytes()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxy(tinyproxy: Proxies, nginx: NginxEndpoints, scheme: str) -> None:
+    port = nginx.tls.port if scheme == "https" else nginx.plain.port
+    url = f"{scheme}://{HOST}:{port}/doc/3.txt"
+    host, port = tinyproxy.open
+    assert run("get", "--proxy", f"http://{host}:{port}", url) == Done(0, document(3), "")
+    assert run("get", "--proxy", tinyproxy.guarded_url(), url) == Done(0, document(3), "")
+    done = run("get", "--proxy", "http://{}:{}".format(*tinyproxy.guarded), url)
+    refusal = "the server said" if scheme == "http" else "the proxy refused the tunnel:"
+    assert done == failure(f"{url}: {refusal} 407 Proxy Authentication Required")
+
+
+# --------------------------------------------------------------------- the request
+
+
+@pytest.mark.parametrize(
+    ("suffix", "target"),
+    [
+        ("", "/"),
+        ("/", "/"),
+        ("?q=1", "/?q=1"),
+        ("#top", "/"),
+        ("/a#top?x", "/a"),
+        ("/a?b?c=d&e#f", "/a?b?c=d&e"),
+        ("/a?", "/a?"),
+        ("//a/../b;c", "//a/../b;c"),
+        ("/a b", "/a%20b"),
+        ("/%C3%A9%zz", "/%C3%A9%zz"),
+        ("/é?é=ø", "/%C3%A9?%C3%A9=%C3%B8"),
+        (os.fsdecode(b"/\xff"), "/%FF"),
+        ("/a@b:c", "/a@b:c"),
+    ],
+)
+def test_target(listener: Listener, suffix: str, target: str) -> None:
+    with start("get", listener.url(suffix)) as process:
+        [request] = listener.serve(OK)
+        assert request.decode().splitlines()[0] == f"GET {target} HTTP/1.1"
+        assert ended(process) == Done(0, b"hello", "")
+
+
+@pytest.mark.parametrize("zone", ["", "%251"])
+def test_ipv6(zone: str) -> None:
+    with Listener("::1") as listener:
+        url = listener.url().replace("]", f"{zone}]")
+        with start("get", url) as process:
+            [request] = listener.serve(OK)
+            done = ended(process)
+    assert f"\r\nHost: {listener.authority}\r\n".encode() in request
+    assert done == Done(0, b"hello", "")
+
+
+def test_fields(listener: Listener) -> None:
+    fields = ["-H", "Accept: text/plain", "-H", "X:1", "-H", "X: 2 ", "-H", "Host: example.org"]
+    with start("get", *fields, listener.url()) as process:
+        [request] = listener.serve(OK)
+        assert ended(process).status == 0
+    for line in (b"Accept: text/plain", b"X: 1", b"X: 2", b"Host: example.org"):
+        assert b"\r\n" + line + b"\r\n" in request
+    assert request.count(b"Host:") == 1
+
+
+@pytest.mark.parametrize("written", ["head", "both"])
+def test_head(listener: Listener, written: str) -> None:
+    response, body = (OK, b"hello") if written == "both" else (NOT_FOUND, b"")
+    with start("get", "-i", listener.url()) as process:
+        listener.serve(response)
+        done = ended(process)
+    assert done.status == (0 if written == "both" else 1)
+    assert done.out == response[: response.index(b"\r\n\r\n") + 4] + body
+
+
+# --------------------------------------------------------------------- several documents
+
+
+def test_one_connection_for_one_server(listener: Listener) -> None:
+    urls = [listener.url(path) for path in ("/1", "/2", "/3")]
+    with start("get", *urls) as process:
+        requests = listener.serve(OK, NOT_FOUND, OK)
+        done = ended(process)
+    assert [request.split()[1] for request in requests] == [b"/1", b"/2", b"/3"]
+    assert done == failure(f"{urls[1]}: the server said 404 Not Found", b"hellohello")
+    assert listener.is_left_alone()
+
+
+def test_server_did_not_keep_the_connection(listener: Listener) -> None:
+    with start("get", listener.url("/1"), listener.url("/2")) as process:
+        listener.serve(OK)
+        [request] = listener.serve(OK)
+        assert request.startswith(b"GET /2 ")
+        assert ended(process) == Done(0, b"hellohello", "")
+
+
+def test_others_are_fetched_when_one_fails(listener: Listener, refused: str) -> None:
+    urls = [f"http://{refused}/", listener.url("/1"), listener.url("/2"), f"http://{refused}/x"]
+    with start("get", *urls) as process:
+        listener.serve(OK[:-1])
+        listener.serve(OK)
+        done = ended(process)
+    assert (done.status, done.out) == (1, b"hellhello")
+    assert done.err.splitlines() == [
+        f"dugong: {urls[0]}: cannot connect to {refused}: Connection refused",
+        f"dugong: {urls[1]}: the connection ended 1 bytes before the body did",
+        f"dugong: {urls[3]}: cannot connect to {refused}: Connection refused",
+    ]

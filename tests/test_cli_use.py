@@ -1,0 +1,142 @@
+"""The command, used wrongly: one line says how, the exit status is 2, and nobody is contacted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import Done, run
+
+URL = "http://127.0.0.1:1/a/b"
+
+NO_HTTP = "a URL begins with http:// or https://"
+NO_HOST = "there is no host name in it"
+NO_PORT = "the port is not a number from 1 to 65535"
+NO_PROXY = "a proxy is http://[user:password@]host:port"
+NO_SECONDS = "is not a number of seconds above 0"
+
+
+def misused(*args: str) -> str:
+    """Return what the command says to *args*, which are wrong."""
+    done = run(*args)
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.count("\n") == 1
+    prefix = "dugong: "
+    assert done.err.startswith(prefix)
+    return done.err.removeprefix(prefix).rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "the following arguments are required: COMMAND (see dugong --help)"),
+        (["--bogus"], "the following arguments are required: COMMAND (see dugong --help)"),
+        (["get"], "the following arguments are required: URL (see dugong get --help)"),
+        (["get", "-x", URL], "unrecognized arguments: -x (see dugong get --help)"),
+    ],
+)
+def test_misuse(args: list[str], message: str) -> None:
+    assert misused(*args) == message
+
+
+def test_no_such_command() -> None:
+    message = misused("put", URL)
+    assert message.startswith("argument COMMAND: invalid choice: 'put'")
+    assert message.endswith("(see dugong --help)")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", NO_HTTP),
+        ("localhost", NO_HTTP),
+        ("localhost:8000/x", NO_HTTP),
+        ("127.0.0.1:8000", NO_HTTP),
+        ("ftp://localhost/", NO_HTTP),
+        ("http:", NO_HOST),
+        ("http:///x", NO_HOST),
+        ("https://:80/", NO_HOST),
+        ("http://localhost:0/", NO_PORT),
+        ("http://localhost:65536/", NO_PORT),
+        ("http://localhost:x/", NO_PORT),
+        ("http://::1/", NO_PORT),
+        ("http://a b/", "'a b' is not a host name or address"),
+        ("http://.localhost/", "'.localhost' is not a host name or address"),
+        ("http://é..localhost/", "'é..localhost' is not a host name or address"),
+        ("http://[::1]x/", ""),
+        ("http://[::x]/", ""),
+        ("http://[127.0.0.1]/", ""),
+        ("http://[::1/", ""),
+        ("http://local\nhost/", "a URL has no control characters"),
+        ("http://localhost/\t", "a URL has no control characters"),
+    ],
+)
+def test_url(url: str, why: str) -> None:
+    assert misused("get", url).startswith(f"argument URL: {url!r}: {why}")
+
+
+@pytest.mark.parametrize("user", ["walrus", "walrus:sea-cow", ""])
+def test_url_with_password(user: str) -> None:
+    message = misused("get", f"http://{user}@127.0.0.1:1/")
+    assert "use -H 'Authorization: …'" in message
+    assert "sea-cow" not in message
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["-o"], "argument -o: expected one argument"),
+        (["-o", ""], "argument -o: '' is not the name of a file"),
+        (["-o", "x/"], "argument -o: 'x/' is not the name of a file"),
+        (["-o", "x", "-O"], "argument -O: not allowed with argument -o"),
+        (["-o", "x", URL], "-o FILE takes one URL: use -O for several"),
+        (["-O", URL], "two documents would be stored as b: use -o FILE"),
+        (["-O", "http://127.0.0.1:1/a/"], "http://127.0.0.1:1/a/ has no file name in it"),
+        (["-O", "http://127.0.0.1:1"], "http://127.0.0.1:1 has no file name in it"),
+        (["-O", "http://127.0.0.1:1/.."], "http://127.0.0.1:1/.. has no file name in it"),
+        (["-H", "Accept"], "argument -H: 'Accept' is not of the form 'Name: value'"),
+        (["-H", "A b: c"], "argument -H: field name 'A b' is not a token"),
+        (["-H", ": c"], "argument -H: field name '' is not a token"),
+        (["-H", "A: b\r\nC: d"], "argument -H: the value of field A has a character not allowed"),
+        (["-H", "A: €"], "argument -H: the value of field A has a character not allowed"),
+        (["-H", "Host: a b"], "argument -H: Host is one host name"),
+        (["-H", "Host: a", "-H", "Host: b"], "argument -H: Host is one host name"),
+        (["-H", "Content-Length: 5"], "argument -H: Content-Length '5'"),
+        (["-H", "Transfer-Encoding: chunked"], "argument -H: Transfer-Encoding"),
+        (["--proxy", "localhost:8080"], f"argument --proxy: {NO_PROXY}, not 'localhost:8080'"),
+        (["--proxy", "https://localhost"], f"argument --proxy: {NO_PROXY}, not 'https://local"),
+        (["--proxy", "http://a b"], "argument --proxy: 'a b' is not a host name"),
+        (["--proxy", "http://a..b"], "argument --proxy: 'a..b' is not a host name"),
+        (["--proxy", "http://local\nhost"], "argument --proxy: a URL has no control characters"),
+        (["--proxy", "http://a", "--unix-socket", "x"], "argument --unix-socket: not allowed with"),
+        (["--unix-socket", ""], "argument --unix-socket: '' is not the name of a file"),
+        (["--timeout", "soon"], f"argument --timeout: 'soon' {NO_SECONDS}"),
+        (["--timeout", "0"], f"argument --timeout: '0' {NO_SECONDS}"),
+        (["--timeout", "-1"], f"argument --timeout: '-1' {NO_SECONDS}"),
+        (["--timeout", "nan"], f"argument --timeout: 'nan' {NO_SECONDS}"),
+        (["--timeout", "inf"], f"argument --timeout: 'inf' {NO_SECONDS}"),
+    ],
+)
+def test_option(args: list[str], message: str) -> None:
+    # The URL comes first, so that a value that is missing is missed.
+    said = misused("get", "http://127.0.0.1:1/b", *args)
+    assert said.startswith(message)
+    assert said.endswith(" (see dugong get --help)")
+
+
+def test_help(tmp_path: Path) -> None:
+    done = run("get", "--help", cwd=tmp_path)
+    assert (done.status, done.err) == (0, "")
+    options = (b"-o", b"-O", b"-i", b"-H", b"--proxy", b"--timeout", b"--unix-socket")
+    assert [option for option in options if b"\n  " + option not in done.out] == []
+    assert max(map(len, done.out.splitlines())) <= 100
+    done = run("--help")
+    assert (done.status, done.err) == (0, "")
+    assert b"dugong get --help" in done.out
+
+
+def test_version() -> None:
+    from dugong import __version__
+
+    assert run("--version") == Done(0, f"dugong {__version__}\n".encode(), "")

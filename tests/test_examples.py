@@ -1,0 +1,74 @@
+"""The examples, and what the README shows, run as they are."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.servers import ROOT, unavailable
+from tests.test_cli import OK, PATIENCE, Listener
+from tests.test_cli_output import Terminal
+
+DEMO = ROOT / "examples" / "demo.py"
+
+
+@pytest.fixture
+def rich() -> None:
+    if importlib.util.find_spec("rich") is None:
+        unavailable("rich is not installed (dependency group: demo)")
+
+
+@pytest.mark.usefixtures("rich")
+def test_demo() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", DEMO],
+        capture_output=True, timeout=100, check=False, start_new_session=True,
+    )  # fmt: skip
+    out = done.stdout.decode()
+    assert (done.returncode, done.stderr.decode()) == (0, ""), out
+    assert [trouble for trouble in ("WRONG", "INCOMPLETE") if trouble in out] == []
+    assert out.count("all bytes right") == 2
+    for word in ("complete", "200, digest right", "403, 1"):
+        assert f"│ {word}" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("rich")
+def test_demo_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    with Terminal(sys.executable, "-X", "dev", DEMO) as terminal:
+        terminal.await_words("Fetching")  # so the server runs
+        os.killpg(terminal.process.pid, 0)
+        terminal.type(b"\x03")
+        status, shown = terminal.ended()
+        assert status == 130
+        assert "Traceback" not in shown
+        with pytest.raises(ProcessLookupError):  # nothing of it runs any more
+            os.killpg(terminal.process.pid, 0)
+
+
+def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    with Listener() as listener, ThreadPoolExecutor() as pool:
+
+        def here(host: str, port: int, *, type: int, flags: int) -> list[Any]:  # noqa: A002
+            assert (host, port) == ("www.example.com", 80)
+            if flags & socket.AI_NUMERICHOST:
+                raise socket.gaierror(socket.EAI_NONAME, "it is a name")
+            return [(socket.AF_INET, type, 0, "", listener.sock.getsockname())]
+
+        monkeypatch.setattr(socket, "getaddrinfo", here)
+        serving = pool.submit(listener.serve, OK)
+        names: dict[str, Any] = {}
+        exec(code, names)  # noqa: S102
+        [request] = serving.result(PATIENCE)
+    assert request.startswith(b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\n")
+    assert (names["resp"].status, names["body"]) == (200, b"hello")
