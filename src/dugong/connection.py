@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConnectionClosed, StateError
 from .link import Link
-from .protocol import grammar
+from .protocol.authority import authority
 from .protocol.exchange import Receiving, Sending
 from .protocol.messages import BodyFollowing, HTTPResponse
 from .protocol.request import Outgoing, as_bytes, prepare
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 
     from .protocol.messages import Body, HeadersArgument
     from .transport.tls import TLSStream
-
-
-def _ipv6(address: str) -> str:
-    try:
-        socket.inet_pton(socket.AF_INET6, address)
-    except OSError:
-        raise ValueError(f"{address!r} is neither a host name nor an IPv6 address") from None
-    return address
 
 
 HTTP_PORT = 80
@@ -259,19 +251,9 @@ class Connection:
             exc.safe_to_retry = True
             raise exc
 
-    def _authority(self, with_port: bool = False) -> str:
-        """Return host and port as in a URL, the port only if it is not the usual one."""
-        host = self.hostname
-        if not host.isascii():
-            host = host.encode("idna").decode("ascii")
-        if ":" in host:
-            host = f"[{_ipv6(host.partition('%')[0])}]"
+    def _authority(self) -> str:
         usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT
-        if with_port or self.port != usual:
-            host = f"{host}:{self.port}"
-        if not grammar.HOST.fullmatch(host):
-            raise ValueError(f"{self.hostname!r} is not a host name (an address has no brackets)")
-        return host
+        return authority(self.hostname, None if self.port == usual else self.port)
 
     def _route(self) -> Route:
         if self._sock_given and self._sock is None:
@@ -282,7 +264,7 @@ class Connection:
             address = (proxy.host, proxy.port)
         tunnel = None
         if proxy is not None and self.ssl_context is not None:
-            tunnel = self._authority(with_port=True)
+            tunnel = authority(self.hostname, self.port)
         return Route(
             address,
             unix_socket=self._unix_socket,
@@ -304,9 +286,8 @@ class Connection:
         body: Body,
         expect100: bool,
     ) -> Outgoing:
-        authority = route.authority
         defaults = {
-            "host": f"Host: {authority}",
+            "host": f"Host: {route.authority}",
             "accept-encoding": "Accept-Encoding: identity",
             "connection": "Connection: keep-alive",
         }
@@ -314,9 +295,9 @@ class Connection:
         if route.proxy is not None and route.tunnel is None:
             defaults |= route.proxy.fields
             if path.startswith("/"):
-                target = f"http://{authority}{path}"  # RFC 9112 section 3.2.2
+                target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
             elif path == "*":
-                target = f"http://{authority}"
+                target = f"http://{route.authority}"
         if isinstance(body, BodyFollowing) and body.length is None and self._server_is_http10:
             raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
         return prepare(method, target, headers, body, expect100, defaults, path)
