@@ -32,9 +32,6 @@ _BLOCK_SIZE = 256 * 1024
 #: Bytes of an error's body that are read to keep the connection; a longer one is not worth it.
 _MAX_SKIPPED = 1 << 20
 
-#: Seconds. The system's own limit for one wait is a little over 24 days.
-_MAX_TIMEOUT = 1e6
-
 #: What may stand in a request target as it is; everything else is percent-encoded.
 _TARGET_CHARACTERS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
@@ -242,7 +239,7 @@ def _seconds(text: str) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return min(seconds, _MAX_TIMEOUT)
+    return seconds
 
 
 # get

@@ -20,6 +20,8 @@ def authority(hostname: str, port: int | None) -> str:
         host = f"[{_ipv6(host)}]"
     elif not host.isascii():
         host = host.encode("idna").decode("ascii")
+    elif any(not 0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        raise ValueError(f"{hostname!r} is not a host name: a label has 1 to 63 characters")
     if port is not None:
         host = f"{host}:{port}"
     if not grammar.HOST.fullmatch(host):

@@ -53,16 +53,21 @@ def parse_proxy(proxy: str | tuple[str, int]) -> Proxy:
         return Proxy(host, check_port(int(port)))
     from urllib.parse import unquote_to_bytes, urlsplit  # loaded only by those who have such a URL
 
-    url = urlsplit(proxy)
-    rest = url.path.removeprefix("/") + url.query + url.fragment
-    if url.scheme != "http" or not url.hostname or rest or "#" in proxy:
-        shown = proxy.rpartition("@")[2]
-        raise ValueError(f"a proxy is http://[user:password@]host:port, not {shown!r}")
+    shown = proxy.rpartition("@")[2]
+    complaint = f"a proxy is http://[user:password@]host:port, not {shown!r}"
+    try:
+        url = urlsplit(proxy)
+        port = 80 if url.port is None else url.port
+    except ValueError:
+        raise ValueError(complaint) from None
+    if url.scheme != "http" or not url.hostname or url.path not in ("", "/"):
+        raise ValueError(complaint)
+    if "#" in proxy or "?" in proxy or grammar.CONTROL.search(proxy):  # which urlsplit may drop
+        raise ValueError(complaint)
     authorization = None
     if url.username is not None:
         user = unquote_to_bytes(url.username)
         authorization = _basic(user, unquote_to_bytes(url.password or ""))
-    port = 80 if url.port is None else url.port
     return Proxy(url.hostname, check_port(port), authorization)
 
 
