@@ -43,8 +43,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     styles = [""]
     if inspect.iscoroutinefunction(metafunc.function):
         styles = [*STYLES] if marker is None else [*marker.args]
+    own: set[str] = set()  # arguments that the test gives values to, whatever their names
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        own.update([mark.args[0]] if isinstance(mark.args[0], str) else mark.args[0])
     for name, transports in TRANSPORTS.items():
-        if name in metafunc.fixturenames:
+        if name in metafunc.fixturenames and name not in own:
             cases = [(style, transport) for style in styles for transport in transports]
             ids = ["-".join(filter(None, case)) for case in cases]
             metafunc.parametrize(name, cases, indirect=True, ids=ids)

@@ -365,6 +365,7 @@ async def test_peer_that_leaves_during_the_handshake(
     tls: StyledWire, end: Callable[[Peer], None]
 ) -> None:
     conn, peer = tls.pair(handshake=False)
+    peer.expect(b"\x16\x03")  # it has begun
     end(peer)
     with pytest.raises(OSError) as info:
         await conn.send_request("POST", "/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import struct
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -186,3 +187,16 @@ def test_no_leak_when_it_fails(certificates: Certificates, answer: bytes) -> Non
     del near
     peer.abandon()
     assert open_descriptors() == before
+
+
+@needs_proc
+def test_no_leak_when_the_peer_resets_before_the_handshake(certificates: Certificates) -> None:
+    before = open_descriptors()
+    near, far = tcp_pair()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    route = Route(("", 0), sock=near, ssl_context=certificates.client, server_hostname=HOST)
+    with pytest.raises(ConnectionResetError) as info:
+        eval_coroutine(dial(route), 10)
+    assert open_descriptors() == before
+    assert info.value.errno  # and all the while the exception is alive

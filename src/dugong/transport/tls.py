@@ -87,12 +87,30 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
     """
     if context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0):
         raise ValueError("truncation would go unnoticed: clear OP_IGNORE_UNEXPECTED_EOF")
-    return context.wrap_socket(
-        sock,
-        server_hostname=server_hostname,
-        do_handshake_on_connect=False,
-        suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
-    )
+    try:
+        return context.wrap_socket(
+            sock,
+            server_hostname=server_hostname,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
+        )
+    except BaseException as exc:
+        _close_half_made(exc)
+        raise
+
+
+def _close_half_made(exc: BaseException) -> None:
+    """Close the socket that `wrap_socket` had taken over before it raised *exc*.
+
+    It does not do so itself, for example when the peer has reset the connection, and nobody but
+    the frames of the traceback knows the object by then.
+    """
+    traceback = exc.__traceback__
+    while traceback is not None:
+        sock = traceback.tb_frame.f_locals.get("self")
+        if isinstance(sock, ssl.SSLSocket):
+            sock.close()
+        traceback = traceback.tb_next
 
 
 def check_protocol(sock: ssl.SSLSocket) -> None:
