@@ -192,7 +192,7 @@ def test_no_leak_when_it_fails(certificates: Certificates, answer: bytes) -> Non
 @needs_proc
 def test_no_leak_when_the_peer_resets_before_the_handshake(certificates: Certificates) -> None:
     before = open_descriptors()
-    near, far = tcp_pair()
+    near, far = tcp_pair(small=False)
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
     route = Route(("", 0), sock=near, ssl_context=certificates.client, server_hostname=HOST)
