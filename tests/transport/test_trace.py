@@ -29,7 +29,8 @@ def test_no_file_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shows_both_directions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     trace = opened(monkeypatch, tmp_path / "%d")
     assert trace is not None
-    trace.sent([memoryview(b"GET / "), b"HTTP/1.1\r\n", b"not sent"], 16)
+    pieces = [b"GET / ", b"HTTP/1.1\r\n", b"not sent"]
+    trace.sent([memoryview(piece) for piece in pieces], 16)
     trace.received(memoryview(bytearray(b"HTTP/1.1 200\r\n")))
     trace.received(b"")
     trace.close()
