@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from threading import Lock
+from threading import Lock, RLock
 
 from .errors import ConnectionClosed, StateError
 from .protocol.exchange import Exchange, Exchanges
@@ -63,7 +63,7 @@ class Link:
         self.closed = False
         self._dialer: Dialer | None = None
         self._reader_alarm: socket.socket | None = None
-        self._alarm_lock = Lock()
+        self._alarm_lock = RLock()  # a signal handler may disconnect
         self._usable_until: float | None = None
         self._connect_failure: BaseException | None = None
 
