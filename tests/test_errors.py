@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -370,3 +371,18 @@ async def test_peer_that_leaves_during_the_handshake(
     with pytest.raises(OSError) as info:
         await conn.send_request("POST", "/")
     assert is_temp_network_error(info.value)
+
+
+def test_end_of_a_body_that_comes_after_it_was_given_up() -> None:
+    """The rest of a body that was longer than acceptable is no concern of the next request."""
+    near, far = socket.socketpair()
+    with HTTPConnection("localhost", sock=near) as conn, far:
+        conn.send_request("GET", "/")
+        far.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello")
+        conn.read_response()
+        with pytest.raises(InvalidResponse):
+            conn.readall(3)
+        far.sendall(b"\r\n0\r\n\r\n")
+        with pytest.raises(ConnectionClosed) as info:
+            conn.send_request("GET", "/")
+        assert isinstance(info.value.__cause__, InvalidResponse)

@@ -339,6 +339,8 @@ class Receiver:
             self._turn.between(self._take_end)
 
     def _take_end(self) -> None:
+        if self._exchanges.failure is not None:
+            return
         self._advance(receive=True)
         body = self._body
         has_strays = isinstance(body, Length) and len(self.buffer) > body.payload
