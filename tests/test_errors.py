@@ -22,6 +22,7 @@ from dugong import (
     ExcessBodyData,
     Headers,
     HostnameNotResolvable,
+    HTTPConnection,
     InvalidResponse,
     StateError,
     TunnelRefused,
