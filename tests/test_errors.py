@@ -383,6 +383,8 @@ def test_end_of_a_body_that_comes_after_it_was_given_up() -> None:
         conn.read_response()
         with pytest.raises(InvalidResponse):
             conn.readall(3)
+        with pytest.raises(ConnectionClosed):
+            conn.discard()
         far.sendall(b"\r\n0\r\n\r\n")
         with pytest.raises(ConnectionClosed) as info:
             conn.send_request("GET", "/")
