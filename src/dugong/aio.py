@@ -78,16 +78,15 @@ class AsyncHTTPConnection(Connection):
             need = next(crt)
             while True:
                 seconds, too_long = limits.next_wait(need)
-                if limits.over:
-                    ready = False
-                elif trio is not None:
+                ready: bool | None = False
+                if trio is not None and not limits.over:
                     ready = await wait_in_trio(trio, need, seconds)
-                else:
+                elif not limits.over:
                     ready = await self._wait_in_asyncio(need, seconds)
                 waited = True
                 if ready:
                     limits.moved()
-                if ready or too_long is None:
+                if ready is not False or too_long is None:
                     need = next(crt)
                 else:
                     need = crt.throw(ConnectionTimedOut(too_long))

@@ -94,7 +94,7 @@ class Watch:
         self.is_open = False
         loop = self._loop()
         if loop is not None:
-            _watches.get(loop, {}).pop((self._fd, self._mask), None)
+            _watches_of(loop).pop((self._fd, self._mask), None)
             if not loop.is_closed():
                 (loop.remove_reader if self._mask == POLLIN else loop.remove_writer)(self._fd)
                 self._wake()
@@ -111,16 +111,22 @@ class Watch:
                 loop.call_soon_threadsafe(self.close)
 
 
-#: Each loop knows only one reader and one writer of a descriptor, so all of us share them.
-_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], Watch]]
-_watches = weakref.WeakKeyDictionary()
+def _watches_of(loop: asyncio.AbstractEventLoop) -> dict[tuple[int, int], Watch]:
+    """Return all watches in *loop*, which knows only one reader and one writer of a descriptor.
+
+    They are kept at the loop itself: who waits refers to it, so in a table of ours they would keep
+    it alive when it has ended.
+    """
+    known: dict[tuple[int, int], Watch] | None = getattr(loop, "_dugong_watches", None)
+    if known is None:
+        known = {}
+        loop._dugong_watches = known  # type: ignore[attr-defined]
+    return known
 
 
 def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
     """Return the watches for what *need* waits for: one, or one for each direction."""
-    known = _watches.get(loop)
-    if known is None:
-        known = _watches[loop] = {}
+    known = _watches_of(loop)
     fd, mask = need
     found: list[Watch] = []
     for direction in (POLLIN, POLLOUT):
@@ -186,31 +192,39 @@ def running_trio() -> ModuleType | None:
     return trio
 
 
-async def wait_in_trio(trio: ModuleType, need: PollNeeded, seconds: float | None) -> bool:
-    """Wait for *need*; as `wait_in_asyncio`."""
+async def wait_in_trio(trio: ModuleType, need: PollNeeded, seconds: float | None) -> bool | None:
+    """Wait for *need*; as `wait_in_asyncio`.
+
+    Returns:
+        Also ``None``, for having to look again: another task waits for the very same.
+    """
+    ready = None
     with trio.move_on_after(math.inf if seconds is None else seconds) as scope:
         if need.mask == POLLIN:
-            await _wait_for_one(trio, trio.lowlevel.wait_readable, need.fd)
+            ready = await _wait_for_one(trio, trio.lowlevel.wait_readable, need.fd)
         elif need.mask == POLLOUT:
-            await _wait_for_one(trio, trio.lowlevel.wait_writable, need.fd)
+            ready = await _wait_for_one(trio, trio.lowlevel.wait_writable, need.fd)
         else:
             async with trio.open_nursery() as nursery:
                 for wait in (trio.lowlevel.wait_readable, trio.lowlevel.wait_writable):
                     nursery.start_soon(_wait_and_cancel, trio, wait, need.fd, nursery)
-    return not scope.cancelled_caught
+            ready = True
+    return False if scope.cancelled_caught else ready
 
 
 #: Seconds after which to look again where another task waits for the very same thing.
 _LOOK_AGAIN = 0.01
 
 
-async def _wait_for_one(trio: ModuleType, wait: object, fd: int) -> None:
+async def _wait_for_one(trio: ModuleType, wait: object, fd: int) -> bool | None:
     assert callable(wait)
     try:
         await wait(fd)
     except trio.BusyResourceError:
         # Over TLS a reader may have to wait for what a writer waits for; trio lets one of them.
         await trio.sleep(_LOOK_AGAIN)
+        return None
+    return True
 
 
 async def _wait_and_cancel(trio: ModuleType, wait: object, fd: int, nursery: object) -> None:

@@ -88,7 +88,7 @@ class Race:
             sock.close()
 
     def _is_due(self) -> bool:
-        return not self.running or self._clock() >= self._next_start
+        return self._clock() >= self._next_start
 
     def _start(self, address: AddressInfo) -> socket.socket | None:
         family, kind, proto, _, sockaddr = address

@@ -1,0 +1,90 @@
+"""Fifty connections in one thread, with an event loop of forty lines.
+
+    python examples/selectors_loop.py HOST PORT PATH [PATH ...]
+
+Each connection fetches all the paths. A coroutine of dugong says what it waits for by yielding a
+`PollNeeded`: a descriptor, a mask, and perhaps a time after which it wants to be resumed anyway.
+That is all a loop has to know, so any loop will do; this one is made of the standard library's
+`selectors`. What it prints is what came, and how often.
+"""
+
+from __future__ import annotations
+
+import selectors
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterable
+from hashlib import sha256
+
+from dugong import POLLIN, POLLOUT, HTTPConnection, PollNeeded
+
+CONNECTIONS = 50
+
+Coroutine = Generator[PollNeeded, None, None]
+Seen = Counter[tuple[str, int, int, str]]
+
+
+def fetch_all(host: str, port: int, paths: list[str], seen: Seen) -> Coroutine:
+    """Fetch all of *paths* by one connection."""
+    with HTTPConnection(host, port) as conn:
+        for path in paths:
+            yield from conn.co_send_request("GET", path)
+            response = yield from conn.co_read_response()
+            body = yield from conn.co_readall()
+            seen[path, response.status, len(body), sha256(body).hexdigest()] += 1
+
+
+class Loop:
+    """Resumes coroutines when what they wait for has come."""
+
+    def __init__(self, coroutines: Iterable[Coroutine]) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._ready = deque(coroutines)
+        self._waiting: dict[Coroutine, tuple[int, float]] = {}  # for what, and until when
+
+    def run(self) -> None:
+        """Go on until all have ended."""
+        while self._ready or self._waiting:
+            while self._ready:
+                self._resume(self._ready.popleft())
+            if self._waiting:
+                self._wait()
+        self._selector.close()
+
+    def _resume(self, coroutine: Coroutine) -> None:
+        try:
+            need = next(coroutine)
+        except StopIteration:
+            return
+        events = selectors.EVENT_READ if need.mask & POLLIN else 0
+        if need.mask & POLLOUT:
+            events |= selectors.EVENT_WRITE
+        # Each coroutine has a connection of its own here, so no two wait for one descriptor.
+        self._selector.register(need.fd, events, coroutine)
+        limit = float("inf") if need.timeout is None else time.monotonic() + need.timeout
+        self._waiting[coroutine] = (need.fd, limit)
+
+    def _wait(self) -> None:
+        first = min(limit for _, limit in self._waiting.values())
+        timeout = None if first == float("inf") else max(0.0, first - time.monotonic())
+        woken = [key.data for key, _ in self._selector.select(timeout)]
+        now = time.monotonic()
+        late = [crt for crt, (_, limit) in self._waiting.items() if limit <= now]
+        for coroutine in dict.fromkeys(woken + late):
+            fd, _ = self._waiting.pop(coroutine)
+            self._selector.unregister(fd)  # the next wait may be for another
+            self._ready.append(coroutine)
+
+
+def main(host: str, port: int, paths: list[str]) -> None:
+    seen: Seen = Counter()
+    Loop(fetch_all(host, port, paths, seen) for _ in range(CONNECTIONS)).run()
+    for (path, status, size, digest), count in sorted(seen.items()):
+        print(f"{count} times {path}: {status}, {size} bytes, {digest[:16]}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit("usage: selectors_loop.py HOST PORT PATH [PATH ...]")
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

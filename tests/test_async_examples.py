@@ -1,0 +1,84 @@
+"""The examples of many connections at once, run as programs against nginx."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from hashlib import sha256
+
+import pytest
+
+from tests.servers import ROOT, Documents, NginxEndpoints, unavailable
+
+#: Seconds. A program that takes longer hangs.
+PATIENCE = 60
+
+#: What each program opens.
+CONNECTIONS = 50
+
+NEEDS = {
+    "selectors_loop.py": None,
+    "gevent_blocking.py": "gevent",
+    "asyncio_many.py": None,
+    "trio_many.py": "trio",
+}
+
+examples = pytest.mark.parametrize("name", NEEDS)
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    library = NEEDS[name]
+    if library is not None and importlib.util.find_spec(library) is None:
+        unavailable(f"{library} is not installed")
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", ROOT / "examples" / name, *arguments],
+        capture_output=True, timeout=PATIENCE, check=False, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+
+
+@examples
+def test_fetches_everything(name: str, nginx: NginxEndpoints, documents: Documents) -> None:
+    names = sorted(
+        path.name for path in documents.directory.iterdir() if path.stat().st_size < 100_000
+    )[:5]
+    assert len(names) > 1
+    expected = []
+    paths = []
+    for document in names:
+        for prefix in ("doc", "chunked"):
+            data = (documents.directory / document).read_bytes()
+            paths.append(f"/{prefix}/{document}")
+            digest = sha256(data).hexdigest()[:16]
+            expected.append(f"{CONNECTIONS} times {paths[-1]}: 200, {len(data)} bytes, {digest}")
+    paths.append("/no-content")
+    digest = sha256(b"").hexdigest()[:16]
+    expected.append(f"{CONNECTIONS} times /no-content: 204, 0 bytes, {digest}")
+    done = run(name, nginx.plain.host, str(nginx.plain.port), *paths)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.splitlines()) == sorted(expected)
+
+
+@examples
+def test_by_name(name: str, nginx: NginxEndpoints) -> None:
+    """Looking a name up takes a thread and a wait of another kind."""
+    done = run(name, "localhost", str(nginx.plain.port), "/no-content")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{CONNECTIONS} times /no-content: 204, 0 bytes")
+
+
+@examples
+def test_refused(name: str) -> None:
+    """Where nobody listens, that is said, and the program ends."""
+    done = run(name, "127.0.0.1", "1", "/")
+    assert done.returncode == 1
+    assert "ConnectionRefusedError" in done.stderr
+
+
+@examples
+def test_says_how_to_use_it(name: str) -> None:
+    done = run(name)
+    assert done.returncode == 1
+    assert done.stderr == f"usage: {name} HOST PORT PATH [PATH ...]\n"
