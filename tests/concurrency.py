@@ -72,9 +72,14 @@ class Library(ABC):
 
     @abstractmethod
     async def cut_short(
-        self, function: Callable[[], Awaitable[T]], checkpoints: int
+        self,
+        function: Callable[[], Awaitable[T]],
+        checkpoints: int,
+        begin: Callable[[], bool] = lambda: True,
     ) -> Done[T] | None:
         """Run *function* in a task, and cancel that after so many `checkpoint`.
+
+        They are counted from when *begin* says so.
 
         Returns:
             What *function* returned, or None if it was cancelled before.
@@ -131,11 +136,14 @@ class Asyncio(Library):
                 task.result()
 
     async def cut_short(
-        self, function: Callable[[], Awaitable[T]], checkpoints: int
+        self,
+        function: Callable[[], Awaitable[T]],
+        checkpoints: int,
+        begin: Callable[[], bool] = lambda: True,
     ) -> Done[T] | None:
         task = asyncio.create_task(_coroutine(function))
         while checkpoints > 0 and not task.done():
-            checkpoints -= 1
+            checkpoints -= begin()
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
@@ -183,7 +191,10 @@ class Trio(Library):
             nursery.cancel_scope.cancel()
 
     async def cut_short(
-        self, function: Callable[[], Awaitable[T]], checkpoints: int
+        self,
+        function: Callable[[], Awaitable[T]],
+        checkpoints: int,
+        begin: Callable[[], bool] = lambda: True,
     ) -> Done[T] | None:
         results: list[Done[T]] = []
         errors: list[Exception] = []
@@ -202,7 +213,7 @@ class Trio(Library):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             while checkpoints > 0 and not ended:
-                checkpoints -= 1
+                checkpoints -= begin()
                 await trio.lowlevel.checkpoint()
             scope.cancel()
         if errors:

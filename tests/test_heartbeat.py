@@ -70,6 +70,7 @@ class Slow:
         self.options["address"] = server.getsockname()
 
         def make_room() -> None:
+            server.listen(100)  # for whoever made it busy tries again, too
             try:
                 while True:
                     stack.enter_context(server.accept()[0])

@@ -83,9 +83,18 @@ class Client:
 
     async def connect(self) -> None:
         """Connect, again and again until that is not cut short."""
-        while await self.library.cut_short(self.conn.connect, self.random.randrange(20)) is None:
+        while await self.cut_short_connect() is None:
             self.cuts[self.stage] += 1
             self.stage = "connecting"
+
+    async def cut_short_connect(self) -> Done[None] | None:
+        # Every other time the handshake is to be met, however long it takes to get there.
+        late = self.conn.ssl_context is not None and self.random.random() < 0.5
+        return await self.library.cut_short(
+            self.conn.connect,
+            self.random.randrange(20),
+            lambda: not late or self.stage == "handshake",
+        )
 
     async def send(self, body: bytes) -> bool:
         """Send a request that may be cut short; whether it was sent whole."""

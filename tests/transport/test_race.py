@@ -51,6 +51,7 @@ class Track:
 
     def make_room(self, address: AddressInfo) -> None:
         server = self.listeners[address[4]]
+        server.listen(100)  # for whoever made it busy tries again, too
         try:
             while True:
                 self._stack.enter_context(server.accept()[0])
