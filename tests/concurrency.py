@@ -143,8 +143,8 @@ class Asyncio(Library):
     ) -> Done[T] | None:
         task = asyncio.create_task(_coroutine(function))
         while checkpoints > 0 and not task.done():
-            checkpoints -= begin()
             await asyncio.sleep(0)
+            checkpoints -= begin()
         task.cancel()
         await asyncio.wait([task])
         return None if task.cancelled() else Done(task.result())
@@ -213,8 +213,8 @@ class Trio(Library):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             while checkpoints > 0 and not ended:
-                checkpoints -= begin()
                 await trio.lowlevel.checkpoint()
+                checkpoints -= begin()
             scope.cancel()
         if errors:
             raise errors[0]
