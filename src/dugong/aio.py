@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.messages import Body, HeadersArgument
+    from .protocol.messages import Body, HeadersArgument, WholeBody
 
 
 class AsyncHTTPConnection(Connection):
@@ -123,6 +123,17 @@ class AsyncHTTPConnection(Connection):
     ) -> None:
         """Send a request; connect first if need be. As `HTTPConnection.send_request`."""
         await self._run(self.co_send_request(method, path, headers, body, expect100))
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None = None,
+        body: WholeBody = None,
+        expect100: bool | None = None,
+    ) -> HTTPResponse:
+        """Make one whole exchange up to the response's head. As `HTTPConnection.request`."""
+        return await self._run(self.co_request(method, path, headers, body, expect100))
 
     async def write(self, buf: ReadableBuffer) -> None:
         """Send a part of a body announced by `BodyFollowing`. As `HTTPConnection.write`."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.messages import Body, HeadersArgument
+    from .protocol.messages import Body, HeadersArgument, WholeBody
 
 
 class HTTPConnection(Connection):
@@ -35,6 +35,7 @@ class HTTPConnection(Connection):
         timeout: seconds that one wait without progress may take, connecting included; ``None``
             for no limit, 0 for no waiting at all.
         deadline: seconds that one call may take, whatever trickles in; ``None`` for no limit.
+        continue_timeout: seconds that `request` waits for a 100 (Continue); ``None`` for no limit.
         unix_socket: path of a unix socket to connect to; *hostname* is then only a name.
         source_address: ``(host, port)`` to connect from.
         address: ``(host, port)`` to connect to, while *hostname* stays the server's name.
@@ -44,12 +45,13 @@ class HTTPConnection(Connection):
         ValueError: *hostname* or *proxy* is not valid, or the arguments contradict each other.
 
     Attributes:
-        hostname: as given. This and the next five may be set; the next connection uses them.
+        hostname: as given. This and the next six may be set; the next connection uses them.
         port: as given.
         ssl_context: as given.
         proxy: as given.
         timeout: as given.
         deadline: as given.
+        continue_timeout: as given.
     """
 
     def __enter__(self) -> Self:
@@ -99,7 +101,8 @@ class HTTPConnection(Connection):
             headers: a mapping or pairs. Names are `str`, values `str` or `int`. ``Host``,
                 ``Accept-Encoding: identity``, ``Connection: keep-alive`` and the framing fields
                 are added unless given.
-            body: ``None``, a bytes-like object, or a `BodyFollowing` if `write` is to send it.
+            body: ``None``, a bytes-like object, a binary file or an iterable of bytes (see
+                `request`), or a `BodyFollowing` if `write` is to send it.
             expect100: ask the server to say whether it wants the body before it is sent (RFC
                 9110 section 10.1.1); call `read_response` next. Needs a `BodyFollowing`.
 
@@ -113,6 +116,58 @@ class HTTPConnection(Connection):
             DugongError, OSError: connecting failed, as for `connect`.
         """
         self._run(self.co_send_request(method, path, headers, body, expect100))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None = None,
+        body: WholeBody = None,
+        expect100: bool | None = None,
+    ) -> HTTPResponse:
+        """Send a request and read the head of its response: one whole exchange.
+
+        It connects if need be, and connects anew when the idle connection cannot be used any
+        more. While the body is being sent, it looks for the response: a refusal (300 and above,
+        or ``Connection: close``) ends the sending, and is returned even if the server resets
+        the connection right behind it. The connection is then closed after the response.
+
+        Args:
+            method: a token, such as ``'PUT'``.
+            path: the request target, quoted: visible ASCII.
+            headers: as for `send_request`.
+            body: what to send. A *bytes-like object* of any format; its length is that in bytes.
+                A *binary file* is sent from its position to its end, and left positioned behind
+                the last byte sent; its length is found out beforehand where that can be done
+                without reading it. An *iterable* of bytes-like objects is sent in chunks, each
+                item one, unless *headers* has a ``Content-Length``, which is then enforced.
+                Bytes and files that can seek are replayable, all else is one-shot: it is never
+                sent a second time.
+            expect100: whether to ask the server first whether it wants the body (RFC 9110
+                section 10.1.1), and to wait for that at most `continue_timeout`. ``None`` asks
+                for bodies of 1 MiB and more or of unknown length, until this server has let the
+                time pass or answered 417 (Expectation Failed). After a 417 a replayable body is
+                sent once more without asking, on a new connection.
+
+        Returns:
+            The final response, whose body is to be read, or discarded, before the next call. All
+            interim responses are in its `informational`.
+
+        Raises:
+            TypeError, ValueError: as for `send_request`; nothing was sent, unless an item of an
+                iterable is not bytes-like.
+            StateError: something is outstanding, or the body was used up before. Nothing was sent.
+            BodyChanged: a file shrank or grew while it was being sent, or a body is shorter than
+                its ``Content-Length``. No complete request was sent, and the connection is broken.
+            ExcessBodyData: an iterable has more than its ``Content-Length``. As before.
+            ConnectionClosed: the connection ended before a response; the next call of this
+                method connects anew.
+            ConnectionTimedOut: a wait took longer than `timeout`. If the request was sent whole,
+                `read_response` may be called to go on waiting.
+            InvalidResponse, UnsupportedResponse: as for `read_response`.
+            DugongError, OSError: connecting failed, as for `connect`.
+        """
+        return self._run(self.co_request(method, path, headers, body, expect100))
 
     def write(self, buf: ReadableBuffer) -> None:
         """Send a part of a body announced by `BodyFollowing`.

@@ -16,22 +16,26 @@ from typing import TYPE_CHECKING, Any, cast
 from .errors import ConnectionClosed, StateError
 from .link import Link
 from .protocol.authority import authority
+from .protocol.content import as_bytes
 from .protocol.exchange import Receiving, Sending
+from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import BodyFollowing, HTTPResponse
-from .protocol.request import Outgoing, as_bytes, prepare
+from .protocol.request import Outgoing, prepare
 from .receiver import Receiver
 from .sender import Sender
 from .transport.activity import Activity
 from .transport.connect import Route
 from .transport.poll import Co
 from .transport.proxy import check_port, parse_proxy
+from .upload import Upload
 
 if TYPE_CHECKING:
     import ssl
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.messages import Body, HeadersArgument
+    from .protocol.digest import Hash
+    from .protocol.messages import Body, HeadersArgument, WholeBody
     from .transport.tls import TLSStream
 
 
@@ -49,6 +53,18 @@ class _Session:
         self.sender = Sender(self.link)
         self.receiver = Receiver(self.link)
 
+    def idle_fault(self) -> str | None:
+        """Say why no further request should be sent, if nothing is outstanding; or ``None``."""
+        exchanges = self.link.exchanges
+        if exchanges.pending or exchanges.failure is not None:
+            return None
+        if exchanges.sending is not Sending.READY or exchanges.receiving is not Receiving.HEAD:
+            return None
+        fault = self.link.idle_fault()
+        if fault is None and self.receiver.buffer:
+            fault = "the server sent data that nobody asked for"
+        return fault
+
 
 class Connection:
     """The common part of `HTTPConnection` and its relatives. Not to be used by itself."""
@@ -62,6 +78,7 @@ class Connection:
         *,
         timeout: float | None = None,
         deadline: float | None = None,
+        continue_timeout: float | None = CONTINUE_TIMEOUT,
         unix_socket: str | None = None,
         source_address: tuple[str, int] | None = None,
         address: tuple[str, int] | None = None,
@@ -82,6 +99,7 @@ class Connection:
         self.proxy = proxy
         self.timeout = timeout
         self.deadline = deadline
+        self.continue_timeout = continue_timeout
         self._unix_socket = unix_socket
         self._source_address = source_address
         self._address = address
@@ -93,6 +111,7 @@ class Connection:
         self._response_session: _Session | None = None
         self._activity = Activity()
         self._server_is_http10 = False
+        self._server_knows_expect = True  # until it has shown that it does not
         self._authority()  # complains at once of a host name that is none
         if proxy is not None:
             parse_proxy(proxy)
@@ -152,6 +171,31 @@ class Connection:
     def reset(self) -> None:
         """Do the same as `disconnect`."""
         self.disconnect()
+
+    def hash_body(self, *hashes: Hash, check: bool = False) -> None:
+        """Feed the body that is about to be read to hash objects, and check its digests.
+
+        To be called after the response's head was read, and before any of its body is. However
+        the body is then read or discarded, each byte is fed once, as it comes in.
+
+        Args:
+            hashes: objects with a method ``update``, such as those of `hashlib`.
+            check: whether the body must have every sha-256 and sha-512 digest that the fields
+                Content-Digest and Repr-Digest announce, in the head or in the trailer section
+                (RFC 9530). Repr-Digest does not count in a 206 (Partial Content). A response
+                that can have no content (to HEAD, 204, 304) has nothing to be checked.
+
+        Raises:
+            StateError: there is no such response, or some of its body was read.
+            DigestMismatch: there is no digest to check the body by, and none can follow. With
+                *check*, the call that meets the end of the body raises this too if a digest does
+                not match or none was given. What it would have returned is lost, and the
+                connection broken until `disconnect`.
+        """
+        session = self._unless_lost(self._response_session)
+        if session is None:
+            raise StateError("there is no response whose body is about to be read")
+        session.receiver.hash_body(hashes, check)
 
     def detach(self) -> tuple[socket.socket, bytes]:
         """Give the socket away, after a 101 (Switching Protocols) or a 2xx to CONNECT.
@@ -237,19 +281,29 @@ class Connection:
         Raises:
             ConnectionClosed: it cannot, and is closed now.
         """
-        exchanges = session.link.exchanges
-        if exchanges.pending or exchanges.failure is not None:
-            return
-        if exchanges.sending is not Sending.READY or exchanges.receiving is not Receiving.HEAD:
-            return
-        fault = session.link.idle_fault()
-        if fault is None and session.receiver.buffer:
-            fault = "the server sent data that nobody asked for"
-        if fault is not None:
+        if (fault := session.idle_fault()) is not None:
             session.link.close()
             exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
             exc.safe_to_retry = True
             raise exc
+
+    def _idle_session(self) -> _Session | None:
+        """Return the open session, ``None`` if a whole exchange takes a new one.
+
+        Raises:
+            StateError: something is outstanding.
+        """
+        session = self._open_session()
+        if session is None:
+            return None
+        session.receiver.take_end()
+        exchanges = session.link.exchanges
+        if exchanges.outstanding:
+            raise StateError("request() needs a connection on which nothing is outstanding")
+        if exchanges.broken or session.idle_fault() is not None:
+            session.link.close()
+            return None
+        return session
 
     def _authority(self) -> str:
         usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT
@@ -284,7 +338,7 @@ class Connection:
         path: str,
         headers: HeadersArgument | None,
         body: Body,
-        expect100: bool,
+        expect100: bool | None,
     ) -> Outgoing:
         defaults = {
             "host": f"Host: {route.authority}",
@@ -298,9 +352,15 @@ class Connection:
                 target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
             elif path == "*":
                 target = f"http://{route.authority}"
-        if isinstance(body, BodyFollowing) and body.length is None and self._server_is_http10:
+        outgoing = prepare(method, target, headers, body, expect100, defaults, path)
+        if outgoing.length is None and self._server_is_http10:
             raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
-        return prepare(method, target, headers, body, expect100, defaults, path)
+        return outgoing
+
+    def _learn(self, response: HTTPResponse) -> None:
+        if response.version == "1.0":
+            self._server_is_http10 = True
+            self._server_knows_expect = False
 
     # Coroutines. Each is documented at its blocking twin in `HTTPConnection`.
 
@@ -318,6 +378,8 @@ class Connection:
         expect100: bool = False,
     ) -> Co[None]:
         """Coroutine of `HTTPConnection.send_request`."""
+        if expect100 and not isinstance(body, BodyFollowing):
+            raise ValueError("expect100 needs a body of type BodyFollowing; see also request()")
         session = self._sending_session()
         route = self._route() if session is None else session.link.route
         outgoing = self._prepare(route, method, path, headers, body, expect100)
@@ -325,7 +387,45 @@ class Connection:
             session = self._new_session(route)
         else:
             self._check_idle(session)
-        yield from session.sender.co_send(outgoing)
+        yield from session.sender.co_send(session.link.exchanges.accept(outgoing))
+
+    def co_request(
+        self,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None = None,
+        body: WholeBody = None,
+        expect100: bool | None = None,
+    ) -> Co[HTTPResponse]:
+        """Coroutine of `HTTPConnection.request`; returns the `HTTPResponse`."""
+        if isinstance(body, BodyFollowing):
+            raise TypeError("request() sends the whole body: give it one, or use send_request()")
+        while True:
+            session = self._idle_session()
+            used_before = session is not None
+            route = self._route() if session is None else session.link.route
+            asks = expect100 if expect100 is not None or self._server_knows_expect else False
+            outgoing = self._prepare(route, method, path, headers, body, asks)
+            session = session or self._new_session(route)
+            self._response_session = session
+            upload = Upload(session.link, session.sender, session.receiver)
+            try:
+                response = yield from upload.co_run(outgoing, self.continue_timeout)
+            except ConnectionClosed as exc:
+                if not used_before or exc.bytes_sent:
+                    raise
+            else:
+                self._learn(response)
+                if response.status != 417 or not outgoing.may_drop_expect:
+                    return response
+                session.link.close()
+                expect100 = False
+            finally:
+                if upload.expect_failed:
+                    self._server_knows_expect = False
+            headers = outgoing.request.headers
+            if outgoing.content is not None:
+                outgoing.content.rewind()
 
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
         """Coroutine of `HTTPConnection.write`."""
@@ -349,8 +449,7 @@ class Connection:
             raise StateError("no response is outstanding: send a request first")
         self._response_session = session
         response = yield from session.receiver.co_read_response()
-        if response.version == "1.0":
-            self._server_is_http10 = True
+        self._learn(response)
         return response
 
     def co_read(self, n: int | None = None) -> Co[bytes]:

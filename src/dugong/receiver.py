@@ -9,17 +9,20 @@ the receive buffer before it can be handed over or understood as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from .errors import (
     ConnectionClosed,
     ConnectionTimedOut,
+    DigestMismatch,
     InvalidResponse,
+    StateError,
     UnsupportedResponse,
 )
 from .link import Link, Turn
 from .protocol.body import Chunked, Decoder, Length, UntilClose
+from .protocol.digest import BodyDigest, Hash
 from .protocol.exchange import Exchange, Receiving
 from .protocol.framing import Delimiter, Framing, frame
 from .protocol.limits import BUFFER_SIZE
@@ -51,6 +54,9 @@ class Receiver:
         self.buffer = ReceiveBuffer()
         self._response: HTTPResponse | None = None
         self._body: Decoder | None = None
+        #: What the body goes through besides, as it comes in.
+        self._digest: BodyDigest | None = None
+        self._untouched = False  # nobody has read any of the body
         #: What an interrupted readall had gathered.
         self._gathered = Gathered()
 
@@ -66,6 +72,16 @@ class Receiver:
                 while self._exchanges.being_sent(exchange):
                     yield from self._link.co_wait_until_sent(exchange)
                     exchange = self._exchanges.next()
+                return (yield from self._co_response(exchange))
+            except _FAILURES as exc:
+                self._failed(exc)
+                raise
+
+    def co_response_to(self, exchange: Exchange) -> Co[HTTPResponse]:
+        """Read the response to the only exchange there is, sent or not, or the awaited 100."""
+        with self._turn:
+            try:
+                self._exchanges.check_alive()
                 return (yield from self._co_response(exchange))
             except _FAILURES as exc:
                 self._failed(exc)
@@ -117,6 +133,8 @@ class Receiver:
 
     def _begin_body(self, response: HTTPResponse, framing: Framing) -> None:
         self._response = response
+        self._digest = None
+        self._untouched = True
         if self._exchanges.receiving is Receiving.BODY:
             if framing.delimiter is Delimiter.CHUNKED:
                 self._body = Chunked()
@@ -150,7 +168,7 @@ class Receiver:
                     else:
                         data = yield from self._co_receive(self._link.require_stream().recv, wanted)
                     if data:
-                        self._took(len(data))
+                        self._took(data)
                         return data
                     self._connection_ended()
             except _FAILURES as exc:
@@ -194,7 +212,7 @@ class Receiver:
         self._exchanges.check_alive()
         data = self.buffer.take(count)
         if data:
-            self._took(len(data))
+            self._took(data)
         return data
 
     def co_discard(self) -> Co[None]:
@@ -219,7 +237,7 @@ class Receiver:
                 else:
                     count = yield from self._co_receive(self._link.require_stream().recv_into, room)
                 if count:
-                    self._took(count)
+                    self._took(room[:count])
                     return count
                 self._connection_ended()
         except _FAILURES as exc:
@@ -249,9 +267,12 @@ class Receiver:
             yield from self._link.require_stream().wait(got)
         return got
 
-    def _took(self, count: int) -> None:
+    def _took(self, data: bytes | memoryview) -> None:
         assert self._body is not None
-        self._body.took(count)
+        self._untouched = False
+        if self._digest is not None:
+            self._digest.update(data)
+        self._body.took(len(data))
         self._advance(receive=True)
 
     def _take_line(self, body: Decoder) -> bool:
@@ -303,9 +324,35 @@ class Receiver:
         response = self._response
         assert response is not None
         response.trailers = body.trailers
+        if self._digest is not None:
+            self._verify(self._digest)
         self._body = None
         self._exchanges.body_ended(response)
         self._complete(response)
+
+    def hash_body(self, hashes: Sequence[Hash], check: bool) -> None:
+        """Feed the body that is about to be read to *hashes*, and check its digests if asked to.
+
+        Raises:
+            StateError: there is no such body, or somebody has begun to read it.
+            DigestMismatch: there is nothing to check it by; or it is empty, and that is wrong.
+        """
+        response = self._response
+        if response is None or not self._untouched:
+            raise StateError("there is no response whose body is about to be read")
+        digest = BodyDigest(hashes, response, check and _has_content(response))
+        if self._body is not None:
+            self._digest = digest
+        else:
+            self._verify(digest)
+
+    def _verify(self, digest: BodyDigest) -> None:
+        try:
+            digest.verify()
+        except DigestMismatch as exc:
+            self._gathered = Gathered()  # what is wrong is not given out
+            self._failed(exc)
+            raise
 
     def _connection_ended(self) -> None:
         """The peer has ended the connection in the middle of a body, or that is its end."""
@@ -369,3 +416,7 @@ class Receiver:
     def take_rest(self) -> bytes:
         """Return and drop what has arrived and is not consumed."""
         return self.buffer.take(len(self.buffer))
+
+
+def _has_content(response: HTTPResponse) -> bool:
+    return response.method != "HEAD" and response.status not in (204, 304)

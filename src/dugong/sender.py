@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import ConnectionClosed, ConnectionTimedOut
 from .link import Link, Turn
+from .protocol.content import Content, Flat, PlainFile
 from .protocol.exchange import Exchange
-from .protocol.request import Outgoing, serialise_trailers
-from .transport.poll import Co
+from .protocol.limits import FILE_BLOCK_SIZE
+from .protocol.request import serialise_trailers
+from .transport.poll import Co, PollNeeded
+from .transport.stream import Stream, after
 
 if TYPE_CHECKING:
     from .protocol.messages import HeadersArgument
+
+#: Looks, without waiting, whether the response has come while its request is still being sent.
+#: Returns what more of it would need, ``None`` when its head is there.
+Look: TypeAlias = Callable[[], PollNeeded | None]
 
 
 class Sender:
@@ -21,37 +29,68 @@ class Sender:
         self._link = link
         self._turn = Turn("writing to")
 
-    def co_send(self, outgoing: Outgoing) -> Co[None]:
+    def co_send(self, exchange: Exchange, look: Look | None = None) -> Co[None]:
         """Send a request's head, with the body if that is there; connect first if need be.
 
+        Args:
+            exchange: the exchange, just accepted.
+            look: asked again and again while more is to be sent; sending ends when it has seen
+                a response that refuses the rest.
+
         Raises:
-            StateError: another request, or its body, is unfinished.
             ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
+            BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        link = self._link
-        exchange = link.exchanges.accept(outgoing)
+        link, outgoing = self._link, exchange.outgoing
+        content = None if outgoing.follows else outgoing.content
         pieces = [memoryview(outgoing.head)]
-        if outgoing.body:
-            pieces.append(outgoing.body)
         try:
+            if isinstance(content, Flat) and content.length:
+                pieces.append(content.take())
+                content.settle()
+                content = None
             yield from link.co_connect()
-            yield from self._co_send_all(exchange, pieces)
+            yield from self._co_send_all(exchange, pieces, look)
+            if content is not None:
+                yield from self._co_send_content(exchange, content, look)
         except BaseException as exc:
             self._request_failed(exchange, exc)
             raise
         finally:
-            outgoing.body = None  # the caller may change or resize the buffer again
-            pieces.clear()
+            pieces.clear()  # the caller may change or resize the buffer again
+        if link.exchanges.is_refused(exchange):
+            return
         link.exchanges.request_sent(exchange)
         link.wake_reader()
         if not outgoing.follows:
             link.activity.event("sent")
 
-    def _co_send_all(self, exchange: Exchange, pieces: list[memoryview]) -> Co[None]:
-        def account(count: int) -> None:
-            exchange.bytes_sent += count
+    def _co_send_all(
+        self, exchange: Exchange, pieces: list[memoryview], look: Look | None = None
+    ) -> Co[None]:
+        """Send all of *pieces*, unless a response that *look* sees ends the sending."""
+        stream = self._link.require_stream()
+        rest: Sequence[memoryview] = pieces
+        while rest:
+            sent = stream.send(rest)
+            if not isinstance(sent, PollNeeded):
+                exchange.bytes_sent += sent
+                rest = after(rest, sent)
+            elif (yield from self._co_wait(exchange, stream, sent, look)):
+                return
 
-        return self._link.require_stream().co_send_all(pieces, account)
+    def _co_wait(
+        self, exchange: Exchange, stream: Stream, need: PollNeeded, look: Look | None
+    ) -> Co[bool]:
+        """Wait until more can be sent, or a response comes. Returns whether it ends sending."""
+        if look is not None and exchange.bytes_sent:
+            other = look()
+            if self._link.exchanges.is_refused(exchange):
+                return True
+            if other is not None:
+                need = PollNeeded(need.fd, need.mask | other.mask)
+        yield from stream.wait(need)
+        return False
 
     def _request_failed(self, exchange: Exchange, exc: BaseException) -> None:
         """Decide what a request that was not sent whole leaves behind."""
@@ -71,6 +110,74 @@ class Sender:
             link.close()
         link.wake_reader()
 
+    # Bodies that were given with the request.
+
+    def co_send_body(self, exchange: Exchange, look: Look) -> Co[None]:
+        """Send the body that was held back until the server's word on it. Raises as `co_send`."""
+        link, content = self._link, exchange.outgoing.content
+        assert content is not None
+        with self._turn:
+            try:
+                yield from self._co_send_content(exchange, content, look)
+            except BaseException as exc:
+                link.exchanges.describe(exc, exchange)
+                link.exchanges.cut_off(exchange, exc)
+                raise
+        if not link.exchanges.is_refused(exchange):
+            link.exchanges.body_sent(exchange, exchange.body_left or 0, last=True)
+            link.activity.event("sent")
+
+    def _co_send_content(self, exchange: Exchange, content: Content, look: Look | None) -> Co[None]:
+        stream = self._link.require_stream()
+        try:
+            if isinstance(content, PlainFile) and stream.sends_files:
+                yield from self._co_send_file(exchange, content, stream, look)
+            while not self._is_answered(exchange, look) and (piece := content.take()):
+                yield from self._co_send_piece(exchange, content, piece, look)
+            if content.length is None and not self._is_answered(exchange, None):
+                yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], look)
+        finally:
+            content.settle()
+
+    def _is_answered(self, exchange: Exchange, look: Look | None) -> bool:
+        if look is not None and exchange.bytes_sent:
+            look()
+        return self._link.exchanges.is_refused(exchange)
+
+    def _co_send_piece(
+        self, exchange: Exchange, content: Content, piece: memoryview, look: Look | None
+    ) -> Co[None]:
+        pieces, before = [piece], exchange.bytes_sent
+        if content.length is None:
+            pieces = _chunk(piece)
+            before += len(pieces[0])
+        try:
+            yield from self._co_send_all(exchange, pieces, look)
+        finally:
+            content.sent += min(max(0, exchange.bytes_sent - before), len(piece))
+
+    def _co_send_file(
+        self, exchange: Exchange, file: PlainFile, stream: Stream, look: Look | None
+    ) -> Co[None]:
+        """Send a file without reading it; leave to others what the system cannot send so."""
+        while file.left:
+            file.taken = True
+            file.check()
+            sent = stream.send_file(file.fd, file.offset, min(file.left, FILE_BLOCK_SIZE))
+            if sent is None:
+                return
+            if isinstance(sent, PollNeeded):
+                if (yield from self._co_wait(exchange, stream, sent, look)):
+                    return
+                continue
+            exchange.bytes_sent += sent
+            file.sent += sent
+            file.offset += sent
+            if self._is_answered(exchange, look):
+                return
+
+    # Bodies that the caller writes.
+
     def co_write(self, data: memoryview) -> Co[None]:
         """Send a part of the body that is due; in a chunked body it becomes one chunk.
 
@@ -81,10 +188,8 @@ class Sender:
         exchange = self._link.exchanges.check_write(len(data))
         if not data:
             return
-        pieces = [data]
-        if exchange.body_left is None:
-            pieces = [memoryview(b"%x\r\n" % len(data)), data, memoryview(b"\r\n")]
-        yield from self._co_send_body(exchange, pieces, len(data))
+        pieces = [data] if exchange.body_left is not None else _chunk(data)
+        yield from self._co_send_part(exchange, pieces, len(data))
 
     def co_end_body(self, trailers: HeadersArgument | None) -> Co[None]:
         """End a chunked body; do nothing for a body of known length that is complete.
@@ -96,9 +201,9 @@ class Sender:
         end = serialise_trailers(trailers)
         exchange = self._link.exchanges.check_end(bool(trailers))
         if exchange is not None:
-            yield from self._co_send_body(exchange, [memoryview(end)], 0, last=True)
+            yield from self._co_send_part(exchange, [memoryview(end)], 0, last=True)
 
-    def _co_send_body(
+    def _co_send_part(
         self, exchange: Exchange, pieces: list[memoryview], count: int, last: bool = False
     ) -> Co[None]:
         link = self._link
@@ -113,3 +218,7 @@ class Sender:
             link.exchanges.body_sent(exchange, count, last)
         if not link.exchanges.body_pending:
             link.activity.event("sent")
+
+
+def _chunk(data: memoryview) -> list[memoryview]:
+    return [memoryview(b"%x\r\n" % len(data)), data, memoryview(b"\r\n")]

@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dugong import BodyFollowing, CaseInsensitiveDict
-from dugong.protocol.request import Outgoing, as_bytes, prepare, serialise_trailers
+from dugong.protocol.content import as_bytes
+from dugong.protocol.request import Outgoing, prepare, serialise_trailers
 
 DEFAULTS = {"host": "Host: h", "accept-encoding": "Accept-Encoding: identity"}
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dugong import POLLIN, POLLOUT, ConnectionClosed, ConnectionTimedOut, PollNeeded, eval_coroutine
 from dugong.transport.activity import Activity
 from dugong.transport.poll import Co
-from dugong.transport.stream import Stream, _after
+from dugong.transport.stream import Stream, after
 from tests.wire import tcp_pair
 
 
@@ -198,7 +198,7 @@ def test_sending_to_nobody(plain: Plain) -> None:
 def test_what_is_left_after_some_were_sent(pieces: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(pieces)
     count = data.draw(st.integers(0, len(whole)))
-    left = _after(views(*pieces), count)
+    left = after(views(*pieces), count)
     assert b"".join(left) == whole[count:]
     assert all(left)
 

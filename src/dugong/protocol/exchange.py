@@ -16,10 +16,12 @@ queued: that is pipelining, and it needs no mode.
 4. A response to a request that is cut off is read if it has arrived, but never waited for.
 5. With Expect (RFC 9110 section 10.1.1), sending waits in CONTINUE for what the server says: a
    100, or a final response, which ends sending too, because nobody knows whether the server
-   still waits for the body.
-6. Receiving fails for good at the first byte that is not understood. Nothing that follows it is
+   still waits for the body. Whoever does not want to wait any longer may go ahead.
+6. A final response that comes while its request is still being sent ends sending, if it is a
+   refusal (300 and above) or announces to close. After another (2xx) sending goes on.
+7. Receiving fails for good at the first byte that is not understood. Nothing that follows it is
    ever taken as a response.
-7. When either side has announced to close, no request is accepted any more, and what comes
+8. When either side has announced to close, no request is accepted any more, and what comes
    behind the last response is not looked at (RFC 9112 section 9.6).
 
 `SENDING` and `RECEIVING` are the transitions, and all there are.
@@ -46,7 +48,7 @@ class Sending(StrEnum):
     REQUEST = "request"  # connecting, or sending a head and the body given with it
     CONTINUE = "continue"  # awaiting the server's word before a body
     BODY = "body"  # of a BodyFollowing, between the calls of write
-    REFUSED = "refused"  # a final response came instead of the 100
+    REFUSED = "refused"  # a final response came before the end of the body
     CUT_OFF = "cut off"  # a request was not sent whole
 
 
@@ -66,10 +68,20 @@ SENDING: Final[dict[Sending, dict[str, Sending]]] = {
         "sent": Sending.READY,
         "sent, body follows": Sending.BODY,
         "sent, 100 awaited": Sending.CONTINUE,
+        "final response": Sending.REFUSED,
         "cut off": Sending.CUT_OFF,
     },
-    Sending.CONTINUE: {"100": Sending.BODY, "final response": Sending.REFUSED},
-    Sending.BODY: {"sent": Sending.READY, "cut off": Sending.CUT_OFF},
+    Sending.CONTINUE: {
+        "100": Sending.BODY,
+        "time passed": Sending.BODY,
+        "final response": Sending.REFUSED,
+        "cut off": Sending.CUT_OFF,
+    },
+    Sending.BODY: {
+        "sent": Sending.READY,
+        "final response": Sending.REFUSED,
+        "cut off": Sending.CUT_OFF,
+    },
     Sending.REFUSED: {},
     Sending.CUT_OFF: {},
 }
@@ -92,7 +104,7 @@ class Exchange:
     Attributes:
         outgoing: the request as it goes on the wire.
         bytes_sent: how much of it was given to the system, head and body.
-        body_left: bytes of a `BodyFollowing` body not yet written; ``None`` if unknown (chunked).
+        body_left: bytes of the body not yet sent, if it follows; ``None`` if unknown (chunked).
         body_touched: whether any of a `BodyFollowing` body was given to the system.
         informational: the interim responses so far.
         response_started: whether any byte of the final response has arrived.
@@ -115,7 +127,10 @@ class Exchange:
         """Whether sending the request again cannot do anything twice."""
         if self.bytes_sent == 0:
             return True
-        return self.outgoing.request.method in IDEMPOTENT_METHODS and not self.body_touched
+        if self.body_touched or self.outgoing.request.method not in IDEMPOTENT_METHODS:
+            return False
+        content = self.outgoing.content
+        return content is None or content.repeatable
 
 
 class Exchanges:
@@ -156,6 +171,22 @@ class Exchanges:
         return bool(self.queue)
 
     @property
+    def outstanding(self) -> bool:
+        """Whether any request or response is unfinished that can still be finished."""
+        if self.failure is not None:
+            return False
+        if self.sending is Sending.REQUEST or self.body_pending:
+            return True
+        if self.sending is Sending.CUT_OFF and self.receiving is Receiving.HEAD:
+            return bool(self.queue) and not self.is_cut_off(self.queue[0])
+        return bool(self.queue)
+
+    @property
+    def broken(self) -> bool:
+        """Whether no further request can be sent on this connection."""
+        return self.failure is not None or self.sending in (Sending.REFUSED, Sending.CUT_OFF)
+
+    @property
     def body_pending(self) -> bool:
         """Whether an accepted request's body is unfinished, or awaits its 100."""
         return self.sending in (Sending.CONTINUE, Sending.BODY)
@@ -163,6 +194,14 @@ class Exchanges:
     def being_sent(self, exchange: Exchange) -> bool:
         """Whether *exchange* has been accepted, and its head and given body are not yet out."""
         return exchange is self.current and self.sending is Sending.REQUEST
+
+    def is_awaiting_continue(self, exchange: Exchange) -> bool:
+        """Whether the body of *exchange* awaits its 100."""
+        return exchange is self.current and self.sending is Sending.CONTINUE
+
+    def is_refused(self, exchange: Exchange) -> bool:
+        """Whether the response to *exchange* has ended the sending of it."""
+        return exchange is self.current and self.sending is Sending.REFUSED
 
     def is_cut_off(self, exchange: Exchange) -> bool:
         """Whether *exchange* will never be sent whole."""
@@ -292,6 +331,10 @@ class Exchanges:
         if last:
             self._send("sent")
 
+    def go_ahead(self) -> None:
+        """The 100 that was awaited has not come in time: the body is due all the same."""
+        self._send("time passed")
+
     def cut_off(self, exchange: Exchange, exc: BaseException) -> None:
         """*exchange* will not be sent whole, and no other after it."""
         self._send("cut off")
@@ -349,7 +392,7 @@ class Exchanges:
             raise Unsupported("the server switches protocols, but was not asked to", response)
         response.informational = exchange.informational
         response.length = framing.length
-        refused = self.sending is Sending.CONTINUE and exchange is self.current
+        refused = exchange is self.current and self._ends_sending(response, framing)
         if refused:
             self._send("final response")
         response.will_close = refused or framing.closes or exchange.outgoing.closes
@@ -361,6 +404,11 @@ class Exchanges:
         self._receive("head, body follows")
         if framing.length == 0:
             self.body_ended(response)
+
+    def _ends_sending(self, response: HTTPResponse, framing: Framing) -> bool:
+        if self.sending in (Sending.REQUEST, Sending.BODY):
+            return response.status >= 300 or framing.closes
+        return self.sending is Sending.CONTINUE
 
     def body_ended(self, response: HTTPResponse) -> None:
         """The oldest exchange's response is complete."""

@@ -80,6 +80,17 @@ QUOTED_PAIR = re.compile(r"\\(.)")
 # timeout = delta-seconds, a parameter of the Keep-Alive field   (RFC 2068 section 19.7.1.1)
 KEEP_ALIVE_TIMEOUT = re.compile(r"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
 
+# dict-member = member-key "=" sf-binary parameters   (RFC 9651 sections 3.2 and 3.3.5), which is
+# all that a digest field may have (RFC 9530 section 2). With finditer, once DIGESTS has matched.
+_KEY = r"[a-z*][a-z0-9_\-.*]*"
+_DIGEST_PARAMETERS = (
+    rf"(?:; *{_KEY}(?:=(?:{_QUOTED_STRING}|:[A-Za-z0-9+/=]*:|[^\x00-\x20\",;:]+))?)*+"
+)
+DIGEST = re.compile(rf"({_KEY})=:([A-Za-z0-9+/=]*):{_DIGEST_PARAMETERS}")
+
+# sf-dictionary = dict-member *( OWS "," OWS dict-member )   (RFC 9651 section 3.2)
+DIGESTS = re.compile(rf" *+{DIGEST.pattern}(?:[ \t]*+,[ \t]*+{DIGEST.pattern})* *")
+
 # basic-credentials: what user-id and password may not have   (RFC 7617 section 2)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -9,6 +9,19 @@ from __future__ import annotations
 #: The first receive buffer of a connection, and the unit in which bodies are moved.
 BUFFER_SIZE = 64 * 1024
 
+#: What is read of a file at once, to be sent.
+BLOCK_SIZE = 1024 * 1024
+
+#: What the system is asked at once to send of a file that is not read.
+FILE_BLOCK_SIZE = 4 * BLOCK_SIZE
+
+#: Bodies of this size or more are announced by Expect (RFC 9110 section 10.1.1), because sending
+#: one in vain costs more than a round trip. curl: 1 MiB.
+MIN_EXPECT_SIZE = 1024 * 1024
+
+#: Seconds to wait for the 100 (Continue). curl: 1.
+CONTINUE_TIMEOUT = 1.0
+
 #: One status line, field line or trailer line. http.client: 64 KiB, aiohttp: 8 KiB,
 #: curl: 100 KiB, nginx as a proxy: 4 or 8 KiB.
 MAX_LINE_SIZE = 64 * 1024

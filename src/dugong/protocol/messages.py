@@ -6,13 +6,17 @@ from collections.abc import Iterable, Mapping
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .content import is_replayable
 from .headers import Headers
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from _typeshed import ReadableBuffer
 
     HeadersArgument: TypeAlias = Mapping[str, str | int] | Iterable[tuple[str, str | int]]
-    Body: TypeAlias = "ReadableBuffer | BodyFollowing | None"
+    WholeBody: TypeAlias = ReadableBuffer | BinaryIO | Iterable[ReadableBuffer] | None
+    Body: TypeAlias = "WholeBody | BodyFollowing"
 
 #: Methods that do the same whether a request is carried out once or more (RFC 9110 section 9.2.2).
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -51,6 +55,8 @@ class Request:
         path: the request target.
         headers: a mapping or an iterable of pairs, or ``None``.
         body: what `send_request` takes as a body, or ``None``.
+        replayable: whether the body can be sent more than once. There is none, or it is
+            bytes-like, or a file that can seek (its position is then the sender's to restore).
     """
 
     __slots__ = ("body", "headers", "method", "path")
@@ -62,6 +68,10 @@ class Request:
         self.path = path
         self.headers = headers
         self.body = body
+
+    @property
+    def replayable(self) -> bool:
+        return not isinstance(self.body, BodyFollowing) and is_replayable(self.body)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"

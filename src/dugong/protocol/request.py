@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import grammar
+from .content import Content, Pieces, content_of
+from .limits import MIN_EXPECT_SIZE
 from .messages import BodyFollowing, Request
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
     from .messages import Body, HeadersArgument
 
 #: Methods whose bodyless requests say so: a server would wonder otherwise (RFC 9110 section 8.6).
@@ -27,27 +27,32 @@ class Outgoing:
     Attributes:
         request: what the user asked for.
         head: request line and fields, with the empty line, as bytes.
-        body: a body that goes out with the head, as a flat view of bytes; else ``None``.
+        content: a body that was given with the request; ``None`` if there is none, or if it is
+            given later, by `write`.
         length: the number of bytes in the body; ``None`` if it will be sent in chunks.
-        follows: whether the body is given later, by `write`.
+        follows: whether the body is not sent at once with the head.
         expect_continue: whether a 100 (Continue) is awaited before the body.
+        may_drop_expect: whether it can be sent again without Expect: that field is not the
+            caller's, and the body is replayable.
         closes: whether this is to be the connection's last exchange.
         upgrades: whether a 101 (Switching Protocols) is a valid answer.
     """
 
     __slots__ = (
-        "body", "closes", "expect_continue", "follows", "head", "length", "request", "upgrades",
+        "closes", "content", "expect_continue", "follows", "head", "length", "may_drop_expect",
+        "request", "upgrades",
     )  # fmt: skip
 
     def __init__(
-        self, request: Request, body: memoryview | None, length: int | None, expect: bool
+        self, request: Request, content: Content | None, length: int | None, expect: bool
     ) -> None:
         self.request = request
         self.head = b""
-        self.body = body
+        self.content = content
         self.length = length
-        self.follows = isinstance(request.body, BodyFollowing) and length != 0
-        self.expect_continue = expect and self.follows
+        self.expect_continue = expect and length != 0
+        self.follows = length != 0 and (self.expect_continue or content is None)
+        self.may_drop_expect = False
         self.closes = False
         self.upgrades = False
 
@@ -57,7 +62,7 @@ def prepare(
     target: str,
     headers: HeadersArgument | None,
     body: Body,
-    expect100: bool,
+    expect100: bool | None,
     defaults: Mapping[str, str],
     path: str | None = None,
 ) -> Outgoing:
@@ -67,14 +72,16 @@ def prepare(
         method: a token.
         target: the request target as it goes on the wire: visible ASCII.
         headers: a mapping or pairs; names are `str`, values `str` or `int`.
-        body: ``None``, a bytes-like object or `BodyFollowing`.
-        expect100: whether to ask for a 100 (Continue); needs a `BodyFollowing`.
+        body: what `HTTPConnection.send_request` takes as a body.
+        expect100: whether to ask for a 100 (Continue), and to await it; ``None`` to do so if the
+            caller's own field asks, or the body is large or of unknown length.
         defaults: lower-case name to field line, of what to add unless the caller gave it.
         path: the target as the user gave it, where it differs (requests through a proxy).
 
     Raises:
         TypeError: the type of a name, a value or the body is wrong.
         ValueError: the method, the target or a field is not valid, or does not fit the body.
+        StateError: the body is one-shot, and was taken before.
     """
     if not grammar.TOKEN.fullmatch(method):
         raise ValueError(f"method {method!r} is not a token")
@@ -82,20 +89,23 @@ def prepare(
         raise ValueError(
             f"request target {target!r} must be visible ASCII and not empty: quote it first"
         )
-    if expect100 and not isinstance(body, BodyFollowing):
-        raise ValueError("expect100 needs a body of type BodyFollowing")
-    data, length = _flatten(body)
     fields, lower = _validate(headers)
+    content, length = _measure(body, lower)
+    if expect100 is None:
+        is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
+        expect100 = is_large or _asks_for_continue(lower)
 
     if headers is not None and not hasattr(headers, "items"):
         headers = fields  # an iterator is used up by now, and whoever retries needs them again
-    outgoing = Outgoing(Request(method, path or target, headers, body), data, length, expect100)
+    outgoing = Outgoing(Request(method, path or target, headers, body), content, length, expect100)
     _check_host(lower)
     framing = _framing(method, body, length, lower)
     framing += _expect(lower, length, outgoing.expect_continue)
     connection = _tokens(lower.get("connection", ""))
     outgoing.closes = "close" in connection
     outgoing.upgrades = "upgrade" in lower
+    if outgoing.expect_continue and "expect" not in lower:
+        outgoing.may_drop_expect = content is not None and content.replayable
 
     lines = [f"{method} {target} HTTP/1.1\r\n"]
     lines += [f"{line}\r\n" for name, line in defaults.items() if name not in lower]
@@ -106,35 +116,25 @@ def prepare(
     return outgoing
 
 
-def _flatten(body: Body) -> tuple[memoryview | None, int | None]:
-    """Return the bytes that are there already, if any, and the length of the whole body."""
+def _measure(body: Body, lower: Mapping[str, str]) -> tuple[Content | None, int | None]:
+    """Return what there is to send already, if anything, and the length of the whole body."""
     if body is None:
         return None, 0
     if isinstance(body, BodyFollowing):
         return None, body.length
-    data = as_bytes(body)
-    return data, len(data)
+    content = content_of(body)
+    if content.length is None and isinstance(content, Pieces):
+        given = lower.get("content-length")
+        if given is not None and "transfer-encoding" not in lower:
+            content.length = _content_length(given)
+    return content, content.length
 
 
-def as_bytes(data: ReadableBuffer) -> memoryview:
-    """View any bytes-like object, whatever its format and shape, as flat bytes.
-
-    Raises:
-        TypeError: *data* is not bytes-like.
-    """
-    if isinstance(data, str):
-        raise TypeError("a body is bytes, not str: encode it first")
-    try:
-        view = memoryview(data)
-    except TypeError:
-        raise TypeError(
-            f"a body is a bytes-like object or a BodyFollowing, not {type(data).__name__}"
-        ) from None
-    if view.format == "B" and view.ndim == 1 and view.c_contiguous:
-        return view
-    if view.nbytes == 0 or not view.c_contiguous:
-        return memoryview(view.tobytes())
-    return view.cast("B")
+def _content_length(given: str) -> int:
+    digits = given.strip(" \t")
+    if not grammar.CONTENT_LENGTH.fullmatch(digits):
+        raise ValueError(f"Content-Length {given!r} is not a number")
+    return int(digits)
 
 
 def _validate(
@@ -188,10 +188,9 @@ def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, st
             raise ValueError(f"the body will be sent chunked, not {given_coding!r}")
         return ""
     if given_coding is not None:
-        raise ValueError("Transfer-Encoding needs a body of unknown length: BodyFollowing()")
+        raise ValueError("Transfer-Encoding needs a body of unknown length, such as an iterable")
     if given_length is not None:
-        digits = given_length.strip(" \t")
-        if not grammar.CONTENT_LENGTH.fullmatch(digits) or int(digits) != length:
+        if _content_length(given_length) != length:
             raise ValueError(f"Content-Length {given_length!r}, but the body has {length} bytes")
         return ""
     if body is not None or method in _METHODS_WITH_CONTENT:
@@ -199,11 +198,15 @@ def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, st
     return ""
 
 
+def _asks_for_continue(lower: Mapping[str, str]) -> bool:
+    return lower.get("expect", "").strip(" \t").lower() == "100-continue"
+
+
 def _expect(lower: Mapping[str, str], length: int | None, wanted: bool) -> str:
     given = lower.get("expect")
     if given is None:
         return "Expect: 100-continue\r\n" if wanted else ""
-    is_continue = given.strip(" \t").lower() == "100-continue"
+    is_continue = _asks_for_continue(lower)
     if wanted and not is_continue:
         raise ValueError(f"expect100 does not go with a field Expect: {given!r}")
     if is_continue and length == 0:

@@ -13,8 +13,10 @@ number nobody else's, until the last one has let go.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import RLock
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
@@ -24,6 +26,11 @@ from .trace import Trace
 
 #: How many pieces are handed to the system at once.
 _MAX_PIECES = 16
+
+#: What ``sendfile`` says of files that it cannot send, or not read.
+_FILE_ERRNOS = frozenset(
+    (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW, errno.EIO, errno.EBADF)
+)
 
 
 class Stream:
@@ -104,12 +111,7 @@ class Stream:
             try:
                 count = self._send(pieces)
             except OSError as exc:
-                need = self._lacks(exc, self.want_write)
-                if need is None:
-                    if not isinstance(exc, BrokenPipeError):
-                        self._send_failure = exc
-                    raise _ended(exc) from exc
-                return need
+                return self._send_lacks(exc)
             self._activity.bytes_sent += count
             if self.trace is not None:
                 self.trace.sent(pieces, count)
@@ -120,23 +122,50 @@ class Stream:
             return self.sock.sendmsg(pieces[:_MAX_PIECES])
         return self.sock.send(pieces[0])
 
-    def co_send_all(
-        self, pieces: Sequence[memoryview], account: Callable[[int], None] | None = None
-    ) -> Co[None]:
-        """Send all of *pieces*, waiting as need be. Raises as `send`.
-
-        Args:
-            pieces: views of bytes, none of them empty.
-            account: told the number of bytes whenever some were sent.
-        """
+    def co_send_all(self, pieces: Sequence[memoryview]) -> Co[None]:
+        """Send all of *pieces*, none of them empty, waiting as need be. Raises as `send`."""
         while pieces:
             sent = self.send(pieces)
             if isinstance(sent, PollNeeded):
                 yield from self.wait(sent)
-                continue
-            if account is not None:
-                account(sent)
-            pieces = _after(pieces, sent)
+            else:
+                pieces = after(pieces, sent)
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether `send_file` works here: bytes that are traced, or encrypted, must be read."""
+        return self.trace is None and hasattr(os, "sendfile")
+
+    def send_file(self, fd: int, offset: int, count: int) -> int | PollNeeded | None:
+        """Send at most *count* bytes of a file from *offset* on, without reading them.
+
+        To be called only if the stream `sends_files`.
+
+        Returns:
+            The number of bytes, or ``None`` if that does not work with this file: reading it
+            works, or tells why it does not.
+
+        Raises:
+            ConnectionClosed, ConnectionTimedOut: as `send`.
+        """
+        with self._send_lock:
+            self._check_open()
+            try:
+                sent = os.sendfile(self.sock.fileno(), fd, offset, count)
+            except OSError as exc:
+                if exc.errno in _FILE_ERRNOS:
+                    return None
+                return self._send_lacks(exc)
+            self._activity.bytes_sent += sent
+            return sent or None  # 0: the file has ended
+
+    def _send_lacks(self, exc: OSError) -> PollNeeded:
+        need = self._lacks(exc, self.want_write)
+        if need is None:
+            if not isinstance(exc, BrokenPipeError):
+                self._send_failure = exc
+            raise _ended(exc) from exc
+        return need
 
     def has_ended(self) -> bool:
         """Whether the peer's end has arrived, with nothing before it. Takes no byte.
@@ -263,7 +292,7 @@ class Stream:
                 self.trace.close()
 
 
-def _after(pieces: Sequence[memoryview], count: int) -> Sequence[memoryview]:
+def after(pieces: Sequence[memoryview], count: int) -> Sequence[memoryview]:
     """Return what is left of *pieces* without their first *count* bytes."""
     for index, piece in enumerate(pieces):
         if count < len(piece):

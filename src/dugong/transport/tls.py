@@ -28,7 +28,8 @@ class TLSStream(Stream):
         self._send_lock = self._recv_lock  # an SSLSocket is not safe for two threads
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
-        data = pieces[0] if len(pieces) == 1 else _record(pieces)
+        whole = len(pieces) == 1 or len(pieces[0]) >= _RECORD_SIZE
+        data = pieces[0] if whole else _record(pieces)
         try:
             count = self.sock.send(data)
         except OSError as exc:
@@ -37,6 +38,10 @@ class TLSStream(Stream):
             raise
         self.mid_write = False
         return count
+
+    @property
+    def sends_files(self) -> bool:
+        return False
 
     def _maybe_readable(self) -> bool:
         return self.sock.pending() > 0 or super()._maybe_readable()

@@ -1,0 +1,144 @@
+"""One whole exchange up to the response's head: what `HTTPConnection.request` does.
+
+It looks for the response while it is still sending the request:
+
+1. The head goes out, together with the body unless a 100 (Continue) is awaited.
+2. That is waited for as long as the caller says. Then the body goes anyway, because not every
+   server knows the mechanism (RFC 9110 section 10.1.1).
+3. A refusal ends the sending at once. The connection is then of no more use: a server may go on
+   discarding the bytes that were announced, and would take the next request for some of them.
+4. When the peer ends the connection while more is to be sent, the response that it may have sent
+   before is what counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import ConnectionClosed, DugongError
+from .link import Link
+from .protocol.exchange import Exchange
+from .protocol.messages import HTTPResponse
+from .protocol.request import Outgoing
+from .receiver import Receiver
+from .sender import Sender
+from .transport.poll import Co, PollNeeded
+
+
+class Upload:
+    """One exchange on a link with nothing else outstanding.
+
+    Attributes:
+        expect_failed: whether the server does not know Expect: the 100 did not come in time, or
+            it answered with 417 (Expectation Failed).
+    """
+
+    def __init__(self, link: Link, sender: Sender, receiver: Receiver) -> None:
+        self._link = link
+        self._sender = sender
+        self._receiver = receiver
+        self.expect_failed = False
+
+    def co_run(self, outgoing: Outgoing, continue_timeout: float | None) -> Co[HTTPResponse]:
+        """Send the request and return its final response, or a 101 that was asked for.
+
+        Raises:
+            ConnectionClosed, ConnectionTimedOut, OSError: connecting, sending or reading failed.
+            InvalidResponse, UnsupportedResponse: the response is not what it should be.
+            BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
+        """
+        exchange = self._link.exchanges.accept(outgoing)
+        lookout = _Lookout(self._receiver, exchange)
+        try:
+            yield from self._co_send(exchange, lookout, continue_timeout)
+            response = yield from lookout.co_response()
+        except ConnectionClosed as exc:
+            last_word = lookout.last_word()
+            if last_word is None:
+                self._link.exchanges.describe(exc, exchange)
+                raise
+            response = last_word
+            response.will_close = True
+        finally:
+            lookout.close()
+        self.expect_failed |= outgoing.expect_continue and response.status == 417
+        return response
+
+    def _co_send(
+        self, exchange: Exchange, lookout: _Lookout, continue_timeout: float | None
+    ) -> Co[None]:
+        yield from self._sender.co_send(exchange, lookout.look)
+        if exchange.outgoing.expect_continue and lookout.response is None:
+            try:
+                yield from self._co_await_continue(exchange, lookout, continue_timeout)
+            except BaseException as exc:
+                self._link.exchanges.describe(exc, exchange)
+                self._link.exchanges.cut_off(exchange, exc)
+                raise
+            if lookout.response is None:
+                yield from self._sender.co_send_body(exchange, lookout.look)
+
+    def _co_await_continue(
+        self, exchange: Exchange, lookout: _Lookout, seconds: float | None
+    ) -> Co[None]:
+        link = self._link
+        clock = link.activity.clock
+        end = None if seconds is None else clock() + seconds
+        while need := lookout.look():
+            if not link.exchanges.is_awaiting_continue(exchange):
+                return
+            left = None if end is None else end - clock()
+            if left is not None and left <= 0:
+                self.expect_failed = True
+                link.exchanges.go_ahead()
+                return
+            yield from link.require_stream().wait(PollNeeded(need.fd, need.mask, left))
+
+
+class _Lookout:
+    """Reads the response to one exchange while its request is still being sent."""
+
+    def __init__(self, receiver: Receiver, exchange: Exchange) -> None:
+        self._receiver = receiver
+        self._exchange = exchange
+        self._reading: Any = receiver.co_response_to(exchange)
+        self.response: HTTPResponse | None = None
+
+    def look(self) -> PollNeeded | None:
+        """Take what has arrived. Returns what more would need, ``None`` if the response is there.
+
+        Raises:
+            ConnectionClosed, InvalidResponse, UnsupportedResponse: no response can come.
+        """
+        while self.response is None:
+            try:
+                need: PollNeeded = next(self._reading)
+                return need
+            except StopIteration as stop:
+                self._got(stop.value)
+        return None
+
+    def co_response(self) -> Co[HTTPResponse]:
+        """Wait for the response."""
+        while self.response is None:
+            self._got((yield from self._reading))
+        return self.response
+
+    def _got(self, response: HTTPResponse) -> None:
+        if response.status == 100:  # the one that was awaited
+            self._exchange.informational.append(response)
+            self._reading = self._receiver.co_response_to(self._exchange)
+        else:
+            self.response = response
+
+    def last_word(self) -> HTTPResponse | None:
+        """Return the response if it has arrived, now that the request cannot be sent whole."""
+        if self.response is None and self._reading.gi_frame is not None:
+            try:
+                self.look()  # it is there, or will never be: nothing is waited for any more
+            except DugongError:
+                pass
+        return self.response
+
+    def close(self) -> None:
+        self._reading.close()
