@@ -261,19 +261,12 @@ class Connection:
         return self._session
 
     def _sending_session(self) -> _Session | None:
-        """Return the open session that a request is to be sent on, ``None`` if it takes a new one.
-
-        A server that refused a body may still be discarding it: that connection is closed.
-        """
+        """Return the open session that a request is to be sent on, ``None`` if it takes a new one."""
         session = self._open_session()
         if session is None:
             return None
         session.receiver.take_end()
-        exchanges = session.link.exchanges
-        if exchanges.sending is Sending.REFUSED and not exchanges.pending:
-            session.link.close()
-            return None
-        return session
+        return self._open_session()
 
     def _check_idle(self, session: _Session) -> None:
         """If nothing is outstanding, make sure that the connection can be used again.
@@ -296,14 +289,13 @@ class Connection:
         session = self._open_session()
         if session is None:
             return None
-        session.receiver.take_end()
+        session.receiver.take_end()  # which may close it
         exchanges = session.link.exchanges
         if exchanges.outstanding:
             raise StateError("request() needs a connection on which nothing is outstanding")
         if exchanges.broken or session.idle_fault() is not None:
             session.link.close()
-            return None
-        return session
+        return self._open_session()
 
     def _authority(self) -> str:
         usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Lock, RLock
 
 from .errors import ConnectionClosed, StateError
-from .protocol.exchange import Exchange, Exchanges
+from .protocol.exchange import Exchange, Exchanges, Sending
 from .protocol.framing import keep_alive_timeout
 from .protocol.messages import HTTPResponse
 from .transport.activity import Activity
@@ -141,7 +141,13 @@ class Link:
         return self.exchanges.pending or self.exchanges.body_pending
 
     def became_idle(self, response: HTTPResponse) -> None:
-        """*response* is complete: note how long its server keeps the connection from now on."""
+        """*response* is complete: note how long its server keeps the connection from now on.
+
+        A server that refused a body may still be discarding it: that connection is closed.
+        """
+        if self.exchanges.sending is Sending.REFUSED and not self.exchanges.pending:
+            self.close()
+            return
         timeout = keep_alive_timeout(response)
         self._usable_until = None if timeout is None else self.activity.clock() + timeout
 

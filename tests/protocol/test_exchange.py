@@ -56,7 +56,7 @@ class Machine:
     ) -> HTTPResponse:
         self.last = response(status)
         framing = Framing(delimiter, length, closes)
-        self.exchanges.received_final(self.exchanges.next(), self.last, framing)
+        self.exchanges.received_final(self.exchanges.queue[0], self.last, framing)
         return self.last
 
     def body(self) -> None:
@@ -131,10 +131,14 @@ SENDING_ROWS: dict[tuple[Sending, str], Steps] = {
     (Sending.REQUEST, "sent"): lambda m: m.exchanges.request_sent(current(m)),
     (Sending.REQUEST, "sent, body follows"): finish_request(BodyFollowing()),
     (Sending.REQUEST, "sent, 100 awaited"): finish_request(BodyFollowing(), expect=True),
+    (Sending.REQUEST, "final response"): lambda m: m.head(413),
     (Sending.REQUEST, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),
     (Sending.CONTINUE, "100"): lambda m: m.exchanges.received_interim(current(m), response(100)),
+    (Sending.CONTINUE, "time passed"): lambda m: m.exchanges.go_ahead(),
     (Sending.CONTINUE, "final response"): Machine.head,
+    (Sending.CONTINUE, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),
     (Sending.BODY, "sent"): lambda m: m.exchanges.body_sent(current(m), 5),
+    (Sending.BODY, "final response"): lambda m: m.head(413),
     (Sending.BODY, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),
 }
 

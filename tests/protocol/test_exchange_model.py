@@ -92,13 +92,19 @@ class Model(RuleBasedStateMachine):
         follows = {"expect": "continue", "length": "body", "chunks": "body"}
         self.phase = follows.get(self.kind, "idle")
 
-    @precondition(lambda self: self.phase == "request")
+    @precondition(lambda self: self.phase == "request" and self.last in self.waiting)
     @rule()
     def withdraw(self) -> None:
         self.real.withdraw(self.waiting.pop())
         self.phase = "idle"
 
-    @precondition(lambda self: self.phase in ("request", "body"))
+    @precondition(lambda self: self.phase == "continue")
+    @rule()
+    def go_ahead(self) -> None:
+        self.real.go_ahead()
+        self.phase = "body"
+
+    @precondition(lambda self: self.phase in ("request", "continue", "body"))
     @rule()
     def cut_off(self) -> None:
         assert self.last is not None
@@ -172,12 +178,21 @@ class Model(RuleBasedStateMachine):
     @precondition(readable)
     @rule(length=st.sampled_from([0, 5, None]), closes=st.booleans())
     def final(self, length: int | None, closes: bool) -> None:
+        assert self.real.next() is self.waiting[0]
+        refuses = self.waiting[0] is self.last and self.phase == "continue"
+        self.answer(200, length, closes, refuses)
+
+    @precondition(lambda self: self.phase in ("request", "body") and self.waiting == [self.last])
+    @precondition(lambda self: self.reading is None and not (self.broken or self.closed))
+    @rule(status=st.sampled_from([200, 413]), length=st.sampled_from([0, 5]), closes=st.booleans())
+    def early_response(self, status: int, length: int, closes: bool) -> None:
+        self.answer(status, length, closes, refuses=status == 413 or closes)
+
+    def answer(self, status: int, length: int | None, closes: bool, refuses: bool) -> None:
         first = self.waiting[0]
-        response = HTTPResponse("", "/", 200, "", Headers())
-        self.real.received_final(
-            self.real.next(), response, Framing(Delimiter.LENGTH, length, closes)
-        )
-        if first is self.last and self.phase == "continue":
+        response = HTTPResponse("", "/", status, "", Headers())
+        self.real.received_final(first, response, Framing(Delimiter.LENGTH, length, closes))
+        if refuses:
             self.phase, closes = "refused", True
         closes = closes or first.outgoing.closes
         assert response.will_close is closes
