@@ -26,6 +26,7 @@ LAYERS = [
     {"transport"},
     {"link"},  # one connection, and its halves:
     {"sender", "receiver"},
+    {"session", "settings"},
     {"upload"},
     {"connection"},
     {"pipeline"},

@@ -1,4 +1,4 @@
-"""What all connection classes share: settings, and every operation as a coroutine.
+"""What all connection classes share: every operation as a coroutine.
 
 A coroutine here is a generator. It yields a `PollNeeded` whenever it would have to wait, and
 returns the operation's result. It may be resumed at any time; it then looks for itself whether
@@ -14,24 +14,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConnectionClosed, StateError
-from .link import Link
-from .protocol.authority import authority
 from .protocol.content import as_bytes
-from .protocol.exchange import Receiving, Sending
-from .protocol.limits import CONTINUE_TIMEOUT
+from .protocol.exchange import Receiving
 from .protocol.messages import BodyFollowing, HTTPResponse
-from .protocol.request import Outgoing, prepare
-from .receiver import Receiver
-from .sender import Sender
+from .session import Session
+from .settings import Settings
 from .transport.activity import Activity
 from .transport.connect import Route
 from .transport.poll import Co
-from .transport.proxy import check_port, parse_proxy
 from .upload import Upload
 
 if TYPE_CHECKING:
-    import ssl
-
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from .protocol.digest import Hash
@@ -39,82 +32,20 @@ if TYPE_CHECKING:
     from .transport.tls import TLSStream
 
 
-HTTP_PORT = 80
-HTTPS_PORT = 443
-
-
-class _Session:
-    """A link with its two halves: what is exchanged as a whole when the connection is made anew."""
-
-    __slots__ = ("link", "receiver", "sender")
-
-    def __init__(self, route: Route, activity: Activity) -> None:
-        self.link = Link(route, activity)
-        self.sender = Sender(self.link)
-        self.receiver = Receiver(self.link)
-
-    def idle_fault(self) -> str | None:
-        """Say why no further request should be sent, if nothing is outstanding; or ``None``."""
-        exchanges = self.link.exchanges
-        if exchanges.pending or exchanges.failure is not None:
-            return None
-        if exchanges.sending is not Sending.READY or exchanges.receiving is not Receiving.HEAD:
-            return None
-        fault = self.link.idle_fault()
-        if fault is None and self.receiver.buffer:
-            fault = "the server sent data that nobody asked for"
-        return fault
-
-
-class Connection:
+class Connection(Settings):
     """The common part of `HTTPConnection` and its relatives. Not to be used by itself."""
 
-    def __init__(
-        self,
-        hostname: str,
-        port: int | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: str | tuple[str, int] | None = None,
-        *,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        continue_timeout: float | None = CONTINUE_TIMEOUT,
-        unix_socket: str | None = None,
-        source_address: tuple[str, int] | None = None,
-        address: tuple[str, int] | None = None,
-        sock: socket.socket | None = None,
-    ) -> None:
-        given = [name for name, value in (
-            ("unix_socket", unix_socket), ("address", address), ("sock", sock)
-        ) if value is not None]  # fmt: skip
-        if len(given) > 1:
-            raise ValueError(f"only one of {' and '.join(given)} can be given")
-        if proxy is not None and (unix_socket is not None or address is not None):
-            raise ValueError(f"{given[0]} and proxy both say where to connect to: give one of them")
-        self.hostname = hostname
-        if port is None:
-            port = HTTPS_PORT if ssl_context is not None else HTTP_PORT
-        self.port = check_port(port)
-        self.ssl_context = ssl_context
-        self.proxy = proxy
-        self.timeout = timeout
-        self.deadline = deadline
-        self.continue_timeout = continue_timeout
-        self._unix_socket = unix_socket
-        self._source_address = source_address
-        self._address = address
-        self._sock = sock
-        self._sock_given = sock is not None
-        self._session: _Session | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._session: Session | None = None
         #: Where the last response came from, and so where its body has to come from: not from a
         #: connection that another thread or task has made since.
-        self._response_session: _Session | None = None
+        self._response_session: Session | None = None
         self._activity = Activity()
-        self._server_is_http10 = False
-        self._server_knows_expect = True  # until it has shown that it does not
-        self._authority()  # complains at once of a host name that is none
-        if proxy is not None:
-            parse_proxy(proxy)
+
+    if TYPE_CHECKING:
+        # The arguments are those of the base class.
+        __init__ = Settings.__init__
 
     # What never waits.
 
@@ -239,11 +170,11 @@ class Connection:
 
     # Sessions.
 
-    def _open_session(self) -> _Session | None:
+    def _open_session(self) -> Session | None:
         session = self._session
         return None if session is None or session.link.closed else session
 
-    def _unless_lost(self, session: _Session | None) -> _Session | None:
+    def _unless_lost(self, session: Session | None) -> Session | None:
         """Return *session*, ``None`` if it was closed and nothing is missing.
 
         Raises:
@@ -255,20 +186,20 @@ class Connection:
             return None
         return session
 
-    def _new_session(self, route: Route) -> _Session:
-        self._session = _Session(route, self._activity)
+    def _new_session(self, route: Route) -> Session:
+        self._session = Session(route, self._activity)
         self._sock = None
         return self._session
 
-    def _sending_session(self) -> _Session | None:
-        """Return the open session that a request is to be sent on, ``None`` if it takes a new one."""
+    def _sending_session(self) -> Session | None:
+        """Return the open session, ``None`` if a request takes a new one."""
         session = self._open_session()
         if session is None:
             return None
         session.receiver.take_end()
         return self._open_session()
 
-    def _check_idle(self, session: _Session) -> None:
+    def _check_idle(self, session: Session) -> None:
         """If nothing is outstanding, make sure that the connection can be used again.
 
         Raises:
@@ -280,7 +211,7 @@ class Connection:
             exc.safe_to_retry = True
             raise exc
 
-    def _idle_session(self) -> _Session | None:
+    def _idle_session(self) -> Session | None:
         """Return the open session, ``None`` if a whole exchange takes a new one.
 
         Raises:
@@ -296,63 +227,6 @@ class Connection:
         if exchanges.broken or session.idle_fault() is not None:
             session.link.close()
         return self._open_session()
-
-    def _authority(self) -> str:
-        usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT
-        return authority(self.hostname, None if self.port == usual else self.port)
-
-    def _route(self) -> Route:
-        if self._sock_given and self._sock is None:
-            raise StateError("the socket that was given is used up: make a new connection object")
-        proxy = None if self.proxy is None else parse_proxy(self.proxy)
-        address = self._address or (self.hostname, self.port)
-        if proxy is not None:
-            address = (proxy.host, proxy.port)
-        tunnel = None
-        if proxy is not None and self.ssl_context is not None:
-            tunnel = authority(self.hostname, self.port)
-        return Route(
-            address,
-            unix_socket=self._unix_socket,
-            sock=self._sock,
-            source_address=self._source_address,
-            proxy=proxy,
-            tunnel=tunnel,
-            ssl_context=self.ssl_context,
-            server_hostname=self.hostname.partition("%")[0].removesuffix("."),
-            authority=self._authority(),
-        )
-
-    def _prepare(
-        self,
-        route: Route,
-        method: str,
-        path: str,
-        headers: HeadersArgument | None,
-        body: Body,
-        expect100: bool | None,
-    ) -> Outgoing:
-        defaults = {
-            "host": f"Host: {route.authority}",
-            "accept-encoding": "Accept-Encoding: identity",
-            "connection": "Connection: keep-alive",
-        }
-        target = path
-        if route.proxy is not None and route.tunnel is None:
-            defaults |= route.proxy.fields
-            if path.startswith("/"):
-                target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
-            elif path == "*":
-                target = f"http://{route.authority}"
-        outgoing = prepare(method, target, headers, body, expect100, defaults, path)
-        if outgoing.length is None and self._server_is_http10:
-            raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
-        return outgoing
-
-    def _learn(self, response: HTTPResponse) -> None:
-        if response.version == "1.0":
-            self._server_is_http10 = True
-            self._server_knows_expect = False
 
     # Coroutines. Each is documented at its blocking twin in `HTTPConnection`.
 
@@ -400,7 +274,7 @@ class Connection:
             outgoing = self._prepare(route, method, path, headers, body, asks)
             session = session or self._new_session(route)
             self._response_session = session
-            upload = Upload(session.link, session.sender, session.receiver)
+            upload = Upload(session)
             try:
                 response = yield from upload.co_run(outgoing, self.continue_timeout)
             except ConnectionClosed as exc:

@@ -16,27 +16,26 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import ConnectionClosed, DugongError
-from .link import Link
 from .protocol.exchange import Exchange
 from .protocol.messages import HTTPResponse
 from .protocol.request import Outgoing
 from .receiver import Receiver
-from .sender import Sender
+from .session import Session
 from .transport.poll import Co, PollNeeded
 
 
 class Upload:
-    """One exchange on a link with nothing else outstanding.
+    """One exchange in a session with nothing else outstanding.
 
     Attributes:
         expect_failed: whether the server does not know Expect: the 100 did not come in time, or
             it answered with 417 (Expectation Failed).
     """
 
-    def __init__(self, link: Link, sender: Sender, receiver: Receiver) -> None:
-        self._link = link
-        self._sender = sender
-        self._receiver = receiver
+    def __init__(self, session: Session) -> None:
+        self._link = session.link
+        self._sender = session.sender
+        self._receiver = session.receiver
         self.expect_failed = False
 
     def co_run(self, outgoing: Outgoing, continue_timeout: float | None) -> Co[HTTPResponse]:

@@ -45,6 +45,13 @@ FULL = {
             '5;a="\r\n', '5;a="\x00"\r\n', "5;a\rb\r\n", '5;a="\n"\r\n', "5\r\n\r\n", "5;a=b c\r\n",
         ],
     ),
+    "DIGESTS": (
+        ["a=:YQ==:", "a=:YQ==: , b=::", "a=:YQ==:,b=:YQ==:", 'a=:YQ==:;p="x, y";q=1;r'],
+        [
+            "", "a", "a=1", "a=YQ==", "A=:YQ==:", "a=:YQ==:,", ",a=:YQ==:", "a=:YQ==: b=:YQ==:",
+            "a=:Y Q:", "a=:YQ==", "a =:YQ==:", "a=:YQ==:;P=1",
+        ],
+    ),
 }  # fmt: skip
 
 #: Rules that search: a text, and all that they find in it.
@@ -57,6 +64,12 @@ FOUND: dict[str, list[tuple[str, list[object]]]] = {
     "PARAMETER": [
         ("a/b; c=d;E = \"f;g\\\"\" ;x; y=", [("c", "d"), ("E", '"f;g\\""')]),
         ("a=b", []),
+    ],
+    "DIGEST": [
+        ("sha-256=:YQ==:, b=:YmI=:;p=1;q", [("sha-256", "YQ=="), ("b", "YmI=")]),
+        ('a=:YQ==:;p="b=:YmI=:"', [("a", "YQ==")]),
+        ("A=:YQ==:", []),
+        ("a=YQ==", []),
     ],
     "QUOTED_PAIR": [('a\\"b\\\\c', ['"', "\\"])],
     "KEEP_ALIVE_TIMEOUT": [

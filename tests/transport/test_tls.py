@@ -80,7 +80,7 @@ def recorded(certificates: Certificates) -> Iterator[tuple[Stream, Peer, Recordi
         ([10, RECORD - 10], [RECORD]),
         ([10, RECORD - 9], [RECORD, 1]),
         ([RECORD, 5], [RECORD, 5]),
-        ([RECORD + 1, 5], [RECORD, 6]),
+        ([RECORD + 1, 5], [RECORD + 1, 5]),
         ([1] * 40, [40]),
     ],
     ids=str,
@@ -108,11 +108,10 @@ def test_everything_arrives_through_small_buffers(certificates: Certificates) ->
     """OpenSSL wants the bytes of an unfinished record again, and gets them."""
     ends = Ends(certificates, small=True)
     pieces = [bytes([i % 251]) * 3001 for i in range(200)]
-    counted: list[int] = []
     ends.peer.expect(b"".join(pieces))
-    drive(ends.stream.co_send_all(views(*pieces), counted.append), ends.peer)
+    drive(ends.stream.co_send_all(views(*pieces)), ends.peer)
     ends.peer.run()
-    assert sum(counted) == ends.activity.bytes_sent == 200 * 3001
+    assert ends.activity.bytes_sent == 200 * 3001
     ends.close()
 
 

@@ -1,0 +1,33 @@
+"""A link with its two halves: what is exchanged as a whole when the connection is made anew."""
+
+from __future__ import annotations
+
+from .link import Link
+from .protocol.exchange import Receiving, Sending
+from .receiver import Receiver
+from .sender import Sender
+from .transport.activity import Activity
+from .transport.connect import Route
+
+
+class Session:
+    """One connection: `Link`, `Sender` and `Receiver`."""
+
+    __slots__ = ("link", "receiver", "sender")
+
+    def __init__(self, route: Route, activity: Activity) -> None:
+        self.link = Link(route, activity)
+        self.sender = Sender(self.link)
+        self.receiver = Receiver(self.link)
+
+    def idle_fault(self) -> str | None:
+        """Say why no further request should be sent, if nothing is outstanding; or ``None``."""
+        exchanges = self.link.exchanges
+        if exchanges.pending or exchanges.failure is not None:
+            return None
+        if exchanges.sending is not Sending.READY or exchanges.receiving is not Receiving.HEAD:
+            return None
+        fault = self.link.idle_fault()
+        if fault is None and self.receiver.buffer:
+            fault = "the server sent data that nobody asked for"
+        return fault

@@ -1,0 +1,128 @@
+"""What the user says about a server, and what follows: routes to it, and heads of requests."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from .errors import StateError
+from .protocol.authority import authority
+from .protocol.limits import CONTINUE_TIMEOUT
+from .protocol.messages import HTTPResponse
+from .protocol.request import Outgoing, prepare
+from .transport.connect import Route
+from .transport.proxy import check_port, parse_proxy
+
+if TYPE_CHECKING:
+    import ssl
+
+    from .protocol.messages import Body, HeadersArgument
+
+HTTP_PORT = 80
+HTTPS_PORT = 443
+
+
+class Settings:
+    """The arguments of `HTTPConnection`, most of which may be set later too.
+
+    What was learnt of the server is kept here as well: it holds for all connections to it.
+    """
+
+    def __init__(
+        self,
+        hostname: str,
+        port: int | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | tuple[str, int] | None = None,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        continue_timeout: float | None = CONTINUE_TIMEOUT,
+        unix_socket: str | None = None,
+        source_address: tuple[str, int] | None = None,
+        address: tuple[str, int] | None = None,
+        sock: socket.socket | None = None,
+    ) -> None:
+        given = [name for name, value in (
+            ("unix_socket", unix_socket), ("address", address), ("sock", sock)
+        ) if value is not None]  # fmt: skip
+        if len(given) > 1:
+            raise ValueError(f"only one of {' and '.join(given)} can be given")
+        if proxy is not None and (unix_socket is not None or address is not None):
+            raise ValueError(f"{given[0]} and proxy both say where to connect to: give one of them")
+        self.hostname = hostname
+        if port is None:
+            port = HTTPS_PORT if ssl_context is not None else HTTP_PORT
+        self.port = check_port(port)
+        self.ssl_context = ssl_context
+        self.proxy = proxy
+        self.timeout = timeout
+        self.deadline = deadline
+        self.continue_timeout = continue_timeout
+        self._unix_socket = unix_socket
+        self._source_address = source_address
+        self._address = address
+        self._sock = sock
+        self._sock_given = sock is not None
+        self._server_is_http10 = False
+        self._server_knows_expect = True  # until it has shown that it does not
+        self._authority()  # complains at once of a host name that is none
+        if proxy is not None:
+            parse_proxy(proxy)
+
+    def _authority(self) -> str:
+        usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT
+        return authority(self.hostname, None if self.port == usual else self.port)
+
+    def _route(self) -> Route:
+        if self._sock_given and self._sock is None:
+            raise StateError("the socket that was given is used up: make a new connection object")
+        proxy = None if self.proxy is None else parse_proxy(self.proxy)
+        address = self._address or (self.hostname, self.port)
+        if proxy is not None:
+            address = (proxy.host, proxy.port)
+        tunnel = None
+        if proxy is not None and self.ssl_context is not None:
+            tunnel = authority(self.hostname, self.port)
+        return Route(
+            address,
+            unix_socket=self._unix_socket,
+            sock=self._sock,
+            source_address=self._source_address,
+            proxy=proxy,
+            tunnel=tunnel,
+            ssl_context=self.ssl_context,
+            server_hostname=self.hostname.partition("%")[0].removesuffix("."),
+            authority=self._authority(),
+        )
+
+    def _prepare(
+        self,
+        route: Route,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None,
+        body: Body,
+        expect100: bool | None,
+    ) -> Outgoing:
+        defaults = {
+            "host": f"Host: {route.authority}",
+            "accept-encoding": "Accept-Encoding: identity",
+            "connection": "Connection: keep-alive",
+        }
+        target = path
+        if route.proxy is not None and route.tunnel is None:
+            defaults |= route.proxy.fields
+            if path.startswith("/"):
+                target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
+            elif path == "*":
+                target = f"http://{route.authority}"
+        outgoing = prepare(method, target, headers, body, expect100, defaults, path)
+        if outgoing.length is None and self._server_is_http10:
+            raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
+        return outgoing
+
+    def _learn(self, response: HTTPResponse) -> None:
+        if response.version == "1.0":
+            self._server_is_http10 = True
+            self._server_knows_expect = False
