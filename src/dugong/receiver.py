@@ -92,14 +92,15 @@ class Receiver:
         while True:
             head = yield from self._co_head(exchange)
             response = parse_head(head, request.method, request.path)
-            framing = frame(response)
             if response.status < 200 and response.status != 101:
+                exchange.response_started = False
+                frame(response)
                 awaited = self._exchanges.received_interim(exchange, response)
                 self.buffer.consume(len(head))
-                exchange.response_started = False
                 if awaited:
                     return response
             else:
+                framing = frame(response)
                 self._exchanges.received_final(exchange, response, framing)
                 self.buffer.consume(len(head))
                 self._begin_body(response, framing)
@@ -290,22 +291,27 @@ class Receiver:
     def _advance(self, *, receive: bool) -> None:
         """Go on to the next payload or to the end of the body, as far as that has arrived.
 
+        What is wrong there is met again, and raised, by the call that cannot do without.
+
         Args:
             receive: whether to look for it in the system's buffer too, not in ours alone.
         """
         try:
-            while (body := self._body) is not None:
-                if body.payload:
-                    if body.ended_by_close and receive and not self.buffer and self._at_end():
-                        self._connection_ended()
-                        continue
-                    return
-                if not body.line_limit:
-                    self._finish(body)
-                elif not self._take_line(body) and not (receive and self._fill()):
-                    return
+            self._go_on(receive)
         except _FAILURES:
-            pass  # it is met again, and raised, by the call that cannot do without
+            pass
+
+    def _go_on(self, receive: bool) -> None:
+        while (body := self._body) is not None:
+            if body.payload:
+                if body.ended_by_close and receive and not self.buffer and self._at_end():
+                    self._connection_ended()
+                    continue
+                return
+            if not body.line_limit:
+                self._finish(body)
+            elif not self._take_line(body) and not (receive and self._fill()):
+                return
 
     def _at_end(self) -> bool:
         """Whether the end of the connection has arrived. May fill the buffer."""
@@ -381,14 +387,23 @@ class Receiver:
                 self._connection_ended()
 
     def take_end(self) -> None:
-        """Do what `_co_finish_body` does, as far as it has arrived, unless somebody is reading."""
+        """Do what `_co_finish_body` does, as far as it has arrived, unless somebody is reading.
+
+        Raises:
+            InvalidResponse, ConnectionClosed: that is not how the body may end.
+            DigestMismatch: it ends so, and is not what it was said to be.
+        """
         if self._body is not None and not self._gathered:
             self._turn.between(self._take_end)
 
     def _take_end(self) -> None:
         if self._exchanges.failure is not None:
             return
-        self._advance(receive=True)
+        try:
+            self._go_on(receive=True)
+        except _FAILURES as exc:
+            self._failed(exc)
+            raise
         body = self._body
         has_strays = isinstance(body, Length) and len(self.buffer) > body.payload
         if has_strays and len(self._exchanges.queue) == 1:

@@ -37,6 +37,10 @@ FULL = {
         ["0", "12", "0012", "9" * 18],
         ["", "+5", "-5", " 5", "5 ", "1_0", "0x5", "5.0", "1e3", ARABIC, "\xb2", "5\n", "9" * 30],
     ),
+    "TRANSFER_CODING": (
+        ["chunked", "gzip", "x ; a = b", 'x;a="b;c";d=e'],
+        ["", " gzip", "gzip ", "a b", "gzip;", "gzip;a", "gzip;a=", '"gzip"', "\xa0gzip", "a/b"],
+    ),
     "CHUNK_LINE": (
         ["0\r\n", "aF9\r\n", "5;a\r\n", "5 ; a = b ;c\r\n", '5;a="b;\\"\xff"\r\n', "000\r\n"],
         [

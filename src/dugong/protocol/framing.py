@@ -7,7 +7,8 @@ The rules of section 6.3, and what is done where they leave a choice or call a m
 2. A 2xx to CONNECT has no body: the connection becomes a tunnel; framing fields are ignored.
 3. Content-Length together with Transfer-Encoding is invalid: it is how responses are smuggled.
 4. ``Transfer-Encoding: chunked`` is read in chunks. Any other coding is unsupported; chunked
-   that is not last, or there twice, or sent by an HTTP/1.0 server (section 6.1) is invalid.
+   that is not last, or there twice, or has parameters (section 7.1), or is sent by an HTTP/1.0
+   server (section 6.1) is invalid, and so is what has not the form of a coding.
 5. Content-Length is a list of equal decimal numbers (usually of one); all else is invalid.
    Neither list may have empty elements, which a sender is not allowed to generate.
 6. A response with neither ends with the connection.
@@ -99,7 +100,13 @@ def _transfer_codings(response: HTTPResponse) -> list[str]:
     if response.version == "1.0":
         raise InvalidResponse("Transfer-Encoding in an HTTP/1.0 response", response)
     codings = grammar.split_list(given.lower())
-    if "" in codings or "chunked" in codings[:-1]:
+    valid = all(grammar.TRANSFER_CODING.fullmatch(coding) for coding in codings)
+    names = [coding.partition(";")[0].strip(" \t") for coding in codings]
+    if (
+        not valid
+        or "chunked" in names[:-1]
+        or (names[-1] == "chunked") != (codings[-1] == "chunked")
+    ):
         raise InvalidResponse(f"bad Transfer-Encoding: {given!r}", response)
     return codings
 

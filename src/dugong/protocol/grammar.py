@@ -64,6 +64,12 @@ HOST = re.compile(
 # Content-Length = 1*DIGIT   (RFC 9110 section 8.6), bounded
 CONTENT_LENGTH = re.compile(rf"[0-9]{{1,{MAX_LENGTH_DIGITS}}}")
 
+# transfer-coding = token *( OWS ";" OWS transfer-parameter )   (RFC 9112 section 7)
+# transfer-parameter = token BWS "=" BWS ( token / quoted-string )
+TRANSFER_CODING = re.compile(
+    rf"{_TOKEN}(?:[ \t]*+;[ \t]*+{_TOKEN}[ \t]*+=[ \t]*+(?:{_TOKEN}|{_QUOTED_STRING}))*"
+)
+
 # chunk-size [ chunk-ext ] CRLF   (RFC 9112 section 7.1)
 # chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS ( token / quoted-string ) ] )
 CHUNK_LINE = re.compile(
