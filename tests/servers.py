@@ -369,6 +369,7 @@ http {{
 
         location = /upload {{ js_content resources.upload; }}
         location = /echo {{ js_content resources.echo; }}
+        location = /digest {{ js_content resources.digest; }}
         location = /small {{
             client_max_body_size 1k;
             js_content resources.upload;
@@ -402,7 +403,14 @@ function echo(r) {
     r.return(200, r.requestBuffer || '');
 }
 
-export default {upload, echo};
+function digest(r) {
+    let body = 'as sound as a sea cow\\n';
+    let value = crypto.createHash('sha256').update(body).digest('base64');
+    r.headersOut['Content-Digest'] = 'sha-256=:' + value + ':';
+    r.return(200, body);
+}
+
+export default {upload, echo, digest};
 """
 
 

@@ -346,7 +346,11 @@ class Receiver:
         response = self._response
         if response is None or not self._untouched:
             raise StateError("there is no response whose body is about to be read")
-        digest = BodyDigest(hashes, response, check and _has_content(response))
+        try:
+            digest = BodyDigest(hashes, response, check and _has_content(response))
+        except DigestMismatch as exc:
+            self._exchanges.describe(exc)
+            raise
         if self._body is not None:
             self._digest = digest
         else:
