@@ -45,7 +45,7 @@ T = TypeVar("T")
 #: The operations that can wait.
 WAITING = frozenset((
     "connect", "send_request", "write", "end_body", "read_response", "read", "readinto", "readall",
-    "discard", "get_ssl_peercert", "get_ssl_cipher",
+    "discard", "get_ssl_peercert", "get_ssl_cipher", "request",
 ))  # fmt: skip
 
 

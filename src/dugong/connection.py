@@ -117,7 +117,8 @@ class Connection(Settings):
                 that can have no content (to HEAD, 204, 304) has nothing to be checked.
 
         Raises:
-            StateError: there is no such response, or some of its body was read.
+            StateError: there is no such response, or some of its body was read, or this was
+                called before.
             DigestMismatch: there is no digest to check the body by, and none can follow. With
                 *check*, the call that meets the end of the body raises this too if a digest does
                 not match or none was given. What it would have returned is lost, and the

@@ -346,6 +346,8 @@ class Receiver:
         response = self._response
         if response is None or not self._untouched:
             raise StateError("there is no response whose body is about to be read")
+        if self._digest is not None:
+            raise StateError("hash_body() was called before: give it all hashes at once")
         try:
             digest = BodyDigest(hashes, response, check and _has_content(response))
         except DigestMismatch as exc:

@@ -9,7 +9,7 @@ from .errors import StateError
 from .protocol.authority import authority
 from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import HTTPResponse
-from .protocol.request import Outgoing, prepare
+from .protocol.request import Outgoing, exactly_str, prepare
 from .transport.connect import Route
 from .transport.proxy import check_port, parse_proxy
 
@@ -110,7 +110,7 @@ class Settings:
             "accept-encoding": "Accept-Encoding: identity",
             "connection": "Connection: keep-alive",
         }
-        target = path
+        target = path = exactly_str(path, "a request target")
         if route.proxy is not None and route.tunnel is None:
             defaults |= route.proxy.fields
             if path.startswith("/"):

@@ -54,12 +54,15 @@ class Upload:
         except ConnectionClosed as exc:
             last_word = lookout.last_word()
             if last_word is None:
-                self._link.exchanges.describe(exc, exchange)
+                if exchange in self._link.exchanges.queue:
+                    self._link.exchanges.describe(exc, exchange)
                 raise
             response = last_word
             response.will_close = True
         finally:
             lookout.close()
+            if outgoing.content is not None:
+                outgoing.content.settle()  # also where none of it was due
         self.expect_failed |= outgoing.expect_continue and response.status == 417
         return response
 

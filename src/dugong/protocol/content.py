@@ -28,6 +28,7 @@ import io
 import os
 import stat
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
@@ -79,7 +80,7 @@ class Content:
         """Nothing more will be taken for now: a file's position is moved behind what was sent."""
 
     def rewind(self) -> None:
-        """Put a replayable body back to where it was at first."""
+        """Put a replayable body, or one of which nothing was taken, back to where it was."""
 
 
 class Flat(Content):
@@ -211,7 +212,8 @@ class Pieces(Content):
             _seek_if_possible(self._body, self._start + self.sent)
 
     def rewind(self) -> None:
-        self._body.seek(self._start)
+        if self.replayable:
+            self._body.seek(self._start)
 
 
 def content_of(body: Any) -> Content:
@@ -222,7 +224,7 @@ def content_of(body: Any) -> Content:
         ValueError: it is a file that is closed, or not open for reading.
         StateError: it is one-shot, and was taken before.
     """
-    if isinstance(body, (str, io.TextIOBase, Mapping)):
+    if isinstance(body, (str, Mapping)) or _is_text_file(body):
         raise TypeError(f"a body is made of bytes, not {type(body).__name__}: encode it first")
     try:
         memoryview(body)
@@ -304,6 +306,12 @@ def _file(file: Any) -> Content:
     return Pieces(file, length, replayable=True)
 
 
+def _is_text_file(body: Any) -> bool:
+    if isinstance(body, io.TextIOBase):
+        return True
+    return hasattr(body, "read") and isinstance(getattr(body, "encoding", None), str)
+
+
 def _can_seek(file: Any) -> bool:
     seekable = getattr(file, "seekable", None)
     if seekable is not None:
@@ -324,9 +332,10 @@ def _blocks(file: Any) -> Iterator[Any]:
         block = file.read(BLOCK_SIZE)
         if block is None:
             raise ValueError("the file has nothing to read yet: open it in blocking mode")
-        if not len(block):
+        view = as_bytes(block)
+        if not view:
             return
-        yield block
+        yield view
 
 
 def _seek_if_possible(file: Any, position: int) -> None:
@@ -341,16 +350,19 @@ def _seek_if_possible(file: Any, position: int) -> None:
 #: Those that were, by `id`: an iterator may compare equal to another, or not be hashable.
 _spent: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
+#: The last of those that cannot be referred to weakly, such as ``map(…)`` and ``iter([…])``.
+_last_spent: deque[Any] = deque(maxlen=16)
+
 
 def _note_spent(body: Any) -> None:
     if hasattr(body, "read") or hasattr(body, "__next__"):
         try:
             _spent[id(body)] = body
         except TypeError:
-            pass  # it cannot be referred to weakly
+            _last_spent.append(body)
 
 
 def _was_spent(body: Any) -> bool:
-    if _spent.get(id(body)) is body:
+    if _spent.get(id(body)) is body or any(one is body for one in tuple(_last_spent)):
         return True
     return hasattr(body, "gi_frame") and body.gi_frame is None  # a generator that has ended

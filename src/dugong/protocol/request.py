@@ -83,6 +83,8 @@ def prepare(
         ValueError: the method, the target or a field is not valid, or does not fit the body.
         StateError: the body is one-shot, and was taken before.
     """
+    method = exactly_str(method, "a method")
+    target = exactly_str(target, "a request target")
     if not grammar.TOKEN.fullmatch(method):
         raise ValueError(f"method {method!r} is not a token")
     if not grammar.REQUEST_TARGET.fullmatch(target):
@@ -137,6 +139,19 @@ def _content_length(given: str) -> int:
     return int(digits)
 
 
+def exactly_str(text: Any, what: str, kind: str = "a str") -> str:
+    """Return *text* as nothing but a `str`: a subclass may look different when it is formatted.
+
+    Raises:
+        TypeError: it is no `str`.
+    """
+    if type(text) is str:
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is {kind}, not {type(text).__name__}: {text!r}")
+    return str.__str__(text)
+
+
 def _validate(
     headers: HeadersArgument | None,
 ) -> tuple[list[tuple[str, str]], dict[str, str]]:
@@ -147,14 +162,12 @@ def _validate(
     pairs = headers.items() if hasattr(headers, "items") else headers
     fields: list[tuple[str, str]] = []
     lower: dict[str, str] = {}
-    for name, value in pairs:
-        if not isinstance(name, str):
-            raise TypeError(f"a field name is a str, not {type(name).__name__}: {name!r}")
-        if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise TypeError(
-                f"the value of field {name} is a str or an int, not {type(value).__name__}"
-            )
-        text = value if isinstance(value, str) else str(int(value))
+    for given_name, value in pairs:
+        name = exactly_str(given_name, "a field name")
+        if isinstance(value, int) and not isinstance(value, bool):
+            text = str(int(value))
+        else:
+            text = exactly_str(value, f"the value of field {name}", "a str or an int")
         if not grammar.TOKEN.fullmatch(name):
             raise ValueError(f"field name {name!r} is not a token")
         if not grammar.FIELD_VALUE.fullmatch(text):

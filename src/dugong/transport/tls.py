@@ -26,18 +26,29 @@ class TLSStream(Stream):
     def __init__(self, sock: ssl.SSLSocket, activity: Activity) -> None:
         super().__init__(sock, activity)
         self._send_lock = self._recv_lock  # an SSLSocket is not safe for two threads
+        self._send_error: OSError | None = None
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
-        whole = len(pieces) == 1 or len(pieces[0]) >= _RECORD_SIZE
-        data = pieces[0] if whole else _record(pieces)
-        try:
-            count = self.sock.send(data)
-        except OSError as exc:
-            # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
-            self.mid_write = self._lacks(exc, self.want_write) is not None
-            raise
+        # OpenSSL counts nothing before all that it was given is out, so it gets a record at once.
+        if self._send_error is not None:
+            raise self._send_error
+        piece = pieces[0]
+        if len(pieces) > 1 and len(piece) < _RECORD_SIZE:
+            piece = _record(pieces)
+        sent = 0
+        while sent < len(piece):
+            try:
+                sent += self.sock.send(piece[sent : sent + _RECORD_SIZE])
+            except OSError as exc:
+                # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
+                self.mid_write = self._lacks(exc, self.want_write) is not None
+                if not sent:
+                    raise
+                if not self.mid_write:
+                    self._send_error = exc  # of what comes after what was sent
+                return sent
         self.mid_write = False
-        return count
+        return sent
 
     @property
     def sends_files(self) -> bool:
@@ -68,11 +79,11 @@ class TLSStream(Stream):
             pass
 
 
-def _record(pieces: Sequence[memoryview]) -> bytes:
+def _record(pieces: Sequence[memoryview]) -> memoryview:
     joined = bytearray()
     for piece in pieces:
         joined += piece[: _RECORD_SIZE - len(joined)]
-    return bytes(joined)
+    return memoryview(joined)
 
 
 def wanted(exc: OSError, read: PollNeeded, write: PollNeeded) -> PollNeeded | None:

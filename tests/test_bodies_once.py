@@ -1,0 +1,171 @@
+"""Bodies that can be taken only once, and those that follow the head in chunks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dugong import BodyFollowing, StateError
+from tests.drive import Outcome, drive, drive_all
+from tests.exchanges import EMPTY, OK, works
+from tests.styles import StyledWire
+from tests.uploads import WAYS, Taken, raising, sent_and_read
+from tests.wire import Wire
+
+
+@pytest.fixture(params=WAYS)
+def ask(request: pytest.FixtureRequest) -> Any:
+    return WAYS[request.param]
+
+
+# ----------------------------------------------------------------------- once and not again
+
+
+async def test_an_iterator_is_taken_once(wire: StyledWire) -> None:
+    """It is not sent a second time as an empty one."""
+    for ask in WAYS.values():
+        for make in (Taken.of, lambda items: (item for item in items)):
+            conn, peer = wire.pair()
+            body = make([b"abc", b"de"])
+            peer.expect_request(body=b"abcde")
+            peer.reply(OK)
+            await ask(conn, "PUT", body=body, expect100=False)
+            before = conn.bytes_sent
+            for again in WAYS.values():
+                for headers in ({}, {"Content-Length": "5"}, {"Content-Length": "0"}):
+                    with pytest.raises(StateError):
+                        await again(conn, "PUT", headers=headers, body=body)
+            assert conn.bytes_sent == before
+            await works(conn, peer)
+
+
+BUILT_IN: dict[str, Callable[[list[bytes]], Iterator[bytes]]] = {
+    "list_iterator": iter,
+    "map": lambda items: map(bytes.lower, items),
+    "filter": lambda items: filter(None, items),
+    "chain": itertools.chain,
+    "islice": lambda items: itertools.islice(items, 5),
+    "dict": lambda items: iter(dict.fromkeys(items)),
+}
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_a_built_in_iterator_is_taken_once(plain: Wire, ask: Any, kind: str) -> None:
+    """These are not like generators: nobody can refer to them weakly, or look into them."""
+    conn, peer = plain.pair()
+    body = BUILT_IN[kind]([b"abc", b"de"])
+    peer.expect_request(body=b"abcde")
+    peer.reply(OK)
+    drive(ask(conn, "PUT", body=body, expect100=False), peer)
+    peer.expect_request()
+    peer.reply(OK)
+    before = conn.bytes_sent
+    with pytest.raises(StateError):
+        drive(ask(conn, "PUT", body=body, expect100=False), peer)
+    assert conn.bytes_sent == before
+
+
+async def test_a_list_is_no_iterator(wire: StyledWire) -> None:
+    """Every request may take it anew."""
+    conn, peer = wire.pair()
+    body = [b"abc", b"de"]
+    for ask in (*WAYS.values(), *WAYS.values()):
+        peer.expect_request(body=b"abcde")
+        peer.reply(OK)
+        await ask(conn, "PUT", body=body, expect100=False)
+    await works(conn, peer)
+
+
+async def test_an_iterator_whose_request_failed(wire: StyledWire) -> None:
+    for ask in WAYS.values():
+        conn, peer = wire.pair()
+        body = raising([b"abc"], ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await ask(conn, "PUT", body=body, expect100=False)
+        other, peer = wire.pair()
+        with pytest.raises(StateError):
+            await ask(other, "PUT", body=body, expect100=False)
+        assert other.bytes_sent == 0
+        await works(other, peer)
+
+
+def test_an_iterator_taken_by_another_object(plain: Wire, ask: Any) -> None:
+    body = Taken(b"abc")
+    conn, peer = plain.pair()
+    peer.expect_request(body=b"abc")
+    peer.reply(OK)
+    drive(ask(conn, "PUT", body=body, expect100=False), peer)
+    other, peer = plain.pair()
+    with pytest.raises(StateError):
+        drive(ask(other, "PUT", body=body, expect100=False), peer)
+    assert other.bytes_sent == 0
+
+
+def test_an_iterator_in_two_requests_at_once(plain: Wire) -> None:
+    body = Taken(*[bytes(10_000)] * 100)
+    pairs = [plain.pair(small=True) for _ in range(2)]
+    for _, peer in pairs:
+        peer.expect_request()
+        peer.reply(OK)
+    sends = [sent_and_read(conn, "PUT", body=body) for conn, _ in pairs]
+    outcomes: list[Outcome[Any]] = drive_all(sends, *(peer for _, peer in pairs))
+    errors = [type(o.error) for o in outcomes if o.error is not None]
+    assert errors == [StateError]
+    assert max(len(peer.received) for _, peer in pairs) > 1_000_000
+
+
+# --------------------------------------------------------------------------- BodyFollowing
+
+
+async def test_chunks_that_follow_and_trailers(wire: StyledWire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(EMPTY)
+    await conn.send_request("PUT", "/", body=BodyFollowing())
+    for block in (b"abc", b"", memoryview(b"abcdefgh").cast("I"), bytearray(171)):
+        await conn.write(block)
+    await conn.end_body([("X-Sum", 7), ("X-Two", "b")])
+    await conn.read_response()
+    received = peer.requests[0]
+    assert received.chunks == (b"abc", b"abcdefgh", bytes(171))
+    assert received.trailers == b"X-Sum: 7\r\nX-Two: b\r\n"
+    await works(conn, peer)
+
+
+async def test_nothing_is_written_to_a_body_given_whole(wire: StyledWire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request(body=b"abc")
+    await conn.send_request("PUT", "/", body=[b"abc"])
+    assert not conn.body_pending
+    for part in (conn.write(b"d"), conn.end_body()):
+        with pytest.raises(StateError):
+            await part
+    peer.reply(OK)
+    await conn.read_response()
+    peer.check()
+
+
+async def test_several_in_flight(wire: StyledWire) -> None:
+    """`send_request` does not wait for a response, whatever the kind of the body."""
+    conn, peer = wire.pair()
+    for body in (b"abc", [b"a", b"bc"], Taken(b"abc")):
+        await conn.send_request("PUT", "/", body=body)
+        peer.expect_request(body=b"abc")
+    peer.reply(OK * 3)
+    for _ in range(3):
+        assert (await conn.read_response()).status == 200
+        assert await conn.readall() == b"hi"
+    await works(conn, peer)
+
+
+async def test_expect_needs_a_body_that_follows(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
+    body = Taken(b"abc")
+    for given in (b"abc", [b"abc"], body):
+        with pytest.raises(ValueError):
+            await conn.send_request("PUT", "/", body=given, expect100=True)
+    assert (conn.bytes_sent, body.count) == (0, 0)
+    await works(conn, peer)

@@ -1,0 +1,45 @@
+"""The fuzzer's corpus, run without the fuzzer: findings that were kept stay mended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fuzz import check
+from fuzz.seeds import CORPUS, SEEDS
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
+def test_corpus(path: Path) -> None:
+    """As it is, and with every way of reading and every end."""
+    data = path.read_bytes()
+    check.check(data)
+    for reader in range(len(check.READERS)):
+        for end in range(len(check.ENDS)):
+            for sizes in (0x00, 0x42, data[2]):
+                check.check(bytes([data[0], reader, sizes, end]) + data[check.HEADER :])
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_seed_is_in_the_corpus(name: str) -> None:
+    """If not: ``python -m fuzz.seeds``."""
+    assert (CORPUS / name).read_bytes() == SEEDS[name]
+
+
+#: The seeds that break the protocol, and no others.
+INVALID = {
+    "body-on-204", "chunks-lf", "chunks-sign", "chunks-too-long", "chunks-trailer-fold",
+    "coding-chunked-twice", "empty-line-first", "fields-bare-cr", "fields-folded-length",
+    "fields-lf", "fields-no-colon", "fields-nul", "fields-space-colon", "http-1.0-chunked",
+    "interim-length", "interim-many", "length-and-chunked", "length-differs", "length-negative",
+    "status-not-http",
+}  # fmt: skip
+
+
+def test_what_is_invalid_is_refused() -> None:
+    """So that the corpus tells more than that nothing unexpected is raised."""
+    ends = {name: check.outcome(data, [data[check.HEADER :]])[-1] for name, data in SEEDS.items()}
+    assert {name for name, end in ends.items() if end == "InvalidResponse"} == INVALID
+    failures = {end for end in ends.values() if isinstance(end, str)}
+    assert failures == {exc.__name__ for exc in check.DOCUMENTED}
