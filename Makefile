@@ -10,7 +10,7 @@ PYTEST ?=
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: test check demo clean format
+.PHONY: test check demo bench fuzz clean format
 
 test: $(READY)
 	$(PY) -m pytest $(PYTEST)
@@ -28,8 +28,47 @@ format: $(READY)
 demo: $(READY)
 	$(PY) examples/demo.py
 
+# Beside other clients, for half an hour or more on a quiet machine; bench/__init__.py says more.
+#
+#   make bench ROUNDS=1 SCALE=0.01 CASES=sequential,download/plain
+ROUNDS ?= 5
+SCALE ?= 1
+CASES ?=
+
+bench: .bench/.ready
+	.bench/peers/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE) --cases "$(CASES)"
+
+# niquests puts another library in urllib3's place; dugong 3.8 has the same name as this one.
+.bench/.ready: pyproject.toml
+	@echo "Setting up the environments of the benchmark in .bench …"
+	$(PYTHON) -m venv --clear .bench/peers
+	$(PYTHON) -m venv --clear .bench/niquests
+	$(PYTHON) -m venv --clear .bench/dugong3
+	for name in peers niquests dugong3; do \
+	    .bench/$$name/bin/python -m pip install -qq --upgrade 'pip>=25.1' || exit; \
+	done
+	.bench/peers/bin/python -m pip install -qq --editable . --group bench
+	.bench/niquests/bin/python -m pip install -qq --group bench-niquests
+	.bench/dugong3/bin/python -m pip install -qq --group bench-dugong3
+	@touch $@
+
+# Arbitrary bytes from a server, for SECONDS. What the run finds interesting stays out of the
+# checkout; what it finds wrong ends it, and is kept.
+SECONDS ?= 60
+
+fuzz: $(READY)
+	@$(PY) -m pip install -qq --only-binary :all: --group fuzz
+	@found=$$(mktemp -d) && mkdir "$$found/corpus" && \
+	$(PY) -m fuzz.fuzz_response -max_total_time=$(SECONDS) -max_len=8192 -timeout=10 \
+	    -dict=fuzz/http.dict -artifact_prefix="$$found/" "$$found/corpus" fuzz/corpus && \
+	rm -rf "$$found" || { \
+	    echo "To run what failed again:" >&2; \
+	    find "$$found" -maxdepth 1 -type f -exec echo "  $(PY) -m fuzz.fuzz_response" {} ';' >&2; \
+	    exit 1; \
+	}
+
 clean:
-	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `pip install --group` came with pip 25.1.

@@ -1,0 +1,155 @@
+"""What is measured, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.content import MIB
+
+GIB = 1024 * MIB
+
+#: The work whose size is that of one body, and not a number of requests.
+BULK = frozenset({"read", "readinto", "upload_file", "upload_memory"})
+
+GROWTH_PEERS = ("limit", "dugong", "dugong 3.8", "http.client", "pycurl")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        name: ``group/form``; what `CASES` of ``make bench`` is compared with.
+        title: as shown.
+        work: key of `bench.work.WORK`, or "import".
+        server: "nginx" or "source".
+        path: of the resource; ``{size}`` is filled in.
+        count: number of requests.
+        size: bytes of each body.
+        sample: see `bench.work.Job`.
+        per_request: units in one request, if what is shown is processor time for one unit; or 0.
+        unit: the name of that.
+        clients: who takes part; empty for all who can.
+        without: who does not.
+        processes: how many one round takes, of which the median counts; fewer at a smaller scale.
+    """
+
+    name: str
+    title: str
+    work: str
+    server: str = "nginx"
+    path: str = "/document"
+    count: int = 1
+    size: int = 0
+    sample: str = "/sample"
+    tls: bool = False
+    resume: bool = False
+    depth: int = 1
+    connections: int = 1
+    per_request: int = 0
+    unit: str = ""
+    clients: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    processes: int = 1
+
+    def scaled(self, scale: float) -> tuple[int, int]:
+        """Return the number of requests and the size of one body."""
+        if self.work in BULK:
+            return self.count, max(4096, int(self.size * scale))
+        return max(self.connections, int(self.count * scale), 1), self.size
+
+    def units(self, scale: float) -> int:
+        """Return by what to divide for the cost of one unit."""
+        return self.scaled(scale)[0] * self.per_request
+
+    def job(self, scale: float, file: str, fraction: int = 1) -> dict[str, Any]:
+        """Return the arguments of `bench.work.Job`; of the requests, one in *fraction* is made."""
+        count, size = self.scaled(scale)
+        count = max(count // fraction, self.connections)
+        return {
+            "path": self.path.format(size=size),
+            "count": count,
+            "size": size,
+            "sample": self.sample,
+            "depth": self.depth,
+            "connections": self.connections,
+            "file": file,
+        }
+
+
+def downloads() -> list[Case]:
+    forms = [
+        ("plain", "plain", "nginx", "/large", "/sample", False),
+        ("tls", "TLS", "nginx", "/large", "/sample", True),
+        ("chunked-8k", "8 KiB chunks", "source", "/chunked/8192/{size}",
+         f"/chunked/8192/{MIB}", False),
+        ("chunked-1m", "1 MiB chunks", "source", f"/chunked/{MIB}/{{size}}",
+         f"/chunked/{MIB}/{MIB}", False),
+    ]  # fmt: skip
+    return [
+        Case(f"download/{form}/{way}", f"download 1 GiB, {title}, {way}", way,
+             server=server, path=path, sample=sample, size=GIB, tls=tls)
+        for form, title, server, path, sample, tls in forms
+        for way in ("readinto", "read")
+    ]  # fmt: skip
+
+
+def uploads() -> list[Case]:
+    return [
+        Case(f"upload/{source}/{form}", f"upload 1 GiB from {origin}, {title}", f"upload_{source}",
+             server="source", path="/sink", sample="/digest", size=GIB, tls=tls)
+        for source, origin in (("file", "a file"), ("memory", "memory"))
+        for form, title, tls in (("plain", "plain", False), ("tls", "TLS", True))
+    ]  # fmt: skip
+
+
+def concurrent() -> list[Case]:
+    return [
+        Case(f"{loop}/{connections}", f"{loop}, {connections:,} connections, 20,000 GETs", loop,
+             count=20_000, connections=connections,
+             # Each request of httpcore's pool looks at all connections: this would take hours.
+             without=("httpx", "httpcore") if connections > 50 else ())
+        for loop in ("asyncio", "trio")
+        for connections in (50, 1000)
+    ]  # fmt: skip
+
+
+def growth() -> list[Case]:
+    return [
+        *(
+            Case(f"growth/requests/{depth}", f"{depth:,} in flight: CPU per request", "pipelined",
+                 count=20_000, depth=depth, per_request=1, unit="request",
+                 clients=GROWTH_PEERS[:3])
+            for depth in (1, 100, 10_000)
+        ),
+        *(
+            Case(f"growth/fields/{fields}", f"{fields} fields: CPU per field", "sequential",
+                 server="source", path=f"/fields/{fields}", count=50_000 // fields,
+                 per_request=fields, unit="field",
+                 # http.client takes at most 100, and dugong 3.8 is built on it.
+                 clients=GROWTH_PEERS if fields < 100 else ("limit", "dugong", "pycurl"))
+            for fields in (5, 50, 500)
+        ),
+        *(
+            Case(f"growth/drip/{size}", f"{size:,} bytes dripped: CPU per byte", "drip",
+                 server="source", path=f"/drip/64/{size}", count=1_000_000 // size, size=size,
+                 per_request=size, unit="byte", clients=GROWTH_PEERS)
+            for size in (10_000, 100_000, 1_000_000)
+        ),
+    ]  # fmt: skip
+
+
+CASES = [
+    Case("sequential", "10,000 GETs one by one", "sequential", count=10_000),
+    Case("pipelined", "50,000 GETs, 100 in flight", "pipelined", count=50_000, depth=100),
+    *downloads(),
+    *uploads(),
+    *concurrent(),
+    Case("connect/plain", "1,000 connections, plain", "connect", count=1000),
+    Case("connect/tls", "300 connections, TLS", "connect", count=300, tls=True),
+    Case("connect/resumed", "300 connections, TLS resumed", "resume", count=300, tls=True,
+         resume=True),
+    Case("import", "import", "import", processes=10),
+    *growth(),
+]  # fmt: skip

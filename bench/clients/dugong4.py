@@ -1,0 +1,87 @@
+"""dugong as it is in this checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from bench.clients import AsyncClosing, Closing, Target, pipelining
+from bench.content import BUFFER_SIZE, FIELD
+from dugong import AsyncHTTPConnection, HTTPConnection
+
+
+class Client(Closing):
+    takes_framing = False
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.context = target.context()
+        self.conn = HTTPConnection(target.host, target.port, self.context)
+
+    def close(self) -> None:
+        self.conn.disconnect()
+
+    def get(self, path: str) -> tuple[int, str | None, bytes]:
+        conn = self.conn
+        conn.send_request("GET", path)
+        response = conn.read_response()
+        return response.status, response.headers[FIELD], conn.readall()
+
+    def get_anew(self, path: str) -> tuple[int, str | None, bytes]:
+        with HTTPConnection(self.target.host, self.target.port, self.context) as conn:
+            conn.send_request("GET", path)
+            response = conn.read_response()
+            body = conn.readall()
+            if self.target.resume:
+                self.context.keep_session()
+            return response.status, response.headers[FIELD], body
+
+    def read(self, path: str, take: Callable[[bytes], None]) -> None:
+        self.conn.send_request("GET", path)
+        self.conn.read_response()
+        while piece := self.conn.read(BUFFER_SIZE):
+            take(piece)
+
+    def readinto(self, path: str, buffer: bytearray, take: Callable[[memoryview], None]) -> None:
+        view = memoryview(buffer)
+        self.conn.send_request("GET", path)
+        self.conn.read_response()
+        while count := self.conn.readinto(buffer):
+            take(view[:count])
+
+    def upload_file(self, path: str, file: BinaryIO, size: int) -> tuple[int, bytes]:
+        response = self.conn.request("PUT", path, body=file)
+        return response.status, self.conn.readall()
+
+    def upload_memory(self, path: str, data: bytes) -> tuple[int, bytes]:
+        response = self.conn.request("PUT", path, body=data)
+        return response.status, self.conn.readall()
+
+
+def pipeline(
+    target: Target,
+    path: str,
+    count: int,
+    depth: int,
+    check: Callable[[tuple[int, str, bytes]], None],
+) -> None:
+    with HTTPConnection(target.host, target.port) as conn:
+        pipelining.run(conn, path, count, depth, check)
+
+
+class AsyncioClient(AsyncClosing):
+    def __init__(self, target: Target, connections: int) -> None:
+        self.conns = [AsyncHTTPConnection(target.host, target.port) for _ in range(connections)]
+
+    async def get(self, worker: int, path: str) -> tuple[int, str | None, bytes]:
+        conn = self.conns[worker]
+        await conn.send_request("GET", path)
+        response = await conn.read_response()
+        return response.status, response.headers[FIELD], await conn.readall()
+
+    async def aclose(self) -> None:
+        for conn in self.conns:
+            conn.disconnect()
+
+
+TrioClient = AsyncioClient

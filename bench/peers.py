@@ -1,0 +1,75 @@
+"""The clients, and which work each of them can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What a blocking client with one connection can do; to read into a buffer is not given to all.
+SMALL = frozenset({"sequential", "drip", "connect", "import"})
+LARGE = frozenset({"read", "upload_file", "upload_memory"})
+BLOCKING = SMALL | LARGE
+LOOPS = frozenset({"asyncio", "trio"})
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One client.
+
+    Attributes:
+        name: as shown.
+        module: in `bench.clients`.
+        imports: what a program imports to use it.
+        work: keys of `bench.work.WORK`, and "import".
+        distribution: the installed package whose version is shown; "" for Python's own.
+        environment: the folder in ``.bench`` that it is installed in.
+        fraction: with many connections, it does one of so many requests, and its time counts so
+            many times, for it would take minutes.
+    """
+
+    name: str
+    module: str
+    imports: str
+    work: frozenset[str]
+    distribution: str = ""
+    environment: str = "peers"
+    fraction: int = 1
+
+
+ALL_OF_IT = BLOCKING | {"readinto", "pipelined", "resume"}
+
+LIMIT = "limit"
+DUGONG = "dugong"
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer(LIMIT, "bare", "socket", ALL_OF_IT | LOOPS),
+        Peer(DUGONG, "dugong4", "dugong", ALL_OF_IT | LOOPS, "dugong"),
+        Peer("dugong 3.8", "dugong3", "dugong", ALL_OF_IT, "dugong", "dugong3"),
+        Peer("http.client", "http_client", "http.client", BLOCKING | {"readinto", "resume"}),
+        Peer("urllib3", "urllib3_pool", "urllib3", BLOCKING | {"readinto"}, "urllib3"),
+        Peer("requests", "requests_session", "requests", BLOCKING, "requests"),
+        Peer("httpx", "httpx_client", "httpx", BLOCKING | LOOPS, "httpx", fraction=10),
+        Peer("httpcore", "httpcore_pool", "httpcore", BLOCKING | LOOPS, "httpcore", fraction=10),
+        Peer("aiohttp", "aiohttp_session", "aiohttp", LARGE | {"asyncio", "import"}, "aiohttp"),
+        Peer("pycurl", "pycurl_handle", "pycurl", BLOCKING | {"resume"}, "pycurl"),
+        Peer(
+            "geventhttpclient",
+            "geventhttpclient_client",
+            "geventhttpclient",
+            BLOCKING,
+            "geventhttpclient",
+        ),
+        Peer(
+            "niquests", "niquests_session", "niquests", BLOCKING | {"asyncio"}, "niquests",
+            "niquests",
+        ),
+        Peer(
+            "pyreqwest", "pyreqwest_client", "pyreqwest.client", BLOCKING | {"asyncio"},
+            "pyreqwest",
+        ),
+    )
+}  # fmt: skip
+
+#: Not peers in the sense of the targets.
+NOT_PEERS = frozenset({LIMIT, DUGONG, "dugong 3.8"})

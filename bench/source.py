@@ -1,0 +1,152 @@
+"""A server that does what nginx cannot be told to do, at the speed of bare system calls.
+
+    GET /chunked/SIZE/TOTAL   TOTAL bytes in chunks of SIZE
+    GET /fields/N             the document, with N fields in the head
+    GET /drip/SIZE/TOTAL      TOTAL bytes in segments of SIZE, each sent on its own
+    PUT /sink                 receives the body and says how long it was
+    PUT /digest               says its SHA-256 instead
+
+Run as ``python -m bench.source CHAIN KEY``; prints the ports, the second of which speaks TLS.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import time
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from threading import Thread
+
+from bench.content import BLOCK, DOCUMENT, FIELD, MIB, VALUE
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+#: Seconds between two segments of a drip: longer than a client takes to receive one.
+DRIP = 20e-6
+
+
+def head(*fields: str) -> bytes:
+    """Return the head of a response."""
+    lines = ["HTTP/1.1 200 OK", "Content-Type: application/octet-stream", f"{FIELD}: {VALUE}"]
+    return ("\r\n".join([*lines, *fields]) + "\r\n\r\n").encode()
+
+
+@cache
+def chunked_mib(size: int) -> bytes:
+    """Return one MiB of body in chunks of *size*."""
+    starts = range(0, MIB, size)
+    return b"".join(b"%x\r\n%b\r\n" % (size, BLOCK[i : i + size]) for i in starts)
+
+
+def send_chunked(sock: socket.socket, size: int, total: int) -> None:
+    """Send *total* bytes, which is a number of MiB or less than one."""
+    block = chunked_mib(size)
+    sock.sendall(head("Transfer-Encoding: chunked"))
+    for _ in range(total // MIB):
+        sock.sendall(block)
+    if rest := total % MIB:
+        sock.sendall(b"%x\r\n%b\r\n" % (rest, BLOCK[:rest]))
+    sock.sendall(b"0\r\n\r\n")
+
+
+@cache
+def many_fields(count: int) -> bytes:
+    """Return a response with *count* fields and the document."""
+    more = [f"X-Field-{n}: value of field number {n}" for n in range(count - 3)]
+    return head(f"Content-Length: {len(DOCUMENT)}", *more) + DOCUMENT
+
+
+def send_fields(sock: socket.socket, count: int) -> None:
+    sock.sendall(many_fields(count))
+
+
+def send_drip(sock: socket.socket, size: int, total: int) -> None:
+    segment = BLOCK[:size]
+    sock.sendall(head(f"Content-Length: {total}"))
+    for start in range(0, total, size):
+        until = time.perf_counter() + DRIP
+        while time.perf_counter() < until:
+            pass
+        sock.sendall(segment[: total - start])
+
+
+RESOURCES = {"chunked": send_chunked, "fields": send_fields, "drip": send_drip}
+
+
+def receive(sock: socket.socket, began: bytes, length: int, digest: bool) -> str:
+    """Receive a body and return what to say about it."""
+    buffer = bytearray(MIB)
+    view = memoryview(buffer)
+    hashing = sha256(began)
+    left = length - len(began)
+    # On Linux these bytes are thrown away without having been copied (tcp(7)), so that receiving
+    # never takes longer than sending. TLS has to decrypt them.
+    discard = not digest and not isinstance(sock, ssl.SSLSocket) and sys.platform == "linux"
+    flags = socket.MSG_TRUNC if discard else 0
+    while left:
+        count = sock.recv_into(buffer, min(left, MIB), flags)
+        if not count:
+            raise ConnectionError
+        left -= count
+        if digest:
+            hashing.update(view[:count])
+    return hashing.hexdigest() if digest else str(length)
+
+
+def answer(sock: socket.socket, request: bytes, began: bytes) -> bytes:
+    """Answer one request; return what came after it."""
+    line, *lines = request.decode("latin-1").split("\r\n")
+    method, path, _ = line.split(" ")
+    name, *numbers = path[1:].split("/")
+    if method == "GET":
+        RESOURCES[name](sock, *map(int, numbers))
+        return began
+    fields = {key.lower(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    length = int(fields["content-length"])
+    if "expect" in fields:
+        sock.sendall(CONTINUE)
+    body = receive(sock, began[:length], length, name == "digest").encode()
+    sock.sendall(head(f"Content-Length: {len(body)}") + body)
+    return began[length:]
+
+
+def serve(sock: socket.socket, context: ssl.SSLContext | None) -> None:
+    """Answer all requests of one connection."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    with suppress(OSError):  # the client goes when it has what it wants
+        if context is not None:
+            sock = context.wrap_socket(sock, server_side=True)
+        with sock:
+            data = b""
+            while True:
+                while b"\r\n\r\n" not in data:
+                    more = sock.recv(MIB)
+                    if not more:
+                        return
+                    data += more
+                request, _, data = data.partition(b"\r\n\r\n")
+                data = answer(sock, request, data)
+
+
+def accept(listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    """Serve every connection, in a thread of its own."""
+    while True:
+        sock, _ = listener.accept()
+        Thread(target=serve, args=(sock, context), daemon=True).start()
+
+
+def main(chain: str, key: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    plain, tls = (socket.create_server(("127.0.0.1", 0), backlog=1024) for _ in range(2))
+    print(plain.getsockname()[1], tls.getsockname()[1], flush=True)
+    Thread(target=accept, args=(plain, None), daemon=True).start()
+    accept(tls, context)
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

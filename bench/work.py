@@ -1,0 +1,219 @@
+"""The work itself: the same loops around every client's operations.
+
+All that comes back is checked, so that nobody is fast by leaving something out. Each function is
+given the client's module and a `Job`, and warms up before the clock runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from bench.clients import Target
+from bench.content import BLOCK, BUFFER_SIZE, DOCUMENT, MIB, VALUE
+
+#: Small requests made before the clock runs.
+WARM_UP = 100
+
+
+@dataclass
+class Clock:
+    """Measures what is done in a ``with`` block: seconds, and seconds of processor time."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __enter__(self) -> None:
+        self.wall, self.cpu = -time.perf_counter(), -time.process_time()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.wall += time.perf_counter()
+        self.cpu += time.process_time()
+
+
+@dataclass
+class Job:
+    """What is to be done.
+
+    Attributes:
+        count: how many requests.
+        size: bytes of each body, where it is not the document.
+        sample: path that gives `BLOCK`, or takes it and answers its SHA-256.
+        depth: requests in flight.
+        connections: how many at the same time.
+        file: path of a file of *size* bytes.
+    """
+
+    target: Target
+    path: str
+    count: int = 1
+    size: int = 0
+    sample: str = ""
+    depth: int = 1
+    connections: int = 1
+    file: str = ""
+    clock: Clock = field(default_factory=Clock)
+
+
+def check(found: tuple[int, str | None, bytes]) -> None:
+    """Make sure that it is the document that came."""
+    status, value, body = found
+    if status != 200 or value != VALUE or body != DOCUMENT:
+        raise AssertionError(found)
+
+
+def sequential(module: ModuleType, job: Job) -> None:
+    with module.Client(job.target) as client:
+        for _ in range(min(WARM_UP, job.count)):
+            check(client.get(job.path))
+        with job.clock:
+            for _ in range(job.count):
+                check(client.get(job.path))
+
+
+def connect(module: ModuleType, job: Job) -> None:
+    with module.Client(job.target) as client:
+        for _ in range(min(10, job.count)):
+            check(client.get_anew(job.path))
+        with job.clock:
+            for _ in range(job.count):
+                check(client.get_anew(job.path))
+        if job.target.resume and hasattr(client, "context") and not client.context.resumed:
+            raise AssertionError("no session was resumed")
+
+
+def pipelined(module: ModuleType, job: Job) -> None:
+    checked = 0
+
+    def count_checked(found: tuple[int, str | None, bytes]) -> None:
+        nonlocal checked
+        check(found)
+        checked += 1
+
+    module.pipeline(job.target, job.path, min(WARM_UP, job.count), job.depth, check)
+    with job.clock:
+        module.pipeline(job.target, job.path, job.count, job.depth, count_checked)
+    if checked != job.count and not module.Client.takes_framing:
+        raise AssertionError(checked)
+
+
+def drip(module: ModuleType, job: Job) -> None:
+    with module.Client(job.target) as client:
+        with job.clock:
+            bodies = [client.get(job.path)[2] for _ in range(job.count)]
+        for body in bodies:
+            if len(body) != job.size:
+                raise AssertionError(len(body))
+
+
+class Counter:
+    """Counts the bytes that it is given."""
+
+    total = 0
+
+    def take(self, piece: bytes | memoryview) -> None:
+        self.total += len(piece)
+
+
+def download(module: ModuleType, job: Job, way: str) -> None:
+    with module.Client(job.target) as client:
+        read: Callable[[str, Any], None] = client.read
+        if way == "readinto":
+            buffer = bytearray(BUFFER_SIZE)
+            read = lambda path, take: client.readinto(path, buffer, take)  # noqa: E731
+        framed = client.takes_framing
+        digest = sha256()
+        read(job.sample, digest.update)
+        if not framed and digest.digest() != sha256(BLOCK).digest():
+            raise AssertionError("not the bytes that were sent")
+        counter = Counter()
+        with job.clock:
+            read(job.path, counter.take)
+        if counter.total != job.size and not (framed and counter.total > job.size):
+            raise AssertionError(counter.total)
+
+
+def upload(module: ModuleType, job: Job, source: str) -> None:
+    sample = Path(job.file).with_name("sample")
+    with module.Client(job.target) as client:
+        if source == "file":
+            with sample.open("rb") as file:
+                answer = client.upload_file(job.sample, file, MIB)
+        else:
+            answer = client.upload_memory(job.sample, BLOCK)
+        if answer != (200, sha256(BLOCK).hexdigest().encode()):
+            raise AssertionError(answer)
+        if source == "file":
+            with Path(job.file).open("rb") as file, job.clock:
+                answer = client.upload_file(job.path, file, job.size)
+        else:
+            data = Path(job.file).read_bytes()
+            with job.clock:
+                answer = client.upload_memory(job.path, data)
+        if answer != (200, str(job.size).encode()):
+            raise AssertionError(answer)
+
+
+async def fetch(client: Any, job: Job, worker: int, count: int) -> None:
+    for _ in range(count):
+        check(await client.get(worker, job.path))
+
+
+def in_asyncio(module: ModuleType, job: Job) -> None:
+    import asyncio
+
+    async def all_fetch(client: Any, count: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for worker in range(job.connections):
+                group.create_task(fetch(client, job, worker, count))
+
+    async def main() -> None:
+        async with module.AsyncioClient(job.target, job.connections) as client:
+            await all_fetch(client, 1)  # connects
+            with job.clock:
+                await all_fetch(client, job.count // job.connections)
+
+    asyncio.run(main())
+
+
+def in_trio(module: ModuleType, job: Job) -> None:
+    import trio
+
+    async def all_fetch(client: Any, count: int) -> None:
+        async with trio.open_nursery() as nursery:
+            for worker in range(job.connections):
+                nursery.start_soon(fetch, client, job, worker, count)
+
+    async def main() -> None:
+        async with module.TrioClient(job.target, job.connections) as client:
+            await all_fetch(client, 1)  # connects
+            with job.clock:
+                await all_fetch(client, job.count // job.connections)
+
+    trio.run(main)
+
+
+WORK: dict[str, Callable[[ModuleType, Job], None]] = {
+    "sequential": sequential,
+    "pipelined": pipelined,
+    "read": partial(download, way="read"),
+    "readinto": partial(download, way="readinto"),
+    "upload_file": partial(upload, source="file"),
+    "upload_memory": partial(upload, source="memory"),
+    "asyncio": in_asyncio,
+    "trio": in_trio,
+    "connect": connect,
+    "resume": connect,
+    "drip": drip,
+}
