@@ -117,7 +117,9 @@ class BothEnds(RuleBasedStateMachine):
 
     def answers(self) -> bool:
         here = self.here
-        return self.serves() and here is not None and bool(here.unanswered) and not here.serving
+        if here is None or here.to_the_end or here.serving:
+            return False
+        return self.serves() and bool(here.unanswered)
 
     @precondition(answers)
     @rule(name=st.sampled_from([*SHAPES]), whole=st.booleans())
@@ -129,6 +131,7 @@ class BothEnds(RuleBasedStateMachine):
         here.arrived.append(shape)
         if asked.has_body(shape):
             here.serving.extend(shape.rest)
+            here.to_the_end = name == "until close"
         elif asked.switches(shape):
             here.silent = True
         here.silent = here.silent or bool(asked.refuses(shape))
@@ -153,7 +156,9 @@ class BothEnds(RuleBasedStateMachine):
             here.far.send(INTERIM[status].head)
             here.arrived.append(INTERIM[status])
 
-    @precondition(lambda self: self.serves() and not self.session.unfinished)
+    @precondition(
+        lambda self: self.serves() and not (self.session.unfinished or self.session.to_the_end)
+    )
     @rule()
     def stray(self) -> None:
         here = self.session

@@ -153,6 +153,7 @@ class Session:
     unanswered: deque[Asked] = field(default_factory=deque)
     serving: deque[tuple[bytes, bytes | None]] = field(default_factory=deque)
     silent: bool = False  # nothing more can come but the end
+    to_the_end: bool = False  # all that comes is body
 
     @property
     def unfinished(self) -> bool:

@@ -63,6 +63,11 @@ class ScriptedSocket(socket.socket):
         ended, self._ended = self._ended, self.end
         return ended != self.end
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether a receiving call would not block."""
+        return bool(self._arrived) or self._ended != "silence"
+
     def arrive(self, data: bytes = b"", end: End = "silence") -> None:
         """Let *data* arrive, and what else was to come before it."""
         self.coming.append(data)
@@ -116,7 +121,7 @@ def run(crt: Co[T], sock: ScriptedSocket) -> T:
     try:
         need = next(crt)
         for _ in range(GUARD):
-            if need.mask != POLLIN or sock.step():
+            if need.mask != POLLIN or sock.is_readable or sock.step():
                 need = next(crt)
             else:
                 need = crt.throw(ConnectionTimedOut("nothing more comes"))

@@ -73,7 +73,7 @@ class AsyncHTTPConnection(Connection):
         if trio is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
-        limits = Limits(self.timeout, self.deadline)
+        limits = Limits(self.timeout, self.deadline, self._activity.bytes_moved)
         try:
             need = next(crt)
             while True:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .connection import Connection
 from .protocol.messages import HTTPResponse
-from .transport.poll import Co, T, eval_coroutine
+from .transport.poll import Co, T, run
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,7 +35,8 @@ class HTTPConnection(Connection):
         timeout: seconds that one wait without progress may take, connecting included; ``None``
             for no limit, 0 for no waiting at all.
         deadline: seconds that one call may take, whatever trickles in; ``None`` for no limit.
-        continue_timeout: seconds that `request` waits for a 100 (Continue); ``None`` for no limit.
+        continue_timeout: seconds that `request` waits for a 100 (Continue), less than *timeout*;
+            ``None`` for no limit.
         unix_socket: path of a unix socket to connect to; *hostname* is then only a name.
         source_address: ``(host, port)`` to connect from.
         address: ``(host, port)`` to connect to, while *hostname* stays the server's name.
@@ -66,7 +67,7 @@ class HTTPConnection(Connection):
         self.disconnect()
 
     def _run(self, crt: Co[T]) -> T:
-        return eval_coroutine(crt, self.timeout, self.deadline)
+        return run(crt, self.timeout, self.deadline, self._activity.bytes_moved)
 
     def connect(self) -> None:
         """Connect, unless connected. Rarely needed: every operation connects if need be.
@@ -130,7 +131,9 @@ class HTTPConnection(Connection):
         It connects if need be, and connects anew when the idle connection cannot be used any
         more. While the body is being sent, it looks for the response: a refusal (300 and above,
         or ``Connection: close``) ends the sending, and is returned even if the server resets
-        the connection right behind it. The connection is then closed after the response.
+        the connection right behind it. The connection is then closed after the response. A
+        server that answers with a long body before it has read the request's needs somebody who
+        reads meanwhile: `send_request` in one thread, `read_response` in another.
 
         Args:
             method: a token, such as ``'PUT'``.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from .protocol.digest import Hash
     from .protocol.messages import Body, HeadersArgument, WholeBody
+    from .protocol.request import Outgoing
     from .transport.tls import TLSStream
 
 
@@ -208,9 +209,7 @@ class Connection(Settings):
         """
         if (fault := session.idle_fault()) is not None:
             session.link.close()
-            exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
-            exc.safe_to_retry = True
-            raise exc
+            raise _unusable(fault)
 
     def _idle_session(self) -> Session | None:
         """Return the open session, ``None`` if a whole exchange takes a new one.
@@ -221,7 +220,7 @@ class Connection(Settings):
         session = self._open_session()
         if session is None:
             return None
-        session.receiver.take_end()  # which may close it
+        session.receiver.take_end()
         exchanges = session.link.exchanges
         if exchanges.outstanding:
             raise StateError("request() needs a connection on which nothing is outstanding")
@@ -253,7 +252,12 @@ class Connection(Settings):
         if session is None:
             session = self._new_session(route)
         else:
-            self._check_idle(session)
+            try:
+                self._check_idle(session)
+            except ConnectionClosed:
+                if outgoing.content is not None:
+                    outgoing.content.settle()
+                raise
         yield from session.sender.co_send(session.link.exchanges.accept(outgoing))
 
     def co_request(
@@ -271,19 +275,18 @@ class Connection(Settings):
             session = self._idle_session()
             used_before = session is not None
             route = self._route() if session is None else session.link.route
-            asks = expect100 if expect100 is not None or self._server_knows_expect else False
-            outgoing = self._prepare(route, method, path, headers, body, asks)
+            outgoing = self._prepare(route, method, path, headers, body, expect100)
             session = session or self._new_session(route)
             self._response_session = session
             upload = Upload(session)
             try:
                 response = yield from upload.co_run(outgoing, self.continue_timeout)
             except ConnectionClosed as exc:
-                if not used_before or exc.bytes_sent:
+                if not used_before or exc.bytes_sent or not upload.connection_lost:
                     raise
             else:
                 self._learn(response)
-                if response.status != 417 or not outgoing.may_drop_expect:
+                if response.status != 417 or not self._may_drop_expect(outgoing):
                     return response
                 session.link.close()
                 expect100 = False
@@ -293,6 +296,12 @@ class Connection(Settings):
             headers = outgoing.request.headers
             if outgoing.content is not None:
                 outgoing.content.rewind()
+
+    def _may_drop_expect(self, outgoing: Outgoing) -> bool:
+        """Whether *outgoing* can be sent again on another connection, without asking first."""
+        if self._sock_given or (outgoing.length is None and self._server_is_http10):
+            return False
+        return outgoing.may_drop_expect
 
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
         """Coroutine of `HTTPConnection.write`."""
@@ -324,27 +333,37 @@ class Connection(Settings):
         if n is None or n < 0:
             return (yield from self.co_readall())
         session = self._unless_lost(self._response_session)
-        return b"" if session is None else (yield from session.receiver.co_read(n))
+        return (
+            b""
+            if session is None
+            else (yield from session.receiver.co_do(session.receiver.try_read, n))
+        )
 
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
         """Coroutine of `HTTPConnection.readinto`; returns the number of bytes."""
-        view = memoryview(buf)
-        if view.readonly:
-            raise TypeError("readinto() needs a writable buffer")
-        view = view.cast("B") if view.nbytes else memoryview(b"")
-        session = self._unless_lost(self._response_session)
-        return 0 if session is None else (yield from session.receiver.co_readinto(view))
+        with memoryview(buf) as whole:
+            if whole.readonly:
+                raise TypeError("readinto() needs a writable buffer")
+            session = self._unless_lost(self._response_session)
+            if session is None or not whole.nbytes:
+                return 0
+            with whole.cast("B") as view:
+                return (yield from session.receiver.co_do(session.receiver.try_readinto, view))
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
         session = self._unless_lost(self._response_session)
-        return b"" if session is None else (yield from session.receiver.co_readall(limit))
+        return (
+            b""
+            if session is None
+            else (yield from session.receiver.co_do(session.receiver.try_readall, limit))
+        )
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
         session = self._unless_lost(self._response_session)
         if session is not None:
-            yield from session.receiver.co_discard()
+            yield from session.receiver.co_do(session.receiver.try_discard)
 
     def co_get_ssl_peercert(self, binary_form: bool = False) -> Co[Any]:
         """Coroutine of `HTTPConnection.get_ssl_peercert`."""
@@ -360,9 +379,15 @@ class Connection(Settings):
         session = self._open_session()
         if session is None or session.link.stream is None:
             raise StateError("there is no connection to read from")
-        return (yield from session.receiver.co_read_raw(n))
+        return (yield from session.receiver.co_do(session.receiver.try_read_raw, n))
 
     def _co_tls_stream(self) -> Co[TLSStream | None]:
         session = self._open_session() or self._new_session(self._route())
         stream = yield from session.link.co_connect()
         return None if session.link.route.ssl_context is None else cast("TLSStream", stream)
+
+
+def _unusable(fault: str) -> ConnectionClosed:
+    exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
+    exc.safe_to_retry = True
+    return exc

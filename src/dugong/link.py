@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from threading import Lock, RLock
+from threading import RLock
 
 from .errors import ConnectionClosed, StateError
 from .protocol.exchange import Exchange, Exchanges, Sending
@@ -26,7 +26,7 @@ class Turn:
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._lock = Lock()
+        self._lock = RLock()  # what runs in `between` may call a user's function
         self._taken = False
 
     def __enter__(self) -> None:
@@ -42,7 +42,11 @@ class Turn:
         """Run *step*, which never waits, if nobody has the turn. Nobody can take it meanwhile."""
         with self._lock:
             if not self._taken:
-                step()
+                self._taken = True
+                try:
+                    step()
+                finally:
+                    self._taken = False
 
 
 class Link:

@@ -198,6 +198,9 @@ async def wait_in_trio(trio: ModuleType, need: PollNeeded, seconds: float | None
     Returns:
         Also ``None``, for having to look again: another task waits for the very same.
     """
+    if seconds == 0:  # which trio would take for being too late already
+        await trio.lowlevel.checkpoint()
+        return need.poll(0)
     ready = None
     with trio.move_on_after(math.inf if seconds is None else seconds) as scope:
         if need.mask == POLLIN:

@@ -1,16 +1,19 @@
 """The receiving half of a link: response heads and bodies.
 
 Payload is received straight into the caller's buffer. Only heads and chunk lines, and what
-arrives together with them, pass through the receive buffer.
+arrives together with them, pass through the receive buffer; and chunks that are smaller than it,
+because a call of the system for each would cost more than copying them.
 
-Every coroutine here may be closed at any of its waits and called again: nothing is taken from
-the receive buffer before it can be handed over or understood as a whole.
+Each operation is an *attempt*, a method ``try_…`` that does what can be done without waiting. It
+returns the result, or as `PollNeeded` what it lacks; then it is to be made again. `co_do` does
+that. Nothing is taken from the receive buffer before it can be handed over or understood as a
+whole, so whoever waits may give up at any time, and begin again later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from .errors import (
     ConnectionClosed,
@@ -31,8 +34,8 @@ from .protocol.response import find_head, parse_head
 from .transport.buffer import Gathered, ReceiveBuffer
 from .transport.poll import Co, PollNeeded
 
-A = TypeVar("A")
-T = TypeVar("T", int, bytes)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: How much is received at once into a buffer of ours, and given out by one call of `read`.
 _BLOCK_SIZE = 4 * BUFFER_SIZE
@@ -57,40 +60,66 @@ class Receiver:
         #: What the body goes through besides, as it comes in.
         self._digest: BodyDigest | None = None
         self._untouched = False  # nobody has read any of the body
-        #: What an interrupted readall had gathered.
+        #: What an interrupted readall had gathered, and what it gathers by.
         self._gathered = Gathered()
+        self._block: memoryview | None = None
+
+    def co_do(
+        self, attempt: Callable[P, T | PollNeeded], *args: P.args, **kwargs: P.kwargs
+    ) -> Co[T]:
+        """Make an attempt of this receiver's until it succeeds or fails, waiting in between.
+
+        Raises:
+            StateError: another call is reading.
+        """
+        with self._turn:
+            try:
+                while isinstance(got := attempt(*args, **kwargs), PollNeeded):
+                    yield from self._link.require_stream().wait(got)
+                return got
+            except BaseException as exc:
+                self._broke_off(exc)
+                raise
+
+    def _broke_off(self, exc: BaseException) -> None:
+        """Decide what *exc*, raised by an attempt or thrown into a wait, leaves behind."""
+        if isinstance(exc, _FAILURES):
+            self._failed(exc)
+        elif not isinstance(exc, (GeneratorExit, StateError, DigestMismatch)):
+            self._exchanges.fail(exc)  # in the middle: nobody knows what was consumed
 
     # Heads.
 
     def co_read_response(self) -> Co[HTTPResponse]:
         """Read the next response's head, or the 100 (Continue) that is awaited."""
+        link, exchanges = self._link, self._exchanges
         with self._turn:
             try:
-                self._exchanges.check_alive()
-                yield from self._co_finish_body()
-                exchange = self._exchanges.next()
-                while self._exchanges.being_sent(exchange):
-                    yield from self._link.co_wait_until_sent(exchange)
-                    exchange = self._exchanges.next()
-                return (yield from self._co_response(exchange))
-            except _FAILURES as exc:
-                self._failed(exc)
+                exchanges.check_alive()
+                while (need := self.try_finish_body()) is not None:
+                    yield from link.require_stream().wait(need)
+                exchange = exchanges.next()
+                while exchanges.being_sent(exchange):
+                    yield from link.co_wait_until_sent(exchange)
+                    exchange = exchanges.next()
+                while isinstance(got := self._try_response(exchange), PollNeeded):
+                    yield from link.require_stream().wait(got)
+                return got
+            except BaseException as exc:
+                self._broke_off(exc)
                 raise
 
-    def co_response_to(self, exchange: Exchange) -> Co[HTTPResponse]:
+    def try_response_to(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
         """Read the response to the only exchange there is, sent or not, or the awaited 100."""
-        with self._turn:
-            try:
-                self._exchanges.check_alive()
-                return (yield from self._co_response(exchange))
-            except _FAILURES as exc:
-                self._failed(exc)
-                raise
+        self._exchanges.check_alive()
+        return self._try_response(exchange)
 
-    def _co_response(self, exchange: Exchange) -> Co[HTTPResponse]:
+    def _try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
         request = exchange.outgoing.request
         while True:
-            head = yield from self._co_head(exchange)
+            head = self._try_head(exchange)
+            if isinstance(head, PollNeeded):
+                return head
             response = parse_head(head, request.method, request.path)
             if response.status < 200 and response.status != 101:
                 exchange.response_started = False
@@ -106,31 +135,36 @@ class Receiver:
                 self._begin_body(response, framing)
                 return response
 
-    def _co_head(self, exchange: Exchange) -> Co[bytes]:
+    def _try_head(self, exchange: Exchange) -> bytes | PollNeeded:
         """Receive until the buffer begins with a complete head, and return that, not consumed."""
         buffer = self.buffer
         stream = self._link.require_stream()
         while True:
-            if buffer:
+            if buffer.end > buffer.start:
                 exchange.response_started = True
                 end = find_head(buffer.data, buffer.start, buffer.end, buffer.scanned)
                 if end >= 0:
-                    return bytes(buffer.data[buffer.start : end])
+                    return bytes(buffer.view[buffer.start : end])
                 buffer.scanned = buffer.end
+                exchange.response_started = not buffer.data.startswith(b"1", buffer.start + 9)
+            elif not exchange.looked_for and stream.peeks:
+                # It has just been sent: wait first, instead of trying in vain first.
+                exchange.looked_for = True
+                if not self._exchanges.is_cut_off(exchange):
+                    return stream.want_read
             got = stream.recv_into(buffer.room())
-            if not isinstance(got, PollNeeded):
-                buffer.received(got)
-                if got == 0:
-                    raise ConnectionClosed(
-                        "the connection ended in the middle of a response head"
-                        if buffer
-                        else "the connection ended before a response came"
-                    )
-            elif self._exchanges.is_cut_off(exchange):
-                cause = self._exchanges.cut_off_by
-                raise ConnectionClosed("the request was not sent whole") from cause
-            else:
-                yield from stream.wait(got)
+            if isinstance(got, PollNeeded):
+                if self._exchanges.is_cut_off(exchange):
+                    cause = self._exchanges.cut_off_by
+                    raise ConnectionClosed("the request was not sent whole") from cause
+                return got
+            buffer.received(got)
+            if got == 0:
+                raise ConnectionClosed(
+                    "the connection ended in the middle of a response head"
+                    if buffer
+                    else "the connection ended before a response came"
+                )
 
     def _begin_body(self, response: HTTPResponse, framing: Framing) -> None:
         self._response = response
@@ -154,126 +188,147 @@ class Receiver:
 
     # Bodies.
 
-    def co_read(self, count: int) -> Co[bytes]:
-        """Read at most *count* bytes, ``b''`` only at the end (or for *count* 0)."""
-        with self._turn:
-            if count == 0:
-                return b""
-            if self._gathered:
-                return self._gathered.take(count)
-            try:
-                while payload := (yield from self._co_payload()):
-                    wanted = min(count, payload, _BLOCK_SIZE)
-                    if self.buffer:
-                        data = self.buffer.take(wanted)
-                    else:
-                        data = yield from self._co_receive(self._link.require_stream().recv, wanted)
-                    if data:
-                        self._took(data)
-                        return data
-                    self._connection_ended()
-            except _FAILURES as exc:
-                self._failed(exc)
-                raise
+    def try_read(self, count: int) -> bytes | PollNeeded:
+        """Read at most *count* bytes, ``b""`` only at the end (or for *count* 0)."""
+        if count == 0:
             return b""
-
-    def co_readinto(self, view: memoryview) -> Co[int]:
-        """Read into *view*; return the number of bytes, 0 only at the end (or for no room)."""
-        with self._turn:
-            if not view:
-                return 0
-            if self._gathered:
-                data = self._gathered.take(len(view))
-                view[: len(data)] = data
-                return len(data)
-            return (yield from self._co_into(view))
-
-    def co_readall(self, limit: int | None) -> Co[bytes]:
-        """Read the rest of the body. What it had when interrupted is served by the next read."""
-        with self._turn:
-            gathered = self._gathered
-            length = self._body.payload if isinstance(self._body, Length) else None
-            if limit is not None and len(gathered) + (length or 0) > limit:
-                raise self._beyond(limit)
-            if self._body is None or (length is not None and length <= len(self.buffer)):
-                rest = self._rest_from_buffer(length or 0)
-                if not gathered:
-                    return rest
+        if self._gathered:
+            return self._gathered.take(count)
+        pieces: list[bytes] = []
+        left = min(count, _BLOCK_SIZE)
+        while True:
+            payload = self._try_payload(left)
+            if not payload or isinstance(payload, PollNeeded):
+                return payload or b""
+            data: bytes | PollNeeded
+            if self.buffer:
+                data = self.buffer.take(min(payload, left))
             else:
-                rest = b""
-                block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
-                while count := (yield from self._co_into(block)):
-                    gathered.add(block[:count])
-                    if limit is not None and len(gathered) > limit:
-                        raise self._beyond(limit)
-            self._gathered = Gathered()
-            return gathered.take_all() + rest if rest else gathered.take_all()
+                data = self._link.require_stream().recv(min(payload, left))
+                if isinstance(data, PollNeeded):
+                    return data
+            if not data:
+                self._connection_ended()
+                continue
+            self._took(data, len(data))
+            pieces.append(data)
+            left -= len(data)
+            if not left or not self._has_more():
+                return data if len(pieces) == 1 else b"".join(pieces)
 
-    def _rest_from_buffer(self, count: int) -> bytes:
-        self._exchanges.check_alive()
-        data = self.buffer.take(count)
-        if data:
-            self._took(data)
-        return data
+    def try_readinto(self, view: memoryview) -> int | PollNeeded:
+        """Read into *view*; return the number of bytes, 0 only at the end (or for no room)."""
+        if not view:
+            return 0
+        if self._gathered:
+            data = self._gathered.take(len(view))
+            view[: len(data)] = data
+            return len(data)
+        return self._try_into(view)
 
-    def co_discard(self) -> Co[None]:
+    def try_readall(self, limit: int | None) -> bytes | PollNeeded:
+        """Read the rest of the body. What it had when interrupted is served by the next read."""
+        gathered, body = self._gathered, self._body
+        length = body.payload if isinstance(body, Length) else None
+        if limit is not None and len(gathered) + (length or 0) > limit:
+            raise self._beyond(limit)
+        rest = b""
+        if body is None or (length is not None and length <= len(self.buffer)):
+            self._exchanges.check_alive()
+            if body is not None:
+                rest = self.buffer.take(length or 0)
+                self._took(rest, len(rest))
+            if not gathered:
+                return rest
+        elif (need := self._try_gather(length, limit)) is not None:
+            return need
+        self._gathered, self._block = Gathered(), None
+        return gathered.take_all() + rest if rest else gathered.take_all()
+
+    def _try_gather(self, length: int | None, limit: int | None) -> PollNeeded | None:
+        if self._block is None:
+            self._block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
+        while count := self._try_into(self._block):
+            if isinstance(count, PollNeeded):
+                return count
+            self._gathered.add(self._block[:count])
+            if limit is not None and len(self._gathered) > limit:
+                raise self._beyond(limit)
+        return None
+
+    def try_discard(self) -> PollNeeded | None:
         """Read the rest of the body and throw it away."""
-        with self._turn:
-            self._gathered = Gathered()
-            block = memoryview(bytearray(_BLOCK_SIZE if self._body is not None else 1))
-            while (yield from self._co_into(block)):
-                pass
+        self._gathered = Gathered()
+        if self._block is None:
+            self._block = memoryview(bytearray(_BLOCK_SIZE if self._body is not None else 1))
+        while count := self._try_into(self._block):
+            if isinstance(count, PollNeeded):
+                return count
+        self._block = None
+        return None
 
     def _beyond(self, limit: int) -> InvalidResponse:
-        exc = InvalidResponse(f"response body is longer than the limit of {limit} bytes")
-        self._failed(exc)
-        return exc
+        return InvalidResponse(f"response body is longer than the limit of {limit} bytes")
 
-    def _co_into(self, view: memoryview) -> Co[int]:
-        try:
-            while payload := (yield from self._co_payload()):
-                room = view[:payload]
+    def _try_into(self, view: memoryview) -> int | PollNeeded:
+        filled = 0
+        while True:
+            payload = self._try_payload(len(view) - filled)
+            if not payload or isinstance(payload, PollNeeded):
+                return payload
+            with view[filled : filled + payload] as room:  # let go even if this fails
                 if self.buffer:
                     count = self.buffer.take_into(room)
                 else:
-                    count = yield from self._co_receive(self._link.require_stream().recv_into, room)
-                if count:
-                    self._took(room[:count])
-                    return count
-                self._connection_ended()
-        except _FAILURES as exc:
-            self._failed(exc)
-            raise
-        return 0
+                    got = self._link.require_stream().recv_into(room)
+                    if isinstance(got, PollNeeded):
+                        return got
+                    count = got
+                if not count:
+                    self._connection_ended()
+                    continue
+                self._took(room, count)
+            filled += count
+            if filled == len(view) or not self._has_more():
+                return filled
 
-    def _co_payload(self) -> Co[int]:
-        """Return how many bytes of payload may come next, after any lines before them; 0: none."""
+    def _has_more(self) -> bool:
+        """Whether the buffer has payload that comes next."""
+        return self._body is not None and self._body.payload > 0 and bool(self.buffer)
+
+    def _try_payload(self, wanted: int) -> int | PollNeeded:
+        """Return how many bytes of payload may come next, after any lines before them; 0: none.
+
+        If *wanted* is more than that and they are few, they are in the buffer afterwards.
+        """
         self._exchanges.check_alive()
+        buffer = self.buffer
         while (body := self._body) is not None:
             if body.payload:
-                return body.payload
-            if not body.line_limit:
+                if buffer or body.payload >= wanted or not body.line_follows:
+                    return body.payload
+                if body.payload >= len(buffer.data):
+                    return body.payload
+            elif not body.line_limit:
                 self._finish(body)
-            elif not self._take_line(body):
-                got = yield from self._co_receive(
-                    self._link.require_stream().recv_into, self.buffer.room()
-                )
-                self.buffer.received(got)
-                if got == 0:
-                    self._connection_ended()
+                continue
+            elif self._take_line(body):
+                continue
+            got = self._link.require_stream().recv_into(buffer.room())
+            if isinstance(got, PollNeeded):
+                return got
+            buffer.received(got)
+            if got == 0:
+                self._connection_ended()
         return 0
 
-    def _co_receive(self, call: Callable[[A], T | PollNeeded], argument: A) -> Co[T]:
-        while isinstance(got := call(argument), PollNeeded):
-            yield from self._link.require_stream().wait(got)
-        return got
-
-    def _took(self, data: bytes | memoryview) -> None:
+    def _took(self, data: bytes | memoryview, count: int) -> None:
+        """The first *count* bytes of *data* are the next of the payload."""
         assert self._body is not None
         self._untouched = False
+        self._body.took(count)
         if self._digest is not None:
-            self._digest.update(data)
-        self._body.took(len(data))
+            self._digest.update(data[:count])
         self._advance(receive=True)
 
     def _take_line(self, body: Decoder) -> bool:
@@ -376,27 +431,29 @@ class Receiver:
         else:
             raise ConnectionClosed("the connection ended in the middle of a chunked body")
 
-    def _co_finish_body(self) -> Co[None]:
+    def try_finish_body(self) -> PollNeeded | None:
         """Consume the end of a body whose payload was read, if only later bytes end it."""
         while not self._gathered and (body := self._body) is not None:
             if body.payload and (self.buffer or not body.ended_by_close):
-                return  # more payload: the caller is told that it is unread
+                return None  # more payload: the caller is told that it is unread
             if body.line_limit and self._take_line(body):
                 continue
             if not body.payload and not body.line_limit:
                 self._finish(body)
                 continue
-            stream = self._link.require_stream()
-            got = yield from self._co_receive(stream.recv_into, self.buffer.room())
+            got = self._link.require_stream().recv_into(self.buffer.room())
+            if isinstance(got, PollNeeded):
+                return got
             self.buffer.received(got)
             if got == 0:
                 self._connection_ended()
+        return None
 
     def take_end(self) -> None:
-        """Do what `_co_finish_body` does, as far as it has arrived, unless somebody is reading.
+        """Do what `try_finish_body` does, as far as it has arrived, unless somebody is reading.
 
         Raises:
-            InvalidResponse, ConnectionClosed: that is not how the body may end.
+            InvalidResponse: that is not how the body may end.
             DigestMismatch: it ends so, and is not what it was said to be.
         """
         if self._body is not None and not self._gathered:
@@ -407,9 +464,11 @@ class Receiver:
             return
         try:
             self._go_on(receive=True)
-        except _FAILURES as exc:
+        except (InvalidResponse, UnsupportedResponse) as exc:
             self._failed(exc)
             raise
+        except (ConnectionClosed, ConnectionTimedOut):
+            pass  # whoever reads is told
         body = self._body
         has_strays = isinstance(body, Length) and len(self.buffer) > body.payload
         if has_strays and len(self._exchanges.queue) == 1:
@@ -426,13 +485,12 @@ class Receiver:
         if not isinstance(exc, ConnectionTimedOut):
             exchanges.fail(exc)
 
-    def co_read_raw(self, count: int) -> Co[bytes]:
+    def try_read_raw(self, count: int) -> bytes | PollNeeded:
         """Read at most *count* bytes as they come. No response can be read after that."""
-        with self._turn:
-            self._exchanges.fail(ConnectionClosed("read_raw() was used"))
-            if self.buffer:
-                return self.buffer.take(count)
-            return (yield from self._co_receive(self._link.require_stream().recv, count))
+        self._exchanges.fail(ConnectionClosed("read_raw() was used"))
+        if self.buffer:
+            return self.buffer.take(count)
+        return self._link.require_stream().recv(count)
 
     def take_rest(self) -> bytes:
         """Return and drop what has arrived and is not consumed."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias
 
 from .errors import ConnectionClosed, ConnectionTimedOut
 from .link import Link, Turn
@@ -16,6 +16,8 @@ from .transport.stream import Stream, after
 
 if TYPE_CHECKING:
     from .protocol.messages import HeadersArgument
+
+P = ParamSpec("P")
 
 #: Looks, without waiting, whether the response has come while its request is still being sent.
 #: Returns what more of it would need, ``None`` when its head is there.
@@ -45,11 +47,14 @@ class Sender:
         content = None if outgoing.follows else outgoing.content
         pieces = [memoryview(outgoing.head)]
         try:
-            if isinstance(content, Flat) and content.length:
-                pieces.append(content.take())
-                content.settle()
+            if isinstance(content, Flat):
+                if content.length:
+                    pieces.append(content.take())
                 content = None
-            yield from link.co_connect()
+            elif content is not None and content.length == 0:
+                content.take()  # complains if it is not empty, while nothing is sent
+            if link.stream is None:
+                yield from link.co_connect()
             yield from self._co_send_all(exchange, pieces, look)
             if content is not None:
                 yield from self._co_send_content(exchange, content, look)
@@ -57,7 +62,7 @@ class Sender:
             self._request_failed(exchange, exc)
             raise
         finally:
-            pieces.clear()  # the caller may change or resize the buffer again
+            _release(pieces)  # the caller may change or resize the buffer again
         if link.exchanges.is_refused(exchange):
             return
         link.exchanges.request_sent(exchange)
@@ -66,18 +71,39 @@ class Sender:
             link.activity.event("sent")
 
     def _co_send_all(
-        self, exchange: Exchange, pieces: list[memoryview], look: Look | None = None
+        self, exchange: Exchange, pieces: Sequence[memoryview], look: Look | None = None
     ) -> Co[None]:
         """Send all of *pieces*, unless a response that *look* sees ends the sending."""
         stream = self._link.require_stream()
-        rest: Sequence[memoryview] = pieces
-        while rest:
-            sent = stream.send(rest)
-            if not isinstance(sent, PollNeeded):
-                exchange.bytes_sent += sent
-                rest = after(rest, sent)
-            elif (yield from self._co_wait(exchange, stream, sent, look)):
-                return
+        try:
+            while pieces:
+                sent = self._try(exchange, stream.send, pieces)
+                if not isinstance(sent, PollNeeded):
+                    pieces = after(pieces, sent or 0)
+                elif (yield from self._co_wait(exchange, stream, sent, look)):
+                    return
+        finally:
+            _release(pieces)
+
+    def _try(
+        self,
+        exchange: Exchange,
+        call: Callable[P, int | PollNeeded | None],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> int | PollNeeded | None:
+        """Make one call that sends, and count what it sent."""
+        exchange.in_doubt = True
+        try:
+            sent = call(*args, **kwargs)
+        except (ConnectionClosed, ConnectionTimedOut):
+            exchange.in_doubt = False
+            exchange.connection_lost = not self._link.closed
+            raise
+        if sent is not None and not isinstance(sent, PollNeeded):
+            exchange.bytes_sent += sent
+        exchange.in_doubt = False
+        return sent
 
     def _co_wait(
         self, exchange: Exchange, stream: Stream, need: PollNeeded, look: Look | None
@@ -99,7 +125,7 @@ class Sender:
         stream = link.stream
         if stream is None:
             exchanges.withdraw(exchange)  # never connected
-        elif exchange.bytes_sent or stream.mid_write or isinstance(exc, ConnectionTimedOut):
+        elif exchange.bytes_sent or exchange.in_doubt or stream.mid_write or _timed_out(exc):
             exchanges.cut_off(exchange, exc)
         elif not isinstance(exc, ConnectionClosed):
             exchanges.withdraw(exchange)  # cancelled, and nothing of it is on the wire
@@ -132,48 +158,50 @@ class Sender:
         try:
             if isinstance(content, PlainFile) and stream.sends_files:
                 yield from self._co_send_file(exchange, content, stream, look)
-            while not self._is_answered(exchange, look) and (piece := content.take()):
+            while not self._is_answered(exchange, content, look):
+                piece = content.take()
+                if not piece:
+                    break
                 yield from self._co_send_piece(exchange, content, piece, look)
-            if content.length is None and not self._is_answered(exchange, None):
+            if content.length is None and not self._link.exchanges.is_refused(exchange):
                 yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], look)
         finally:
             content.settle()
 
-    def _is_answered(self, exchange: Exchange, look: Look | None) -> bool:
-        if look is not None and exchange.bytes_sent:
+    def _is_answered(self, exchange: Exchange, content: Content, look: Look | None) -> bool:
+        """Whether a response says that the rest of the body is not wanted, if there is a rest."""
+        if look is not None and exchange.bytes_sent and content.sent != content.length:
             look()
         return self._link.exchanges.is_refused(exchange)
 
     def _co_send_piece(
         self, exchange: Exchange, content: Content, piece: memoryview, look: Look | None
     ) -> Co[None]:
-        pieces, before = [piece], exchange.bytes_sent
+        pieces, before, size = [piece], exchange.bytes_sent, len(piece)
         if content.length is None:
             pieces = _chunk(piece)
             before += len(pieces[0])
         try:
             yield from self._co_send_all(exchange, pieces, look)
         finally:
-            content.sent += min(max(0, exchange.bytes_sent - before), len(piece))
+            content.sent += min(max(0, exchange.bytes_sent - before), size)
+            _release([piece])  # whoever gave it may change or resize it now
 
     def _co_send_file(
         self, exchange: Exchange, file: PlainFile, stream: Stream, look: Look | None
     ) -> Co[None]:
         """Send a file without reading it; leave to others what the system cannot send so."""
-        while file.left:
+        while file.left and not self._is_answered(exchange, file, look):
             file.taken = True
             file.check()
-            sent = stream.send_file(file.fd, file.offset, min(file.left, FILE_BLOCK_SIZE))
+            count = min(file.left, FILE_BLOCK_SIZE)
+            sent = self._try(exchange, stream.send_file, file.fd, file.offset, count)
             if sent is None:
                 return
-            if isinstance(sent, PollNeeded):
-                if (yield from self._co_wait(exchange, stream, sent, look)):
-                    return
-                continue
-            exchange.bytes_sent += sent
-            file.sent += sent
-            file.offset += sent
-            if self._is_answered(exchange, look):
+            if not isinstance(sent, PollNeeded):
+                file.sent += sent
+                file.offset += sent
+            elif (yield from self._co_wait(exchange, stream, sent, look)):
                 return
 
     # Bodies that the caller writes.
@@ -186,10 +214,14 @@ class Sender:
             ConnectionClosed, ConnectionTimedOut: sending failed, and has ended.
         """
         exchange = self._link.exchanges.check_write(len(data))
-        if not data:
+        size = len(data)
+        if not size:
             return
         pieces = [data] if exchange.body_left is not None else _chunk(data)
-        yield from self._co_send_part(exchange, pieces, len(data))
+        try:
+            yield from self._co_send_part(exchange, pieces, size)
+        finally:
+            _release([data])
 
     def co_end_body(self, trailers: HeadersArgument | None) -> Co[None]:
         """End a chunked body; do nothing for a body of known length that is complete.
@@ -222,3 +254,13 @@ class Sender:
 
 def _chunk(data: memoryview) -> list[memoryview]:
     return [memoryview(b"%x\r\n" % len(data)), data, memoryview(b"\r\n")]
+
+
+def _release(views: Iterable[memoryview]) -> None:
+    """Let go of buffers, which the frames of an exception would otherwise keep exported."""
+    for view in views:
+        view.release()
+
+
+def _timed_out(exc: BaseException) -> bool:
+    return isinstance(exc, ConnectionTimedOut)

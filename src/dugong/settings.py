@@ -117,7 +117,8 @@ class Settings:
                 target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
             elif path == "*":
                 target = f"http://{route.authority}"
-        outgoing = prepare(method, target, headers, body, expect100, defaults, path)
+        may_ask = self._server_knows_expect
+        outgoing = prepare(method, target, headers, body, expect100, defaults, path, may_ask)
         if outgoing.length is None and self._server_is_http10:
             raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
         return outgoing

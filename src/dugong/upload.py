@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import ConnectionClosed, DugongError
+from .errors import DugongError
 from .protocol.exchange import Exchange
 from .protocol.messages import HTTPResponse
 from .protocol.request import Outgoing
@@ -30,6 +30,7 @@ class Upload:
     Attributes:
         expect_failed: whether the server does not know Expect: the 100 did not come in time, or
             it answered with 417 (Expectation Failed).
+        connection_lost: whether the connection turned out to be gone, and not by our doing.
     """
 
     def __init__(self, session: Session) -> None:
@@ -37,6 +38,7 @@ class Upload:
         self._sender = session.sender
         self._receiver = session.receiver
         self.expect_failed = False
+        self.connection_lost = False
 
     def co_run(self, outgoing: Outgoing, continue_timeout: float | None) -> Co[HTTPResponse]:
         """Send the request and return its final response, or a 101 that was asked for.
@@ -46,38 +48,50 @@ class Upload:
             InvalidResponse, UnsupportedResponse: the response is not what it should be.
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        exchange = self._link.exchanges.accept(outgoing)
+        exchanges = self._link.exchanges
+        exchange = exchanges.accept(outgoing)
         lookout = _Lookout(self._receiver, exchange)
+        asks = outgoing.expect_continue
         try:
             yield from self._co_send(exchange, lookout, continue_timeout)
             response = yield from lookout.co_response()
-        except ConnectionClosed as exc:
-            last_word = lookout.last_word()
+        except BaseException as exc:
+            self.connection_lost = exchange.connection_lost
+            last_word = lookout.last_word() if exchange.connection_lost else None
             if last_word is None:
-                if exchange in self._link.exchanges.queue:
-                    self._link.exchanges.describe(exc, exchange)
+                self._give_up(exchange, lookout, exc)
                 raise
             response = last_word
             response.will_close = True
+            exchanges.answered_after_all()
+            if not exchanges.pending:
+                self._link.close()
         finally:
             lookout.close()
             if outgoing.content is not None:
                 outgoing.content.settle()  # also where none of it was due
-        self.expect_failed |= outgoing.expect_continue and response.status == 417
+        self.expect_failed |= asks and response.status == 417
         return response
+
+    def _give_up(self, exchange: Exchange, lookout: _Lookout, exc: BaseException) -> None:
+        if exchange in self._link.exchanges.queue:
+            self._link.exchanges.describe(exc, exchange)
+        if lookout.response is not None:
+            self._link.close()  # nobody will ever see its head: do not let its body be read
 
     def _co_send(
         self, exchange: Exchange, lookout: _Lookout, continue_timeout: float | None
     ) -> Co[None]:
+        link = self._link
         yield from self._sender.co_send(exchange, lookout.look)
-        if exchange.outgoing.expect_continue and lookout.response is None:
+        if link.exchanges.body_pending:
             try:
                 yield from self._co_await_continue(exchange, lookout, continue_timeout)
             except BaseException as exc:
-                self._link.exchanges.describe(exc, exchange)
-                self._link.exchanges.cut_off(exchange, exc)
+                link.exchanges.describe(exc, exchange)
+                link.exchanges.cut_off(exchange, exc)
                 raise
-            if lookout.response is None:
+            if link.exchanges.body_pending:
                 yield from self._sender.co_send_body(exchange, lookout.look)
 
     def _co_await_continue(
@@ -86,8 +100,9 @@ class Upload:
         link = self._link
         clock = link.activity.clock
         end = None if seconds is None else clock() + seconds
-        while need := lookout.look():
-            if not link.exchanges.is_awaiting_continue(exchange):
+        while link.exchanges.is_awaiting_continue(exchange):
+            need = lookout.look()
+            if need is None or not link.exchanges.is_awaiting_continue(exchange):
                 return
             left = None if end is None else end - clock()
             if left is not None and left <= 0:
@@ -103,7 +118,8 @@ class _Lookout:
     def __init__(self, receiver: Receiver, exchange: Exchange) -> None:
         self._receiver = receiver
         self._exchange = exchange
-        self._reading: Any = receiver.co_response_to(exchange)
+        exchange.looked_for = exchange.outgoing.content is not None
+        self._reading: Any = receiver.co_do(receiver.try_response_to, exchange)
         self.response: HTTPResponse | None = None
 
     def look(self) -> PollNeeded | None:
@@ -129,7 +145,7 @@ class _Lookout:
     def _got(self, response: HTTPResponse) -> None:
         if response.status == 100:  # the one that was awaited
             self._exchange.informational.append(response)
-            self._reading = self._receiver.co_response_to(self._exchange)
+            self._reading = self._receiver.co_do(self._receiver.try_response_to, self._exchange)
         else:
             self.response = response
 

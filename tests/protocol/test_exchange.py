@@ -137,6 +137,7 @@ SENDING_ROWS: dict[tuple[Sending, str], Steps] = {
     (Sending.CONTINUE, "time passed"): lambda m: m.exchanges.go_ahead(),
     (Sending.CONTINUE, "final response"): Machine.head,
     (Sending.CONTINUE, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),
+    (Sending.CUT_OFF, "response after all"): lambda m: m.exchanges.answered_after_all(),
     (Sending.BODY, "sent"): lambda m: m.exchanges.body_sent(current(m), 5),
     (Sending.BODY, "final response"): lambda m: m.head(413),
     (Sending.BODY, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),

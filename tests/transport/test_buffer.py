@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dugong import BUFFER_SIZE
+from dugong.protocol.limits import BUFFER_SIZE, FIRST_BUFFER_SIZE
 from dugong.transport.buffer import ReceiveBuffer
 
 
@@ -33,7 +33,7 @@ def pattern(count: int) -> bytes:
 
 def test_new() -> None:
     buffer = ReceiveBuffer()
-    assert (len(buffer), bool(buffer), len(buffer.room())) == (0, False, BUFFER_SIZE)
+    assert (len(buffer), bool(buffer), len(buffer.room())) == (0, False, FIRST_BUFFER_SIZE)
 
 
 def test_room_is_behind_what_is_there() -> None:
@@ -55,16 +55,28 @@ def test_grows_when_full() -> None:
     assert buffer.take(len(data)) == data
 
 
+def test_grows_while_it_is_filled_by_what_comes() -> None:
+    """Up to a size that saves calls of the system; no further for what is consumed at once."""
+    buffer = ReceiveBuffer()
+    sizes = []
+    for _ in range(8):
+        room = buffer.room()
+        buffer.received(len(room))
+        buffer.consume(len(buffer))
+        sizes.append(len(room))
+    assert sizes == [FIRST_BUFFER_SIZE << i for i in range(6)] + 2 * [4 * BUFFER_SIZE]
+
+
 def test_moves_to_the_front_instead_of_growing() -> None:
     buffer = ReceiveBuffer()
-    data = pattern(BUFFER_SIZE)
+    data = pattern(4 * BUFFER_SIZE)
     receive(buffer, data)
     buffer.consume(1000)
     assert len(buffer.room()) == 1000
     assert content(buffer) == data[1000:]
     receive(buffer, b"x" * 1000)
     assert content(buffer) == data[1000:] + b"x" * 1000
-    assert len(buffer.data) == BUFFER_SIZE
+    assert len(buffer.data) == 4 * BUFFER_SIZE
 
 
 def test_empty_buffer_starts_at_the_front_again() -> None:
@@ -72,8 +84,8 @@ def test_empty_buffer_starts_at_the_front_again() -> None:
     for _ in range(3):
         receive(buffer, bytes(100))
         buffer.consume(100)
-        assert len(buffer.room()) == BUFFER_SIZE
-    assert len(buffer.data) == BUFFER_SIZE
+        assert len(buffer.room()) == FIRST_BUFFER_SIZE
+    assert len(buffer.data) == FIRST_BUFFER_SIZE
 
 
 def test_view_handed_out_before_growing_can_be_kept() -> None:

@@ -11,7 +11,8 @@ A decoder never holds bytes. It announces what comes next, and is told what came
 Neither
     The body has ended.
 
-`ended_by_close` tells whether the end of the connection ends the body, or truncates it.
+`line_follows` tells whether a line comes behind the payload that comes next. `ended_by_close`
+tells whether the end of the connection ends the body, or truncates it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Length:
     __slots__ = ("payload",)
 
     line_limit = 0
+    line_follows = False
     ended_by_close = False
     trailers = NO_TRAILERS
 
@@ -51,6 +53,7 @@ class UntilClose:
     __slots__ = ("payload",)
 
     line_limit = 0
+    line_follows = False
     ended_by_close = True
     trailers = NO_TRAILERS
 
@@ -85,6 +88,7 @@ class Chunked:
         "trailers",
     )
 
+    line_follows = True
     ended_by_close = False
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ from .limits import BLOCK_SIZE
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_NOTHING: Final = memoryview(b"")
+_NOTHING: Final = memoryview(b"")  # not to be released
 
 
 class Content:
@@ -98,7 +98,9 @@ class Flat(Content):
         return view
 
     def settle(self) -> None:
-        self._view = _NOTHING  # the caller may change or resize the buffer again
+        view, self._view = self._view, _NOTHING
+        if view:
+            view.release()  # the caller may change or resize the buffer again
 
 
 class PlainFile(Content):
@@ -184,6 +186,8 @@ class Pieces(Content):
         if self.length is None:
             return piece
         self._given += len(piece)
+        if self._given == self.length:
+            piece = memoryview(bytes(piece))  # whoever gave it may use it again for the next one
         if self._given > self.length or (self._given == self.length and self._next()):
             if self._is_file:
                 raise BodyChanged(f"the file has more than the {self.length} bytes announced")
@@ -246,10 +250,18 @@ def content_of(body: Any) -> Content:
 
 def is_replayable(body: Any) -> bool:
     """Whether a body that is given whole can be sent more than once."""
+    if body is None:
+        return True
     try:
-        return body is None or content_of(body).replayable
-    except StateError:
-        return False
+        memoryview(body)
+    except TypeError:
+        pass
+    else:
+        return True
+    try:
+        return hasattr(body, "read") and _can_seek(body)
+    except (OSError, ValueError):
+        return False  # it is closed
 
 
 def as_bytes(data: Any) -> memoryview:
@@ -283,20 +295,16 @@ _DECOMPRESSING = (
 def _file(file: Any) -> Content:
     if not getattr(file, "readable", lambda: True)():
         raise ValueError("the file is not open for reading")
-    if getattr(file, "writable", lambda: False)():
-        file.flush()  # so that what was written before is sent too
-    if type(file) in _PLAIN_TYPES and type(getattr(file, "raw", file)) is io.FileIO:
-        mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISREG(mode) and hasattr(os, "pread"):
-            plain = PlainFile(file)
-            # The system says 0 of files that it makes up as they are read, such as in /proc.
-            if plain.length or not os.pread(plain.fd, 1, plain.offset):
-                return plain
-            return Pieces(file, None, replayable=True)
-        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            return Pieces(file, None, replayable=False)  # a pipe, a terminal, a device
     if not _can_seek(file):
         return Pieces(file, None, replayable=False)
+    if getattr(file, "writable", lambda: False)():
+        file.flush()  # so that what was written before is sent too
+    if _is_plain(file) and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and hasattr(os, "pread"):
+        plain = PlainFile(file)
+        # The system says 0 of files that it makes up as they are read, such as in /proc.
+        if plain.length or not os.pread(plain.fd, 1, plain.offset):
+            return plain
+        return Pieces(file, None, replayable=True)
     if _decompresses(file):
         return Pieces(file, None, replayable=True)
     position = file.tell()
@@ -304,6 +312,10 @@ def _file(file: Any) -> Content:
     length = max(0, file.tell() - position)
     file.seek(position)
     return Pieces(file, length, replayable=True)
+
+
+def _is_plain(file: Any) -> bool:
+    return type(file) in _PLAIN_TYPES and type(getattr(file, "raw", file)) is io.FileIO
 
 
 def _is_text_file(body: Any) -> bool:
@@ -314,9 +326,14 @@ def _is_text_file(body: Any) -> bool:
 
 def _can_seek(file: Any) -> bool:
     seekable = getattr(file, "seekable", None)
-    if seekable is not None:
-        return bool(seekable())
-    return hasattr(file, "seek") and hasattr(file, "tell")
+    if seekable is None:
+        return hasattr(file, "seek") and hasattr(file, "tell")
+    if not seekable():
+        return False
+    if _is_plain(file):  # terminals and other devices say that they can, and go on all the same
+        mode = os.fstat(file.fileno()).st_mode
+        return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+    return True
 
 
 def _decompresses(file: Any) -> bool:

@@ -83,7 +83,7 @@ SENDING: Final[dict[Sending, dict[str, Sending]]] = {
         "cut off": Sending.CUT_OFF,
     },
     Sending.REFUSED: {},
-    Sending.CUT_OFF: {},
+    Sending.CUT_OFF: {"response after all": Sending.REFUSED},
 }
 
 RECEIVING: Final[dict[Receiving, dict[str, Receiving]]] = {
@@ -108,10 +108,16 @@ class Exchange:
         body_touched: whether any of a `BodyFollowing` body was given to the system.
         informational: the interim responses so far.
         response_started: whether any byte of the final response has arrived.
+        looked_for: whether its response was looked for.
+        in_doubt: whether bytes may be on their way that `bytes_sent` does not count: set before
+            and cleared after each call of the system, so that an interrupt in between shows.
+        connection_lost: whether the system said, while it was being sent, that there is no
+            connection any more.
     """
 
     __slots__ = (
-        "body_left", "body_touched", "bytes_sent", "informational", "outgoing", "response_started",
+        "body_left", "body_touched", "bytes_sent", "connection_lost", "in_doubt", "informational",
+        "looked_for", "outgoing", "response_started",
     )  # fmt: skip
 
     def __init__(self, outgoing: Outgoing) -> None:
@@ -121,11 +127,14 @@ class Exchange:
         self.body_touched = False
         self.informational: list[HTTPResponse] = []
         self.response_started = False
+        self.looked_for = False
+        self.in_doubt = False
+        self.connection_lost = False
 
     @property
     def safe_to_retry(self) -> bool:
         """Whether sending the request again cannot do anything twice."""
-        if self.bytes_sent == 0:
+        if self.bytes_sent == 0 and not self.in_doubt:
             return True
         if self.body_touched or self.outgoing.request.method not in IDEMPOTENT_METHODS:
             return False
@@ -335,8 +344,14 @@ class Exchanges:
         """The 100 that was awaited has not come in time: the body is due all the same."""
         self._send("time passed")
 
+    def answered_after_all(self) -> None:
+        """The last request could not be sent whole, and is answered: that is no failure."""
+        self._send("response after all")
+
     def cut_off(self, exchange: Exchange, exc: BaseException) -> None:
         """*exchange* will not be sent whole, and no other after it."""
+        if self.is_refused(exchange):
+            return  # which ends sending just as well
         self._send("cut off")
         self.cut_off_by = exc
 
@@ -374,9 +389,12 @@ class Exchanges:
         Raises:
             InvalidResponse: there are too many of them.
         """
-        if response.status == 100 and self.sending is Sending.CONTINUE and exchange is self.current:
-            self._send("100")
-            return True
+        if response.status == 100 and exchange is self.current:
+            if self.sending is Sending.CONTINUE:
+                self._send("100")
+                return True
+            if self.sending is Sending.REQUEST:
+                exchange.outgoing.expect_continue = False  # it is here before the head is out
         if len(exchange.informational) >= MAX_INTERIM_RESPONSES:
             raise InvalidResponse(f"more than {MAX_INTERIM_RESPONSES} interim responses", response)
         exchange.informational.append(response)

@@ -6,8 +6,11 @@ nobody has to wonder whether a real server could meet ours.
 
 from __future__ import annotations
 
-#: The first receive buffer of a connection, and the unit in which bodies are moved.
+#: The unit in which bodies are moved.
 BUFFER_SIZE = 64 * 1024
+
+#: A connection's receive buffer at first: room for a head with a small body.
+FIRST_BUFFER_SIZE = 8 * 1024
 
 #: What is read of a file at once, to be sent.
 BLOCK_SIZE = 1024 * 1024

@@ -65,6 +65,7 @@ def prepare(
     expect100: bool | None,
     defaults: Mapping[str, str],
     path: str | None = None,
+    may_ask: bool = True,
 ) -> Outgoing:
     """Validate a request and serialise its head (RFC 9112 section 3).
 
@@ -77,6 +78,7 @@ def prepare(
             caller's own field asks, or the body is large or of unknown length.
         defaults: lower-case name to field line, of what to add unless the caller gave it.
         path: the target as the user gave it, where it differs (requests through a proxy).
+        may_ask: whether *expect100* ``None`` goes by the body.
 
     Raises:
         TypeError: the type of a name, a value or the body is wrong.
@@ -95,7 +97,7 @@ def prepare(
     content, length = _measure(body, lower)
     if expect100 is None:
         is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
-        expect100 = is_large or _asks_for_continue(lower)
+        expect100 = (may_ask and is_large) or _asks_for_continue(lower)
 
     if headers is not None and not hasattr(headers, "items"):
         headers = fields  # an iterator is used up by now, and whoever retries needs them again

@@ -22,6 +22,10 @@ class Activity:
         self.on_event: Callable[[str], object] | None = None
         self.clock: Callable[[], float] = time.monotonic
 
+    def bytes_moved(self) -> int:
+        """Return how many bytes went either way."""
+        return self.bytes_sent + self.bytes_received
+
     def event(self, name: str) -> None:
         if self.on_event is not None:
             self.on_event(name)

@@ -4,44 +4,54 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from ..protocol.limits import BUFFER_SIZE
+from ..protocol.limits import BUFFER_SIZE, FIRST_BUFFER_SIZE
 
 
 class ReceiveBuffer:
     """Bytes that were received and not yet consumed.
 
+    It is small at first, because many connections never need more, and grows while what is
+    received fills it: up to `_MOST` to save calls of the system, beyond that for long heads only.
+
     Attributes:
         data: the storage; what it holds lies between `start` and `end`.
+        view: all of `data` as a view.
         scanned: how far `data` was searched in vain for the end of a head or line.
     """
 
-    __slots__ = ("_view", "data", "end", "scanned", "start")
+    __slots__ = ("_filled", "data", "end", "scanned", "start", "view")
 
     def __init__(self) -> None:
-        self.data = bytearray(BUFFER_SIZE)
-        self._view = memoryview(self.data)
+        self.data = bytearray(FIRST_BUFFER_SIZE)
+        self.view = memoryview(self.data)
         self.start = 0
         self.end = 0
         self.scanned = 0
+        self._filled = False  # by what was received last
 
     def __len__(self) -> int:
         return self.end - self.start
 
     def room(self) -> memoryview:
         """Return a writable view of the free space behind the bytes; never an empty one."""
-        if self.end == len(self.data):
-            held = bytes(self._view[self.start : self.end])
-            if self.start == 0:
-                self.data = bytearray(2 * len(self.data))
-                self._view = memoryview(self.data)
-            self._view[: len(held)] = held
-            self.scanned -= self.start
-            self.start, self.end = 0, len(held)
-        return self._view[self.end :]
+        if self._filled or self.end == len(self.data):
+            self._make_room()
+        return self.view[self.end :] if self.end else self.view
+
+    def _make_room(self) -> None:
+        held = bytes(self.view[self.start : self.end])
+        if (self._filled and len(self.data) < _MOST) or self.end - self.start == len(self.data):
+            self.data = bytearray(2 * len(self.data))
+            self.view = memoryview(self.data)
+        self.view[: len(held)] = held
+        self.scanned -= self.start
+        self.start, self.end = 0, len(held)
+        self._filled = False
 
     def received(self, count: int) -> None:
         """*count* bytes were put into `room`."""
         self.end += count
+        self._filled = self.end == len(self.data)
 
     def consume(self, count: int) -> None:
         """Drop *count* bytes from the front."""
@@ -52,14 +62,14 @@ class ReceiveBuffer:
 
     def take(self, count: int) -> bytes:
         """Return and drop at most *count* bytes."""
-        data = bytes(self._view[self.start : min(self.start + count, self.end)])
+        data = bytes(self.view[self.start : min(self.start + count, self.end)])
         self.consume(len(data))
         return data
 
     def take_into(self, view: memoryview) -> int:
         """Move as many bytes as there are and fit into *view*; return their number."""
         count = min(len(view), self.end - self.start)
-        view[:count] = self._view[self.start : self.start + count]
+        view[:count] = self.view[self.start : self.start + count]
         self.consume(count)
         return count
 
@@ -74,6 +84,10 @@ class ReceiveBuffer:
             return found + 1 - self.start
         self.scanned = stop
         return -1
+
+
+#: Bytes. A body in small chunks is received in pieces of this size.
+_MOST = 4 * BUFFER_SIZE
 
 
 class Gathered:

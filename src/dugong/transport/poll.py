@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Self, TypeAlias, TypeVar
 
 from ..errors import ConnectionTimedOut
@@ -87,9 +87,25 @@ def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | N
         ConnectionTimedOut: it took longer. This is thrown into the coroutine, which may still
             clean up, and add what it knows to the exception.
     """
-    limits = Limits(timeout, deadline)
+    return run(crt, timeout, deadline, None)
+
+
+def run(
+    crt: Co[T],
+    timeout: float | None,
+    deadline: float | None,
+    count: Callable[[], int] | None,
+) -> T:
+    """Do what `eval_coroutine` does; *count* is as in `Limits`."""
+    limits = None if deadline is None else Limits(timeout, deadline, count)
+    result: T
     try:
         need = next(crt)
+    except StopIteration as stop:  # most calls never wait
+        result = stop.value
+        return result
+    limits = limits or Limits(timeout, deadline, count)
+    try:
         while True:
             seconds, too_long = limits.next_wait(need)
             if not limits.over and need.poll(seconds):
@@ -100,10 +116,10 @@ def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | N
             else:
                 need = crt.throw(ConnectionTimedOut(too_long))
     except StopIteration as stop:
-        result: T = stop.value
-        return result
+        result = stop.value
     finally:
         crt.close()  # a signal handler may have raised in the middle of a wait
+    return result
 
 
 class Limits:
@@ -112,18 +128,37 @@ class Limits:
     Args:
         timeout: seconds that one wait may take, or ``None``.
         deadline: seconds that the whole call may take, or ``None``.
+        count: tells how many bytes have moved, to see that some have.
 
     Attributes:
-        over: whether the deadline has passed, so that nothing more is to be waited for.
+        over: whether the deadline has passed, so that nothing more is to be waited for. What is
+            there before the first wait is taken all the same.
     """
 
-    __slots__ = ("_deadline", "_end", "_quiet_since", "_timeout", "over")
+    __slots__ = (
+        "_count",
+        "_counted",
+        "_deadline",
+        "_end",
+        "_quiet_since",
+        "_timeout",
+        "_waited",
+        "over",
+    )
 
-    def __init__(self, timeout: float | None, deadline: float | None) -> None:
+    def __init__(
+        self,
+        timeout: float | None,
+        deadline: float | None,
+        count: Callable[[], int] | None = None,
+    ) -> None:
+        self._count = count
+        self._counted = 0 if count is None else count()
         self._timeout = timeout
         self._deadline = deadline
         self._end = None if deadline is None else time.monotonic() + deadline
         self._quiet_since: float | None = None
+        self._waited = False
         self.over = False
 
     def moved(self) -> None:
@@ -139,6 +174,9 @@ class Limits:
         seconds = need.timeout
         too_long = None
         if self._timeout is not None:
+            if self._count is not None and self._counted != (count := self._count()):
+                self._counted = count
+                self._quiet_since = None
             if self._quiet_since is None:
                 self._quiet_since = time.monotonic()
             left = max(0.0, self._quiet_since + self._timeout - time.monotonic())
@@ -147,7 +185,8 @@ class Limits:
                 too_long = f"no byte moved for {self._timeout} seconds"
         if self._end is not None:
             left = max(0.0, self._end - time.monotonic())
-            self.over = left == 0
+            self.over = left == 0 and self._waited
+            self._waited = True
             if seconds is None or left <= seconds:
                 seconds = left
                 too_long = f"not done within {self._deadline} seconds"

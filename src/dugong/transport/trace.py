@@ -35,7 +35,10 @@ class Trace:
         self._write(b"received", bytes(data))
 
     def _write(self, direction: bytes, data: bytes) -> None:
-        os.write(self._fd, b"\n--- %s %d bytes ---\n%s" % (direction, len(data), data))
+        try:
+            os.write(self._fd, b"\n--- %s %d bytes ---\n%s" % (direction, len(data), data))
+        except OSError:
+            pass  # the disk is full, or no longer there: no reason for an exchange to fail
 
     def close(self) -> None:
         if self._fd >= 0:
