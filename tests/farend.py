@@ -268,7 +268,9 @@ class FarEnd:
 
 
 def _find_socket(name: object) -> int | None:
-    """The descriptor of this process's socket that is bound to this address."""
+    """The descriptor of this process's socket that is bound to this address, if it has one."""
+    if not name:
+        return None  # a unix socket that connects has no name
     for fd in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
         try:
             sock = socket.socket(fileno=fd)

@@ -33,6 +33,7 @@ def test_receiving_fails(wire: Wire, code: int) -> None:
     pace = Pace()
     conn, peer = wire.pair(pace=pace)
     peer.expect_request()
+    peer.reply(OK)  # so that the socket is readable, as one that failed is
     drive(conn.co_send_request("GET", "/"), peer)
     pace.recv_fails = failure(code)
     with pytest.raises(ConnectionClosed) as info:
@@ -109,6 +110,7 @@ def test_etimedout_is_a_time_out(wire: Wire, direction: str) -> None:
     conn, peer = wire.pair(pace=pace)
     works(conn, peer)
     peer.expect_request()
+    peer.reply(OK)
     if direction == "recv_fails":
         drive(conn.co_send_request("GET", "/"), peer)
     setattr(pace, direction, failure(errno.ETIMEDOUT))

@@ -23,7 +23,7 @@ from .blocking import HTTPConnection
 from .errors import ConnectionClosed, DugongError
 from .protocol import grammar
 from .protocol.messages import HTTPResponse
-from .protocol.request import prepare
+from .protocol.request import NO_DEFAULTS, prepare
 from .transport.poll import POLLOUT, PollNeeded
 from .transport.proxy import parse_proxy
 
@@ -263,7 +263,7 @@ def _jobs(
 ) -> list[tuple[_Document, str | None]]:
     """Return what to fetch, and the name of the file to store it in (``None``: print it)."""
     try:
-        prepare("GET", "/", args.headers, None, False, {})
+        prepare("GET", "/", args.headers, None, False, NO_DEFAULTS)
     except ValueError as exc:
         parser.error(f"argument -H: {exc}")
     documents: list[_Document] = args.documents

@@ -146,7 +146,8 @@ class Receiver:
                 if end >= 0:
                     return bytes(buffer.view[buffer.start : end])
                 buffer.scanned = buffer.end
-                exchange.response_started = not buffer.data.startswith(b"1", buffer.start + 9)
+                is_interim = buffer.data.startswith(b"1", buffer.start + len("HTTP/1.1 "), buffer.end)
+                exchange.response_started = not is_interim
             elif not exchange.looked_for and stream.peeks:
                 # It has just been sent: wait first, instead of trying in vain first.
                 exchange.looked_for = True

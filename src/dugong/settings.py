@@ -9,7 +9,7 @@ from .errors import StateError
 from .protocol.authority import authority
 from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import HTTPResponse
-from .protocol.request import Outgoing, exactly_str, prepare
+from .protocol.request import Defaults, Outgoing, exactly_str, prepare
 from .transport.connect import Route
 from .transport.proxy import check_port, parse_proxy
 
@@ -84,6 +84,14 @@ class Settings:
         tunnel = None
         if proxy is not None and self.ssl_context is not None:
             tunnel = authority(self.hostname, self.port)
+        host = self._authority()
+        defaults = {
+            "host": f"Host: {host}",
+            "accept-encoding": "Accept-Encoding: identity",
+            "connection": "Connection: keep-alive",
+        }
+        if proxy is not None and tunnel is None:
+            defaults |= proxy.fields
         return Route(
             address,
             unix_socket=self._unix_socket,
@@ -93,7 +101,8 @@ class Settings:
             tunnel=tunnel,
             ssl_context=self.ssl_context,
             server_hostname=self.hostname.partition("%")[0].removesuffix("."),
-            authority=self._authority(),
+            authority=host,
+            defaults=Defaults(defaults),
         )
 
     def _prepare(
@@ -105,20 +114,14 @@ class Settings:
         body: Body,
         expect100: bool | None,
     ) -> Outgoing:
-        defaults = {
-            "host": f"Host: {route.authority}",
-            "accept-encoding": "Accept-Encoding: identity",
-            "connection": "Connection: keep-alive",
-        }
         target = path = exactly_str(path, "a request target")
         if route.proxy is not None and route.tunnel is None:
-            defaults |= route.proxy.fields
             if path.startswith("/"):
                 target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
             elif path == "*":
                 target = f"http://{route.authority}"
         may_ask = self._server_knows_expect
-        outgoing = prepare(method, target, headers, body, expect100, defaults, path, may_ask)
+        outgoing = prepare(method, target, headers, body, expect100, route.defaults, path, may_ask)
         if outgoing.length is None and self._server_is_http10:
             raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
         return outgoing

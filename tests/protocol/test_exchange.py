@@ -18,13 +18,13 @@ from dugong import (
 )
 from dugong.protocol.exchange import RECEIVING, SENDING, Exchange, Exchanges, Receiving, Sending
 from dugong.protocol.framing import Delimiter, Framing
-from dugong.protocol.request import Outgoing, prepare
+from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
 
 CAUSE = OSError("cable cut")
 
 
 def request(method: str = "GET", body: Any = None, expect: bool = False, **fields: str) -> Outgoing:
-    return prepare(method, "/", fields, body, expect, {})
+    return prepare(method, "/", fields, body, expect, NO_DEFAULTS)
 
 
 def response(status: int = 200) -> HTTPResponse:

@@ -17,13 +17,15 @@ from dugong import (
 )
 from dugong.protocol.exchange import Exchange, Exchanges, Receiving, Sending
 from dugong.protocol.framing import Delimiter, Framing
-from dugong.protocol.request import prepare
+from dugong.protocol.request import NO_DEFAULTS, prepare
 
 CAUSE = OSError("cable cut")
 
 
 def accept(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
-    return exchanges.accept(prepare(method, f"/{len(exchanges.queue)}", fields, body, False, {}))
+    return exchanges.accept(
+        prepare(method, f"/{len(exchanges.queue)}", fields, body, False, NO_DEFAULTS)
+    )
 
 
 def send(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
@@ -71,7 +73,7 @@ def test_only_the_100_that_is_awaited_is_taken_for_it() -> None:
     exchanges = Exchanges()
     first = send(exchanges)
     body = BodyFollowing(5)
-    second = exchanges.accept(prepare("PUT", "/", None, body, True, {}))
+    second = exchanges.accept(prepare("PUT", "/", None, body, True, NO_DEFAULTS))
     exchanges.request_sent(second)
     word = HTTPResponse("GET", "/", 100, "", Headers())
     assert not exchanges.received_interim(first, word)
@@ -129,7 +131,9 @@ def test_client_announces_only_by_what_was_sent() -> None:
 def test_refusal_of_a_body_ends_the_connection() -> None:
     """Nobody knows whether the server still waits for it (RFC 9110 section 10.1.1)."""
     exchanges = Exchanges()
-    exchanges.request_sent(exchanges.accept(prepare("PUT", "/", None, BodyFollowing(5), True, {})))
+    exchanges.request_sent(
+        exchanges.accept(prepare("PUT", "/", None, BodyFollowing(5), True, NO_DEFAULTS))
+    )
     response = answer(exchanges)
     assert exchanges.sending is Sending.REFUSED
     assert response.will_close
@@ -139,7 +143,9 @@ def test_refusal_of_a_body_ends_the_connection() -> None:
 def test_early_answer_to_an_earlier_request_refuses_nothing() -> None:
     exchanges = Exchanges()
     send(exchanges)
-    exchanges.request_sent(exchanges.accept(prepare("PUT", "/", None, BodyFollowing(5), True, {})))
+    exchanges.request_sent(
+        exchanges.accept(prepare("PUT", "/", None, BodyFollowing(5), True, NO_DEFAULTS))
+    )
     assert not answer(exchanges).will_close
     assert exchanges.sending is Sending.CONTINUE
 

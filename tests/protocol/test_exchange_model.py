@@ -19,11 +19,11 @@ from dugong import (
 )
 from dugong.protocol.exchange import Exchange, Exchanges
 from dugong.protocol.framing import Delimiter, Framing
-from dugong.protocol.request import Outgoing, prepare
+from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
 
 
 def request(method: str, body: BodyFollowing | None, expect: bool, **fields: str) -> Outgoing:
-    return prepare(method, "/", fields, body, expect, {})
+    return prepare(method, "/", fields, body, expect, NO_DEFAULTS)
 
 
 #: A request of each kind; made anew for each use.

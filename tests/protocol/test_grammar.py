@@ -61,7 +61,7 @@ FULL = {
 #: Rules that search: a text, and all that they find in it.
 FOUND: dict[str, list[tuple[str, list[object]]]] = {
     "FIELD_LINE": [
-        ("A: b\r\nC:\t d \t e \r\nE:\r\n", [("A", "b"), ("C", "d \t e"), ("E", "")]),
+        ("A: b\r\nC:\t d \t e \r\nE:\r\n", [("A", "b"), ("C", "d \t e "), ("E", "")]),
         (": b\r\nA : b\r\n A: b\r\nA b\r\nA: b\nA: \x00\r\nA: b\rc\r\n\xe4: b\r\nA: b", []),
     ],
     "OBS_FOLD": [("A: b \t\r\n\t c\r\nD: e\r\n \r\n", [" \t\r\n\t ", "\r\n "])],

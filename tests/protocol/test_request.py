@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from dugong import BodyFollowing, CaseInsensitiveDict
 from dugong.protocol.content import as_bytes
-from dugong.protocol.request import Outgoing, prepare, serialise_trailers
+from dugong.protocol.request import Defaults, Outgoing, prepare, serialise_trailers
 
-DEFAULTS = {"host": "Host: h", "accept-encoding": "Accept-Encoding: identity"}
+LINES = {"host": "Host: h", "accept-encoding": "Accept-Encoding: identity"}
+DEFAULTS = Defaults(LINES)
 
 
 def make(
@@ -34,7 +35,7 @@ def lines(outgoing: Outgoing) -> list[str]:
     """The field lines beyond the defaults."""
     head = outgoing.head.decode("latin-1")
     assert head.endswith("\r\n\r\n")
-    return [line for line in head[:-4].split("\r\n")[1:] if line not in DEFAULTS.values()]
+    return [line for line in head[:-4].split("\r\n")[1:] if line not in LINES.values()]
 
 
 # --------------------------------------------------------------------------- what is sent
@@ -57,7 +58,7 @@ def test_caller_replaces_a_default(name: str) -> None:
     assert [line.lower() for line in outgoing.head.decode().split("\r\n")].count(
         f"{name.lower()}: other"
     ) == 1
-    assert DEFAULTS[name.lower()].encode() not in outgoing.head
+    assert LINES[name.lower()].encode() not in outgoing.head
 
 
 FRAMING: list[tuple[str, Any, list[str]]] = [
@@ -262,7 +263,7 @@ def test_nothing_adds_a_line(method: str, target: str, name: str, value: str) ->
             continue
         given_fields = len(arguments.get("headers", ()))
         assert head.count(b"\r\n\r\n") == 1
-        assert head.count(b"\n") == head.count(b"\r") == len(DEFAULTS) + given_fields + 2
+        assert head.count(b"\n") == head.count(b"\r") == len(LINES) + given_fields + 2
         assert b"\x00" not in head
         assert head.split(b"\r\n")[0].count(b" ") == 2
 

@@ -85,25 +85,25 @@ def frame(response: HTTPResponse) -> Framing:
 
 
 def _closes(response: HTTPResponse) -> bool:
-    values = response.headers.get_all("connection")
-    options: list[str] = []
-    for value in values or ():
-        options += grammar.split_list(value.lower())
+    value = response.headers.joined("connection")
+    if value is None:
+        return response.version == "1.0"
+    if value == "keep-alive":
+        return False
+    options = grammar.split_list(value.lower())
     return "close" in options or (response.version == "1.0" and "keep-alive" not in options)
 
 
 def _transfer_codings(response: HTTPResponse) -> list[str]:
-    values = response.headers.get_all("transfer-encoding")
-    if values is None:
+    given = response.headers.joined("transfer-encoding")
+    if given is None:
         return []
-    given = ", ".join(values)
     if response.version == "1.0":
         raise InvalidResponse("Transfer-Encoding in an HTTP/1.0 response", response)
     codings = grammar.split_list(given.lower())
-    valid = all(grammar.TRANSFER_CODING.fullmatch(coding) for coding in codings)
     names = [coding.partition(";")[0].strip(" \t") for coding in codings]
     if (
-        not valid
+        not all(grammar.TRANSFER_CODING.fullmatch(coding) for coding in codings)
         or "chunked" in names[:-1]
         or (names[-1] == "chunked") != (codings[-1] == "chunked")
     ):
@@ -112,24 +112,23 @@ def _transfer_codings(response: HTTPResponse) -> list[str]:
 
 
 def _content_length(response: HTTPResponse) -> int | None:
-    values = response.headers.get_all("content-length")
-    if values is None:
+    given = response.headers.joined("content-length")
+    if given is None:
         return None
+    if grammar.CONTENT_LENGTH.fullmatch(given):
+        return int(given)
     numbers: set[int] = set()
-    for value in values:
-        for item in grammar.split_list(value):
-            if not grammar.CONTENT_LENGTH.fullmatch(item):
-                raise InvalidResponse(f"bad Content-Length: {value!r}", response)
-            numbers.add(int(item))
+    for item in grammar.split_list(given):
+        if not grammar.CONTENT_LENGTH.fullmatch(item):
+            raise InvalidResponse(f"bad Content-Length: {given!r}", response)
+        numbers.add(int(item))
     if len(numbers) > 1:
-        raise InvalidResponse(f"different Content-Lengths: {', '.join(values)!r}", response)
+        raise InvalidResponse(f"different Content-Lengths: {given!r}", response)
     return numbers.pop()
 
 
 def keep_alive_timeout(response: HTTPResponse) -> int | None:
     """Return the seconds that the server keeps an idle connection, if it says so."""
-    for value in response.headers.get_all("keep-alive", ()):
-        match = grammar.KEEP_ALIVE_TIMEOUT.search(value)
-        if match is not None:
-            return int(match[1])
-    return None
+    value = response.headers.joined("keep-alive")
+    match = None if value is None else grammar.KEEP_ALIVE_TIMEOUT.search(value)
+    return None if match is None else int(match[1])

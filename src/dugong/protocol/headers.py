@@ -59,6 +59,17 @@ class Headers:
             return [index[name]]
         return [value for key, value in self._fields if key.lower() == name]
 
+    def joined(self, lower_name: str) -> str | None:
+        """Return all values of a field as one list (RFC 9110 section 5.3); its name in lower case.
+
+        ``None`` if there is no such field.
+        """
+        index = self._index or self._first()
+        value = index.get(lower_name)
+        if value is None or len(index) == len(self._fields):
+            return value
+        return ", ".join(self.get_all(lower_name, ()))
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._first()
 

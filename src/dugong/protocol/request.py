@@ -21,6 +21,30 @@ if TYPE_CHECKING:
 _METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 
 
+class Defaults:
+    """Field lines that are added to a request unless the caller gives the field.
+
+    Args:
+        lines: by the field's name in lower case.
+    """
+
+    __slots__ = ("_all", "_lines")
+
+    def __init__(self, lines: Mapping[str, str]) -> None:
+        self._lines = {name: f"{line}\r\n" for name, line in lines.items()}
+        self._all = "".join(self._lines.values())
+
+    def unless(self, given: Mapping[str, str]) -> str:
+        """Return those lines whose field is not *given*."""
+        if not given:
+            return self._all
+        return "".join([line for name, line in self._lines.items() if name not in given])
+
+
+#: For a request of which every field is given.
+NO_DEFAULTS = Defaults({})
+
+
 class Outgoing:
     """A request as it goes on the wire.
 
@@ -63,7 +87,7 @@ def prepare(
     headers: HeadersArgument | None,
     body: Body,
     expect100: bool | None,
-    defaults: Mapping[str, str],
+    defaults: Defaults,
     path: str | None = None,
     may_ask: bool = True,
 ) -> Outgoing:
@@ -76,7 +100,7 @@ def prepare(
         body: what `HTTPConnection.send_request` takes as a body.
         expect100: whether to ask for a 100 (Continue), and to await it; ``None`` to do so if the
             caller's own field asks, or the body is large or of unknown length.
-        defaults: lower-case name to field line, of what to add unless the caller gave it.
+        defaults: what to add unless the caller gave it.
         path: the target as the user gave it, where it differs (requests through a proxy).
         may_ask: whether *expect100* ``None`` goes by the body.
 
@@ -102,21 +126,18 @@ def prepare(
     if headers is not None and not hasattr(headers, "items"):
         headers = fields  # an iterator is used up by now, and whoever retries needs them again
     outgoing = Outgoing(Request(method, path or target, headers, body), content, length, expect100)
-    _check_host(lower)
     framing = _framing(method, body, length, lower)
     framing += _expect(lower, length, outgoing.expect_continue)
-    connection = _tokens(lower.get("connection", ""))
-    outgoing.closes = "close" in connection
-    outgoing.upgrades = "upgrade" in lower
+    if lower:
+        _check_host(lower)
+        outgoing.closes = "close" in _tokens(lower.get("connection", ""))
+        outgoing.upgrades = "upgrade" in lower
     if outgoing.expect_continue and "expect" not in lower:
         outgoing.may_drop_expect = content is not None and content.replayable
 
-    lines = [f"{method} {target} HTTP/1.1\r\n"]
-    lines += [f"{line}\r\n" for name, line in defaults.items() if name not in lower]
-    lines += [f"{name}: {value}\r\n" for name, value in fields]
-    lines.append(framing)
-    lines.append("\r\n")
-    outgoing.head = "".join(lines).encode("latin-1")
+    lines = [f"{name}: {value}\r\n" for name, value in fields]
+    head = [f"{method} {target} HTTP/1.1\r\n", defaults.unless(lower), *lines, framing, "\r\n"]
+    outgoing.head = "".join(head).encode("latin-1")
     return outgoing
 
 

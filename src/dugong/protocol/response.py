@@ -109,6 +109,8 @@ def parse_fields(block: str, *, fold: bool) -> list[tuple[str, str]]:
         raise InvalidResponse(f"bad field line: {_first_bad_line(block)}")
     if len(fields) > MAX_FIELDS:
         raise InvalidResponse(f"more than {MAX_FIELDS} fields")
+    if " \r" in block or "\t\r" in block:
+        return [(name, value.rstrip(" \t")) for name, value in fields]
     return fields
 
 

@@ -12,6 +12,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed
+from ..protocol.request import NO_DEFAULTS, Defaults
 from .activity import Activity
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
@@ -36,11 +37,12 @@ class Route:
         ssl_context: for a TLS connection, or ``None``.
         server_hostname: the server's name for TLS.
         authority: the server's name as it is in ``Host``.
+        defaults: fields that every request to it has unless the caller gives others.
     """
 
     __slots__ = (
-        "address", "authority", "proxy", "server_hostname", "sock", "source_address", "ssl_context",
-        "tunnel", "unix_socket",
+        "address", "authority", "defaults", "proxy", "server_hostname", "sock", "source_address",
+        "ssl_context", "tunnel", "unix_socket",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +57,7 @@ class Route:
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str = "",
         authority: str = "",
+        defaults: Defaults = NO_DEFAULTS,
     ) -> None:
         self.address = address
         self.unix_socket = unix_socket
@@ -65,6 +68,7 @@ class Route:
         self.ssl_context = ssl_context
         self.server_hostname = server_hostname
         self.authority = authority
+        self.defaults = defaults
 
 
 class Dialer:

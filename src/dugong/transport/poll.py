@@ -26,6 +26,7 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
     """
 
     timeout: float | None = None
+    _poller: Any = None
 
     def __new__(cls, fd: int, mask: int, timeout: float | None = None) -> Self:
         self = super().__new__(cls, (fd, mask))
@@ -55,12 +56,20 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
         if timeout is not None:
             timeout = min(max(0.0, timeout), _LONGEST_WAIT)
         if _HAS_POLL:
-            poll = select.poll()
-            poll.register(fd, mask)
-            return bool(poll.poll(None if timeout is None else timeout * 1000))
+            poller = self._poller or self._make_poller()
+            milliseconds = None if timeout is None else timeout * 1000
+            try:
+                return bool(poller.poll(milliseconds))
+            except RuntimeError:  # another thread waits by the same object
+                return bool(self._make_poller().poll(milliseconds))
         readers = [fd] if mask & POLLIN else []
         writers = [fd] if mask & POLLOUT else []
         return any(select.select(readers, writers, [fd], timeout))
+
+    def _make_poller(self) -> Any:
+        self._poller = poller = select.poll()
+        poller.register(*self)
+        return poller
 
     def __repr__(self) -> str:
         return f"PollNeeded(fd={self.fd}, mask={self.mask}, timeout={self.timeout})"

@@ -8,7 +8,7 @@ from ..errors import ConnectionClosed, InvalidResponse, TunnelRefused
 from ..protocol import grammar
 from ..protocol.limits import MAX_INTERIM_RESPONSES
 from ..protocol.messages import HTTPResponse
-from ..protocol.request import prepare
+from ..protocol.request import Defaults, prepare
 from ..protocol.response import find_head, parse_head
 from .buffer import ReceiveBuffer
 from .poll import Co, PollNeeded
@@ -105,7 +105,7 @@ def co_open_tunnel(stream: Stream, authority: str, fields: dict[str, str]) -> Co
         ConnectionClosed: the connection ended.
     """
     fields = {"host": f"Host: {authority}", **fields}
-    head = prepare("CONNECT", authority, None, None, False, fields).head
+    head = prepare("CONNECT", authority, None, None, False, Defaults(fields)).head
     yield from stream.co_send_all([memoryview(head)])
 
     buffer = ReceiveBuffer()
