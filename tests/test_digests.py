@@ -130,18 +130,50 @@ def test_with_pipelining(plain: Wire) -> None:
     works(conn, peer)
 
 
-def test_an_update_that_raises(plain: Wire) -> None:
-    class Failing:
-        def update(self, data: Any) -> None:
-            raise ZeroDivisionError
+class Failing(Checksum):
+    """Takes some parts, and raises at the next one, once."""
 
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.left = parts
+
+    def update(self, data: Any) -> None:
+        self.left -= 1
+        if self.left == -1:
+            raise ZeroDivisionError
+        super().update(data)
+
+
+@pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
+@pytest.mark.parametrize("reader", EVERY_WAY.values(), ids=EVERY_WAY)
+@pytest.mark.parametrize("parts", [0, 1])
+def test_an_update_that_raises(plain: Wire, sample: Sample, reader: Reader, parts: int) -> None:
+    """Bytes are missing from then on: what follows is neither body nor another response."""
     conn, peer = plain.pair()
-    peer.expect_request()
-    peer.reply(OK)
-    drive(conn.co_request("GET", "/"), peer)
-    conn.hash_body(Failing())
+    for path in ("/one", "/two"):
+        drive(conn.co_send_request("GET", path), peer)
+        peer.expect_request()
+    peer.reply(sample.head)
+    drive(conn.co_read_response(), peer)
+    middle = len(sample.body) // 2
+    peer.reply(sample.body[:middle])
+    peer.reply(sample.body[middle:] + OK)
+    conn.hash_body(Failing(parts))
     with pytest.raises(ZeroDivisionError):
-        drive(conn.co_readall(), peer)
+        drive(reader(conn), peer)
+    got = b""
+    with pytest.raises(ConnectionClosed):
+        while piece := drive(conn.co_read(1000), peer):
+            got += piece  # what an interrupted readall had gathered
+    assert PAYLOAD.startswith(got)
+    for again in EVERY_WAY.values():
+        with pytest.raises(ConnectionClosed):
+            drive(again(conn), peer)
+    with pytest.raises(ConnectionClosed):
+        drive(conn.co_read_response(), peer)
+    with pytest.raises(ConnectionClosed):
+        drive(conn.co_send_request("GET", "/again"), peer)
+    assert b"/again" not in peer.received
 
 
 # --------------------------------------------------------------------------------- when

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from threading import RLock
+from threading import Lock, RLock, get_ident
 
 from .errors import ConnectionClosed, StateError
 from .protocol.exchange import Exchange, Exchanges, Sending
@@ -24,29 +24,37 @@ from .transport.trace import open_trace
 class Turn:
     """Lets one call at a time through, and tells a second one instead of making it wait."""
 
+    __slots__ = ("_between", "_doing", "_lock", "release")
+
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._lock = RLock()  # what runs in `between` may call a user's function
-        self._taken = False
+        self._lock = Lock()
+        self._between: int | None = None  # the thread that is in `between`
+        self.release = self._lock.release
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._taken:
-                raise StateError(f"another call is {self._doing} this connection")
-            self._taken = True
+    def take(self) -> None:
+        """Have the turn until `release`.
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._taken = False
+        Raises:
+            StateError: somebody else has it.
+        """
+        if self._lock.acquire(False):
+            return
+        thread = self._between
+        if thread is not None and thread != get_ident():
+            self._lock.acquire()  # that takes but a moment
+        elif not self._lock.acquire(False):  # or it did
+            raise StateError(f"another call is {self._doing} this connection")
 
     def between(self, step: Callable[[], None]) -> None:
-        """Run *step*, which never waits, if nobody has the turn. Nobody can take it meanwhile."""
-        with self._lock:
-            if not self._taken:
-                self._taken = True
-                try:
-                    step()
-                finally:
-                    self._taken = False
+        """Run *step*, which never waits, if nobody has the turn. Who wants it meanwhile waits."""
+        if self._lock.acquire(False):
+            self._between = get_ident()
+            try:
+                step()
+            finally:
+                self._between = None
+                self._lock.release()
 
 
 class Link:
@@ -134,6 +142,8 @@ class Link:
 
     def wake_reader(self) -> None:
         """The state of sending has changed."""
+        if self._reader_alarm is None:
+            return  # a reader that comes just now looks again after it has set it
         with self._alarm_lock:
             alarm, self._reader_alarm = self._reader_alarm, None
             if alarm is not None:

@@ -28,7 +28,7 @@ from .protocol.body import Chunked, Decoder, Length, UntilClose
 from .protocol.digest import BodyDigest, Hash
 from .protocol.exchange import Exchange, Receiving
 from .protocol.framing import Delimiter, Framing, frame
-from .protocol.limits import BUFFER_SIZE
+from .protocol.limits import BUFFER_SIZE, MAX_CHUNK_LINE_SIZE
 from .protocol.messages import HTTPResponse
 from .protocol.response import find_head, parse_head
 from .transport.buffer import Gathered, ReceiveBuffer
@@ -72,14 +72,16 @@ class Receiver:
         Raises:
             StateError: another call is reading.
         """
-        with self._turn:
-            try:
-                while isinstance(got := attempt(*args, **kwargs), PollNeeded):
-                    yield from self._link.require_stream().wait(got)
-                return got
-            except BaseException as exc:
-                self._broke_off(exc)
-                raise
+        self._turn.take()
+        try:
+            while isinstance(got := attempt(*args, **kwargs), PollNeeded):
+                yield from self._link.require_stream().wait(got)
+            return got
+        except BaseException as exc:
+            self._broke_off(exc)
+            raise
+        finally:
+            self._turn.release()
 
     def _broke_off(self, exc: BaseException) -> None:
         """Decide what *exc*, raised by an attempt or thrown into a wait, leaves behind."""
@@ -93,21 +95,23 @@ class Receiver:
     def co_read_response(self) -> Co[HTTPResponse]:
         """Read the next response's head, or the 100 (Continue) that is awaited."""
         link, exchanges = self._link, self._exchanges
-        with self._turn:
-            try:
-                exchanges.check_alive()
-                while (need := self.try_finish_body()) is not None:
-                    yield from link.require_stream().wait(need)
+        self._turn.take()
+        try:
+            exchanges.check_alive()
+            while self._body is not None and (need := self.try_finish_body()) is not None:
+                yield from link.require_stream().wait(need)
+            exchange = exchanges.next()
+            while exchanges.being_sent(exchange):
+                yield from link.co_wait_until_sent(exchange)
                 exchange = exchanges.next()
-                while exchanges.being_sent(exchange):
-                    yield from link.co_wait_until_sent(exchange)
-                    exchange = exchanges.next()
-                while isinstance(got := self._try_response(exchange), PollNeeded):
-                    yield from link.require_stream().wait(got)
-                return got
-            except BaseException as exc:
-                self._broke_off(exc)
-                raise
+            while isinstance(got := self._try_response(exchange), PollNeeded):
+                yield from link.require_stream().wait(got)
+            return got
+        except BaseException as exc:
+            self._broke_off(exc)
+            raise
+        finally:
+            self._turn.release()
 
     def try_response_to(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
         """Read the response to the only exchange there is, sent or not, or the awaited 100."""
@@ -146,8 +150,8 @@ class Receiver:
                 if end >= 0:
                     return bytes(buffer.view[buffer.start : end])
                 buffer.scanned = buffer.end
-                is_interim = buffer.data.startswith(b"1", buffer.start + len("HTTP/1.1 "), buffer.end)
-                exchange.response_started = not is_interim
+                code = buffer.start + len("HTTP/1.1 ")
+                exchange.response_started = not buffer.data.startswith(b"1", code, buffer.end)
             elif not exchange.looked_for and stream.peeks:
                 # It has just been sent: wait first, instead of trying in vain first.
                 exchange.looked_for = True
@@ -181,7 +185,8 @@ class Receiver:
         self._link.activity.event("first_byte")
         if self._body is None:
             self._complete(response)
-        self._advance(receive=False)
+        elif not self._body.payload:
+            self._advance(receive=False)
 
     def _complete(self, response: HTTPResponse) -> None:
         self._link.became_idle(response)
@@ -202,6 +207,15 @@ class Receiver:
             if not payload or isinstance(payload, PollNeeded):
                 return payload or b""
             data: bytes | PollNeeded
+            if self._digest is None and isinstance(self._body, Chunked) and self.buffer:
+                block = self._some_block()
+                count = self._chunks_into(self._body, block[:left])
+                data = bytes(block[:count])
+                pieces.append(data)
+                left -= count
+                if not left or not self._has_more():
+                    return data if len(pieces) == 1 else b"".join(pieces)
+                continue
             if self.buffer:
                 data = self.buffer.take(min(payload, left))
             else:
@@ -243,29 +257,32 @@ class Receiver:
                 return rest
         elif (need := self._try_gather(length, limit)) is not None:
             return need
-        self._gathered, self._block = Gathered(), None
+        self._gathered = Gathered()
         return gathered.take_all() + rest if rest else gathered.take_all()
 
     def _try_gather(self, length: int | None, limit: int | None) -> PollNeeded | None:
-        if self._block is None:
-            self._block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
-        while count := self._try_into(self._block):
+        block = self._some_block(length)
+        while count := self._try_into(block):
             if isinstance(count, PollNeeded):
                 return count
-            self._gathered.add(self._block[:count])
+            self._gathered.add(block[:count])
             if limit is not None and len(self._gathered) > limit:
                 raise self._beyond(limit)
         return None
 
+    def _some_block(self, length: int | None = None) -> memoryview:
+        """Return a block to receive into; it is kept until the end of the body."""
+        if self._block is None:
+            self._block = memoryview(bytearray(min(length or _BLOCK_SIZE, _BLOCK_SIZE)))
+        return self._block
+
     def try_discard(self) -> PollNeeded | None:
         """Read the rest of the body and throw it away."""
         self._gathered = Gathered()
-        if self._block is None:
-            self._block = memoryview(bytearray(_BLOCK_SIZE if self._body is not None else 1))
-        while count := self._try_into(self._block):
+        block = self._some_block() if self._body is not None else memoryview(bytearray(1))
+        while count := self._try_into(block):
             if isinstance(count, PollNeeded):
                 return count
-        self._block = None
         return None
 
     def _beyond(self, limit: int) -> InvalidResponse:
@@ -277,6 +294,11 @@ class Receiver:
             payload = self._try_payload(len(view) - filled)
             if not payload or isinstance(payload, PollNeeded):
                 return payload
+            if self._digest is None and isinstance(self._body, Chunked) and self.buffer:
+                filled += self._chunks_into(self._body, view[filled:])
+                if filled == len(view) or not self._has_more():
+                    return filled
+                continue
             with view[filled : filled + payload] as room:  # let go even if this fails
                 if self.buffer:
                     count = self.buffer.take_into(room)
@@ -292,6 +314,29 @@ class Receiver:
             filled += count
             if filled == len(view) or not self._has_more():
                 return filled
+
+    def _chunks_into(self, body: Chunked, view: memoryview) -> int:
+        """Move payload of as many chunks as the buffer holds, without a call for each step."""
+        buffer = self.buffer
+        data, source, start, end = buffer.data, buffer.view, buffer.start, buffer.end
+        filled, size = 0, len(view)
+        while filled < size and start < end:
+            count = min(body.payload, end - start, size - filled)
+            view[filled : filled + count] = source[start : start + count]
+            filled += count
+            start += count
+            body.took(count)
+            if not body.payload:
+                begin = start
+                start = body.skip_lines(data, start, end)
+                if start == begin:
+                    break
+        view.release()
+        buffer.skip_to(start)
+        self._untouched = False
+        if not body.payload:
+            self._advance(receive=True)
+        return filled
 
     def _has_more(self) -> bool:
         """Whether the buffer has payload that comes next."""
@@ -315,7 +360,7 @@ class Receiver:
                 continue
             elif self._take_line(body):
                 continue
-            got = self._link.require_stream().recv_into(buffer.room())
+            got = self._link.require_stream().recv_into(self._room())
             if isinstance(got, PollNeeded):
                 return got
             buffer.received(got)
@@ -330,11 +375,17 @@ class Receiver:
         self._body.took(count)
         if self._digest is not None:
             self._digest.update(data[:count])
-        self._advance(receive=True)
+        if not self._body.payload or self._body.ended_by_close:
+            self._advance(receive=True)
 
     def _take_line(self, body: Decoder) -> bool:
-        """Have *body* take its next line from the buffer. Returns whether that was there."""
+        """Have *body* take its next line, or two, from the buffer. Returns whether it was there."""
         buffer, limit = self.buffer, body.line_limit
+        if isinstance(body, Chunked):
+            start = body.skip_lines(buffer.data, buffer.start, buffer.end)
+            if start > buffer.start:
+                buffer.skip_to(start)
+                return True
         size = buffer.find_line(limit)
         if size < 0:
             if len(buffer) < limit:
@@ -376,11 +427,18 @@ class Receiver:
 
     def _fill(self) -> int | None:
         """Receive into the buffer, without waiting. Returns the number of bytes, 0 at the end."""
-        got = self._link.require_stream().recv_into(self.buffer.room())
+        got = self._link.require_stream().recv_into(self._room())
         if isinstance(got, PollNeeded):
             return None
         self.buffer.received(got)
         return got
+
+    def _room(self) -> memoryview:
+        """Return where to receive lines of a body into, and what comes along with them."""
+        room = self.buffer.room()
+        if isinstance(self._body, Chunked) and self._body.size >= _BLOCK_SIZE:
+            return room[:MAX_CHUNK_LINE_SIZE]  # the rest goes straight to the caller
+        return room
 
     def _finish(self, body: Decoder) -> None:
         response = self._response
@@ -388,7 +446,7 @@ class Receiver:
         response.trailers = body.trailers
         if self._digest is not None:
             self._verify(self._digest)
-        self._body = None
+        self._body = self._block = None
         self._exchanges.body_ended(response)
         self._complete(response)
 

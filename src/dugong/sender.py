@@ -142,13 +142,15 @@ class Sender:
         """Send the body that was held back until the server's word on it. Raises as `co_send`."""
         link, content = self._link, exchange.outgoing.content
         assert content is not None
-        with self._turn:
-            try:
-                yield from self._co_send_content(exchange, content, look)
-            except BaseException as exc:
-                link.exchanges.describe(exc, exchange)
-                link.exchanges.cut_off(exchange, exc)
-                raise
+        self._turn.take()
+        try:
+            yield from self._co_send_content(exchange, content, look)
+        except BaseException as exc:
+            link.exchanges.describe(exc, exchange)
+            link.exchanges.cut_off(exchange, exc)
+            raise
+        finally:
+            self._turn.release()
         if not link.exchanges.is_refused(exchange):
             link.exchanges.body_sent(exchange, exchange.body_left or 0, last=True)
             link.activity.event("sent")
@@ -239,15 +241,17 @@ class Sender:
         self, exchange: Exchange, pieces: list[memoryview], count: int, last: bool = False
     ) -> Co[None]:
         link = self._link
-        with self._turn:
+        self._turn.take()
+        try:
             exchange.body_touched = True
-            try:
-                yield from self._co_send_all(exchange, pieces)
-            except BaseException as exc:
-                link.exchanges.describe(exc, exchange)
-                link.exchanges.cut_off(exchange, exc)
-                raise
+            yield from self._co_send_all(exchange, pieces)
             link.exchanges.body_sent(exchange, count, last)
+        except BaseException as exc:
+            link.exchanges.describe(exc, exchange)
+            link.exchanges.cut_off(exchange, exc)
+            raise
+        finally:
+            self._turn.release()
         if not link.exchanges.body_pending:
             link.activity.event("sent")
 

@@ -113,7 +113,28 @@ def rule(name: str) -> re.Pattern[str]:
 
 def test_every_rule_has_its_examples() -> None:
     named = {name for name, value in vars(grammar).items() if isinstance(value, re.Pattern)}
-    assert named == {*FULL, *FOUND, "STATUS_LINE"}
+    assert named == {*FULL, *FOUND, "STATUS_LINE", "NEXT_CHUNK"}
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (b"\r\n2000\r\nabc", b"2000"),
+        (b"\r\naF0\r\n", b"aF0"),
+        (b"\r\n0\r\n\r\n", b"0"),
+        (b"\r\n5;a=b\r\n", None),
+        (b"\r\n5 \r\n", None),
+        (b"\r\n5\n", None),
+        (b"\n5\r\n", None),
+        (b"\r\n+5\r\n", None),
+        (b"\r\n5\r", None),
+        (b"\r\n" + b"1" * 16 + b"\r\n", None),
+        (b"x\r\n5\r\n", None),
+    ],
+)
+def test_next_chunk(data: bytes, size: bytes | None) -> None:
+    match = grammar.NEXT_CHUNK.match(data)
+    assert (None if match is None else match[1]) == size
 
 
 @pytest.mark.parametrize("name", FULL)

@@ -11,6 +11,8 @@ A decoder never holds bytes. It announces what comes next, and is told what came
 Neither
     The body has ended.
 
+`Chunked.size` is the size of the chunk that it is in, or was in last.
+
 `line_follows` tells whether a line comes behind the payload that comes next. `ended_by_close`
 tells whether the end of the connection ends the body, or truncates it.
 """
@@ -85,6 +87,7 @@ class Chunked:
         "_trailer_size",
         "line_limit",
         "payload",
+        "size",
         "trailers",
     )
 
@@ -93,6 +96,7 @@ class Chunked:
 
     def __init__(self) -> None:
         self.payload = 0
+        self.size = 0
         self.line_limit = MAX_CHUNK_LINE_SIZE
         self.trailers = NO_TRAILERS
         self._in_data = False
@@ -103,6 +107,20 @@ class Chunked:
         self.payload -= count
         if self.payload == 0:
             self.line_limit = 2
+
+    def skip_lines(self, data: bytearray, start: int, end: int) -> int:
+        """Take both lines between two chunks at once, where they are in *data* and are plain.
+
+        Returns:
+            Where the next payload begins; *start* if `line` has to take the next line.
+        """
+        match = grammar.NEXT_CHUNK.match(data, start, end) if self._in_data else None
+        size = 0 if match is None else int(match[1], 16)
+        if match is None or not size:
+            return start
+        self.payload = self.size = size
+        self.line_limit = 0
+        return match.end()
 
     def line(self, line: bytes) -> None:
         """Take the next line with its CRLF, or the first `line_limit` bytes of it if it is longer.
@@ -128,7 +146,7 @@ class Chunked:
             raise InvalidResponse(f"bad chunk line: {line[:80]!r}")
         size = int(match[1], 16)
         if size:
-            self.payload = size
+            self.payload = self.size = size
             self._in_data = True
             self.line_limit = 0
         else:

@@ -44,6 +44,8 @@ from .request import Outgoing
 class Sending(StrEnum):
     """What the sending direction is at."""
 
+    __hash__ = str.__hash__  # that of an enum takes longer than all that a transition does
+
     READY = "ready"  # for a request
     REQUEST = "request"  # connecting, or sending a head and the body given with it
     CONTINUE = "continue"  # awaiting the server's word before a body
@@ -54,6 +56,8 @@ class Sending(StrEnum):
 
 class Receiving(StrEnum):
     """What the receiving direction is at."""
+
+    __hash__ = str.__hash__
 
     HEAD = "head"  # next comes a head, if any request is in flight
     BODY = "body"  # of the oldest exchange's response

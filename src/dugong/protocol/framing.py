@@ -62,11 +62,12 @@ def frame(response: HTTPResponse) -> Framing:
         UnsupportedResponse: the body has a transfer coding other than chunked.
     """
     status = response.status
-    closes = _closes(response)
+    connection, coding, length_given = response.headers.joined(*_FIELDS)
+    closes = _closes(response, connection)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
         return Framing(Delimiter.SWITCH, 0, False)
-    codings = _transfer_codings(response)
-    length = _content_length(response)
+    codings = () if coding is None else _transfer_codings(response, coding)
+    length = None if length_given is None else _content_length(response, length_given)
     if codings and length is not None:
         raise InvalidResponse("response has both Content-Length and Transfer-Encoding", response)
     if status < 200 or status == 204:
@@ -76,28 +77,27 @@ def frame(response: HTTPResponse) -> Framing:
     if response.method == "HEAD" or status == 304:
         return Framing(Delimiter.NONE, 0, closes)
     if codings:
-        if codings != ["chunked"]:
-            raise UnsupportedResponse(f"transfer codings not supported: {codings}", response)
+        if codings != ("chunked",):
+            raise UnsupportedResponse(f"transfer codings not supported: {coding}", response)
         return Framing(Delimiter.CHUNKED, None, closes)
     if length is not None:
         return Framing(Delimiter.LENGTH, length, closes)
     return Framing(Delimiter.CLOSE, None, True)
 
 
-def _closes(response: HTTPResponse) -> bool:
-    value = response.headers.joined("connection")
-    if value is None:
+_FIELDS = ("connection", "transfer-encoding", "content-length")
+
+
+def _closes(response: HTTPResponse, given: str | None) -> bool:
+    if given is None:
         return response.version == "1.0"
-    if value == "keep-alive":
+    if given == "keep-alive":
         return False
-    options = grammar.split_list(value.lower())
+    options = grammar.split_list(given.lower())
     return "close" in options or (response.version == "1.0" and "keep-alive" not in options)
 
 
-def _transfer_codings(response: HTTPResponse) -> list[str]:
-    given = response.headers.joined("transfer-encoding")
-    if given is None:
-        return []
+def _transfer_codings(response: HTTPResponse, given: str) -> tuple[str, ...]:
     if response.version == "1.0":
         raise InvalidResponse("Transfer-Encoding in an HTTP/1.0 response", response)
     codings = grammar.split_list(given.lower())
@@ -108,13 +108,10 @@ def _transfer_codings(response: HTTPResponse) -> list[str]:
         or (names[-1] == "chunked") != (codings[-1] == "chunked")
     ):
         raise InvalidResponse(f"bad Transfer-Encoding: {given!r}", response)
-    return codings
+    return tuple(codings)
 
 
-def _content_length(response: HTTPResponse) -> int | None:
-    given = response.headers.joined("content-length")
-    if given is None:
-        return None
+def _content_length(response: HTTPResponse, given: str) -> int:
     if grammar.CONTENT_LENGTH.fullmatch(given):
         return int(given)
     numbers: set[int] = set()
@@ -129,6 +126,6 @@ def _content_length(response: HTTPResponse) -> int | None:
 
 def keep_alive_timeout(response: HTTPResponse) -> int | None:
     """Return the seconds that the server keeps an idle connection, if it says so."""
-    value = response.headers.joined("keep-alive")
+    (value,) = response.headers.joined("keep-alive")
     match = None if value is None else grammar.KEEP_ALIVE_TIMEOUT.search(value)
     return None if match is None else int(match[1])

@@ -72,6 +72,10 @@ CHUNK_LINE = re.compile(
     rf"(?:[ \t]*;[ \t]*{_TOKEN}(?:[ \t]*=[ \t]*(?:{_TOKEN}|{_QUOTED_STRING}))?)*\r\n"
 )
 
+# What is between the data of two chunks without extensions: CRLF chunk-size CRLF, of bytes, so that
+# it can be looked for in a buffer. To be used with match.
+NEXT_CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,%d})\r\n" % MAX_CHUNK_SIZE_DIGITS)
+
 # parameter = token "=" ( token / quoted-string )   (RFC 9110 section 5.6.6). With finditer.
 PARAMETER = re.compile(rf";[ \t]*({_TOKEN})[ \t]*=[ \t]*({_TOKEN}|{_QUOTED_STRING})")
 

@@ -59,16 +59,19 @@ class Headers:
             return [index[name]]
         return [value for key, value in self._fields if key.lower() == name]
 
-    def joined(self, lower_name: str) -> str | None:
-        """Return all values of a field as one list (RFC 9110 section 5.3); its name in lower case.
+    def joined(self, *lower_names: str) -> list[str | None]:
+        """Return of each field all values as one list (RFC 9110 section 5.3).
 
-        ``None`` if there is no such field.
+        Names are given in lower case. ``None`` stands for a field that is not there.
         """
         index = self._index or self._first()
-        value = index.get(lower_name)
-        if value is None or len(index) == len(self._fields):
-            return value
-        return ", ".join(self.get_all(lower_name, ()))
+        found = [index.get(name) for name in lower_names]
+        if len(index) == len(self._fields):
+            return found
+        return [
+            None if value is None else ", ".join(self.get_all(name, ()))
+            for name, value in zip(lower_names, found, strict=True)
+        ]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._first()

@@ -117,6 +117,8 @@ def prepare(
         raise ValueError(
             f"request target {target!r} must be visible ASCII and not empty: quote it first"
         )
+    if headers is None and body is None:
+        return _bare(Request(method, path or target), target, defaults)
     fields, lower = _validate(headers)
     content, length = _measure(body, lower)
     if expect100 is None:
@@ -138,6 +140,16 @@ def prepare(
     lines = [f"{name}: {value}\r\n" for name, value in fields]
     head = [f"{method} {target} HTTP/1.1\r\n", defaults.unless(lower), *lines, framing, "\r\n"]
     outgoing.head = "".join(head).encode("latin-1")
+    return outgoing
+
+
+def _bare(request: Request, target: str, defaults: Defaults) -> Outgoing:
+    """Serialise a request without fields of the caller's and without a body: most are such."""
+    method = request.method
+    outgoing = Outgoing(request, None, 0, False)
+    length = "Content-Length: 0\r\n" if method in _METHODS_WITH_CONTENT else ""
+    head = f"{method} {target} HTTP/1.1\r\n{defaults.unless({})}{length}\r\n"
+    outgoing.head = head.encode("latin-1")
     return outgoing
 
 

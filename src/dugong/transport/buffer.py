@@ -60,6 +60,10 @@ class ReceiveBuffer:
             self.start = self.end = 0
         self.scanned = self.start
 
+    def skip_to(self, start: int) -> None:
+        """Drop all bytes before index *start*."""
+        self.consume(start - self.start)
+
     def take(self, count: int) -> bytes:
         """Return and drop at most *count* bytes."""
         data = bytes(self.view[self.start : min(self.start + count, self.end)])

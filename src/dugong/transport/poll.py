@@ -113,8 +113,11 @@ def run(
     except StopIteration as stop:  # most calls never wait
         result = stop.value
         return result
-    limits = limits or Limits(timeout, deadline, count)
     try:
+        while timeout is None and deadline is None:
+            need.poll(need.timeout)
+            need = next(crt)
+        limits = limits or Limits(timeout, deadline, count)
         while True:
             seconds, too_long = limits.next_wait(need)
             if not limits.over and need.poll(seconds):

@@ -70,7 +70,8 @@ class Stream:
             ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
         """
         with self._recv_lock:
-            self._check_receive()
+            if self._closed or self._recv_failure is not None:
+                self._check_receive()
             try:
                 count = self.sock.recv_into(view)
             except OSError as exc:
@@ -107,7 +108,8 @@ class Stream:
             ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
         """
         with self._send_lock:
-            self._check_open()
+            if self._closed:
+                self._check_open()
             try:
                 count = self._send(pieces)
             except OSError as exc:
@@ -231,12 +233,15 @@ class Stream:
             ConnectionClosed: the stream was closed.
         """
         token = object()
-        self.hold(token)
+        self._holders.add(token)
         try:
+            self._check_open()
             yield need
             self._check_open()
         finally:
-            self.release(token)
+            self._holders.discard(token)
+            if self._closed:
+                self._close_unless_held()
 
     def hold(self, holder: object) -> None:
         """Keep the descriptor open until *holder* is released, or the socket is given away.
@@ -294,6 +299,8 @@ class Stream:
 
 def after(pieces: Sequence[memoryview], count: int) -> Sequence[memoryview]:
     """Return what is left of *pieces* without their first *count* bytes."""
+    if len(pieces) == 1 and count == len(pieces[0]):
+        return ()
     for index, piece in enumerate(pieces):
         if count < len(piece):
             return [piece[count:], *pieces[index + 1 :]]

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import UnsupportedResponse
+from ..errors import ConnectionClosed, ConnectionTimedOut, UnsupportedResponse
 from .activity import Activity
 from .poll import PollNeeded
 from .stream import Stream
@@ -49,6 +49,31 @@ class TLSStream(Stream):
                 return sent
         self.mid_write = False
         return sent
+
+    def recv_into(self, view: memoryview) -> int | PollNeeded:
+        # OpenSSL gives one record at a time: go on while there are more of them.
+        got = super().recv_into(view)
+        if isinstance(got, PollNeeded) or got < _RECORD_SIZE:
+            return got
+        filled = got
+        while len(view) - filled >= _RECORD_SIZE:
+            try:
+                got = super().recv_into(view[filled:])
+            except (ConnectionClosed, ConnectionTimedOut):
+                break  # it is kept for the next call
+            if isinstance(got, PollNeeded) or not got:
+                break
+            filled += got
+            if got < _RECORD_SIZE:
+                break
+        return filled
+
+    def recv(self, count: int) -> bytes | PollNeeded:
+        if count <= _RECORD_SIZE:
+            return super().recv(count)
+        buffer = bytearray(count)
+        got = self.recv_into(memoryview(buffer))
+        return got if isinstance(got, PollNeeded) else bytes(memoryview(buffer)[:got])
 
     @property
     def sends_files(self) -> bool:
