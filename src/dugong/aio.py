@@ -70,12 +70,19 @@ class AsyncHTTPConnection(Connection):
 
     async def _run(self, crt: Co[T]) -> T:
         trio = running_trio()
+        limits = None if self.deadline is None else self._limits()
         if trio is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
-        waited = False
-        limits = Limits(self.timeout, self.deadline, self._activity.bytes_moved)
+        result: T
         try:
             need = next(crt)
+        except StopIteration as stop:  # most calls never wait
+            if trio is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            result = stop.value
+            return result
+        limits = limits or self._limits()
+        try:
             while True:
                 seconds, too_long = limits.next_wait(need)
                 ready: bool | None = False
@@ -83,7 +90,6 @@ class AsyncHTTPConnection(Connection):
                     ready = await wait_in_trio(trio, need, seconds)
                 elif not limits.over:
                     ready = await self._wait_in_asyncio(need, seconds)
-                waited = True
                 if ready:
                     limits.moved()
                 if ready is not False or too_long is None:
@@ -91,12 +97,13 @@ class AsyncHTTPConnection(Connection):
                 else:
                     need = crt.throw(ConnectionTimedOut(too_long))
         except StopIteration as stop:
-            if trio is not None and not waited:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            result: T = stop.value
-            return result
+            result = stop.value
         finally:
             crt.close()
+        return result
+
+    def _limits(self) -> Limits:
+        return Limits(self.timeout, self.deadline, self._activity.bytes_moved)
 
     async def _wait_in_asyncio(self, need: PollNeeded, seconds: float | None) -> bool:
         watched = watches(asyncio.get_running_loop(), need)

@@ -305,11 +305,11 @@ class Connection(Settings):
 
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
         """Coroutine of `HTTPConnection.write`."""
-        data = as_bytes(buf)
-        session = self._unless_lost(self._session)
-        if session is None:
-            raise StateError("no request body is due")
-        yield from session.sender.co_write(data)
+        with as_bytes(buf) as data:  # let go even if this fails
+            session = self._unless_lost(self._session)
+            if session is None:
+                raise StateError("no request body is due")
+            yield from session.sender.co_write(data)
 
     def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
         """Coroutine of `HTTPConnection.end_body`."""

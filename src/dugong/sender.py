@@ -216,14 +216,10 @@ class Sender:
             ConnectionClosed, ConnectionTimedOut: sending failed, and has ended.
         """
         exchange = self._link.exchanges.check_write(len(data))
-        size = len(data)
-        if not size:
+        if not data:
             return
         pieces = [data] if exchange.body_left is not None else _chunk(data)
-        try:
-            yield from self._co_send_part(exchange, pieces, size)
-        finally:
-            _release([data])
+        yield from self._co_send_part(exchange, pieces, len(data))
 
     def co_end_body(self, trailers: HeadersArgument | None) -> Co[None]:
         """End a chunked body; do nothing for a body of known length that is complete.

@@ -33,7 +33,6 @@ _QUOTED_STRING = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 
 # status-line = HTTP-version SP status-code SP [ reason-phrase ]   (RFC 9112 section 4)
 # reason-phrase = 1*( HTAB / SP / VCHAR / obs-text )
-# To be used with match, at the beginning of a head.
 STATUS_LINE = re.compile(r"HTTP/([0-9])\.([0-9]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?\r\n")
 
 # field-line = field-name ":" OWS field-value OWS   (RFC 9112 section 5)

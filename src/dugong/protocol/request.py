@@ -124,23 +124,33 @@ def prepare(
     if expect100 is None:
         is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
         expect100 = (may_ask and is_large) or _asks_for_continue(lower)
-
     if headers is not None and not hasattr(headers, "items"):
         headers = fields  # an iterator is used up by now, and whoever retries needs them again
     outgoing = Outgoing(Request(method, path or target, headers, body), content, length, expect100)
-    framing = _framing(method, body, length, lower)
-    framing += _expect(lower, length, outgoing.expect_continue)
+    try:
+        framing = _check(outgoing, lower)
+    except BaseException:
+        if content is not None:
+            content.settle()
+        raise
+    lines = [f"{name}: {value}\r\n" for name, value in fields]
+    head = [f"{method} {target} HTTP/1.1\r\n", defaults.unless(lower), *lines, framing, "\r\n"]
+    outgoing.head = "".join(head).encode("latin-1")
+    return outgoing
+
+
+def _check(outgoing: Outgoing, lower: Mapping[str, str]) -> str:
+    """Compare the caller's fields with the rest of the request; return those about its body."""
+    request, content = outgoing.request, outgoing.content
+    framing = _framing(request.method, request.body, outgoing.length, lower)
+    framing += _expect(lower, outgoing.length, outgoing.expect_continue)
     if lower:
         _check_host(lower)
         outgoing.closes = "close" in _tokens(lower.get("connection", ""))
         outgoing.upgrades = "upgrade" in lower
     if outgoing.expect_continue and "expect" not in lower:
         outgoing.may_drop_expect = content is not None and content.replayable
-
-    lines = [f"{name}: {value}\r\n" for name, value in fields]
-    head = [f"{method} {target} HTTP/1.1\r\n", defaults.unless(lower), *lines, framing, "\r\n"]
-    outgoing.head = "".join(head).encode("latin-1")
-    return outgoing
+    return framing
 
 
 def _bare(request: Request, target: str, defaults: Defaults) -> Outgoing:

@@ -12,6 +12,8 @@ What is accepted is decided in `grammar`. Here, and only here, is decided beside
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..errors import InvalidResponse, UnsupportedResponse
 from . import grammar
 from .headers import Headers
@@ -79,17 +81,24 @@ def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
         UnsupportedResponse: the major version is not 1.
     """
     text = head.decode("latin-1")
-    match = grammar.STATUS_LINE.match(text)
+    end = text.find("\n") + 1
+    version, status, reason = _parse_status_line(text[:end])
+    if len(head) > MAX_LINE_SIZE:
+        _check_lines(text)
+    fields = parse_fields(text[end:-2], fold=True)
+    return HTTPResponse(method, path, status, reason, Headers(fields), None, version)
+
+
+@lru_cache(maxsize=64)  # a server has few of them
+def _parse_status_line(line: str) -> tuple[str, int, str]:
+    """Return version, status code and reason phrase."""
+    match = grammar.STATUS_LINE.fullmatch(line)
     if match is None:
-        raise InvalidResponse(f"bad status line: {_excerpt(text)}")
+        raise InvalidResponse(f"bad status line: {_excerpt(line)}")
     major, minor, status, reason = match.groups("")
     if major != "1":
         raise UnsupportedResponse(f"the server speaks HTTP/{major}.{minor}, not HTTP/1.1")
-    if len(head) > MAX_LINE_SIZE:
-        _check_lines(text)
-    fields = parse_fields(text[match.end() : -2], fold=True)
-    version = "1.0" if minor == "0" else "1.1"
-    return HTTPResponse(method, path, int(status), reason, Headers(fields), None, version)
+    return "1.0" if minor == "0" else "1.1", int(status), reason
 
 
 def parse_fields(block: str, *, fold: bool) -> list[tuple[str, str]]:

@@ -38,7 +38,8 @@ class TLSStream(Stream):
         sent = 0
         while sent < len(piece):
             try:
-                sent += self.sock.send(piece[sent : sent + _RECORD_SIZE])
+                with piece[sent : sent + _RECORD_SIZE] as record:
+                    sent += self.sock.send(record)
             except OSError as exc:
                 # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
                 self.mid_write = self._lacks(exc, self.want_write) is not None
@@ -58,7 +59,8 @@ class TLSStream(Stream):
         filled = got
         while len(view) - filled >= _RECORD_SIZE:
             try:
-                got = super().recv_into(view[filled:])
+                with view[filled:] as rest:
+                    got = super().recv_into(rest)
             except (ConnectionClosed, ConnectionTimedOut):
                 break  # it is kept for the next call
             if isinstance(got, PollNeeded) or not got:
