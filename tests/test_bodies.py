@@ -261,6 +261,45 @@ def is_broken(conn: Any, peer: Any) -> None:
     assert b"/again" not in peer.received
 
 
+def overwriting() -> Iterator[Any]:
+    buf = bytearray(4)
+    for char in b"sea":
+        buf[:] = bytes([char]) * 4
+        yield buf
+    buf[:] = bytes(4)
+
+
+def clearing() -> Iterator[Any]:
+    buf = bytearray()
+    for block in (b"ssss", b"eeee", b"aaaa"):
+        buf += block
+        yield buf
+        buf.clear()  # which its being looked at would forbid
+
+
+def viewing() -> Iterator[Any]:
+    buf = bytearray(12)
+    for n, char in enumerate(b"sea"):
+        with memoryview(buf)[4 * n : 4 * n + 4] as view:
+            view[:] = bytes([char]) * 4
+            yield view
+    buf.clear()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": 12}])
+@pytest.mark.parametrize("blocks", [overwriting, clearing, viewing])
+async def test_one_buffer_for_all_items(
+    wire: StyledWire, blocks: Callable[[], Iterator[Any]], headers: dict[str, int]
+) -> None:
+    """An item is its giver's again when the next one is asked for, or the end."""
+    for ask in WAYS.values():
+        conn, peer = wire.pair()
+        peer.expect_request(body=b"sssseeeeaaaa")
+        peer.reply(OK)
+        await ask(conn, "PUT", headers=headers, body=blocks(), expect100=False)
+        await works(conn, peer)
+
+
 def test_items_are_taken_as_they_are_sent(plain: Wire) -> None:
     """An endless iterable does not fill the memory: nothing is taken while sending waits."""
     conn, peer = plain.pair(small=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dugong import BodyFollowing, StateError
+from dugong import BodyFollowing, Request, StateError
 from tests.drive import Outcome, drive, drive_all
 from tests.exchanges import EMPTY, OK, works
 from tests.styles import StyledWire
@@ -115,6 +117,73 @@ def test_an_iterator_in_two_requests_at_once(plain: Wire) -> None:
     errors = [type(o.error) for o in outcomes if o.error is not None]
     assert errors == [StateError]
     assert max(len(peer.received) for _, peer in pairs) > 1_000_000
+
+
+# -------------------------------------------------------------------- what says so of itself
+
+
+@pytest.mark.parametrize("body", ["text", {b"a": b"b"}, 3, [b"abc"], iter([b"abc"]), object()])
+def test_what_is_no_file_and_no_bytes_is_not_replayable(body: Any) -> None:
+    assert Request("PUT", "/", None, body).replayable is False
+
+
+@pytest.mark.parametrize("body", [None, b"", b"abc", bytearray(b"abc"), memoryview(b"abcd")[::2]])
+def test_bytes_are_replayable(body: Any) -> None:
+    assert Request("PUT", "/", None, body).replayable is True
+
+
+@pytest.mark.parametrize("mode", ["rb", "r+b", "rb+0"])
+def test_a_closed_file_is_not_replayable(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    file: Any = path.open(mode[:3].rstrip("+"), buffering=0 if mode.endswith("0") else -1)
+    request = Request("PUT", "/", None, file)
+    assert request.replayable is True
+    file.close()
+    assert request.replayable is False
+    memory = io.BytesIO(b"abc")
+    memory.close()
+    assert Request("PUT", "/", None, memory).replayable is False
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_character_device_is_not_replayable(device: str) -> None:
+    """It says that it can seek, and goes on all the same."""
+    for buffering in (0, -1):
+        with Path(device).open("rb", buffering) as file:
+            assert file.seekable()
+            assert Request("PUT", "/", None, file).replayable is False
+
+
+class Observed(io.BytesIO):
+    """Notes what is done with it."""
+
+    def __init__(self) -> None:
+        super().__init__(b"abc")
+        self.calls: list[str] = []
+
+    def flush(self) -> None:
+        self.calls.append("flush")
+
+    def seek(self, *args: Any) -> int:
+        self.calls.append("seek")
+        return super().seek(*args)
+
+    def read(self, *args: Any) -> bytes:
+        self.calls.append("read")
+        return super().read(*args)
+
+
+def test_asking_changes_nothing(tmp_path: Path) -> None:
+    observed = Observed()
+    assert Request("PUT", "/", None, observed).replayable is True
+    assert observed.calls == []
+    path = tmp_path / "file"
+    with path.open("w+b") as file:
+        file.write(b"abc")
+        assert Request("PUT", "/", None, file).replayable is True
+        assert path.stat().st_size == 0, "flushed"
+        assert file.tell() == 3
 
 
 # --------------------------------------------------------------------------- BodyFollowing

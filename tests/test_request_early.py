@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from dugong import ConnectionClosed, InvalidResponse, StateError
 from tests.drive import drive
 from tests.exchanges import OK, works
+from tests.hooked import SENDING, Hook, hook_sendfile, hooked_pair
 from tests.peer import Peer
 from tests.styles import StyledWire
 from tests.uploads import (
@@ -124,6 +126,51 @@ async def test_whatever_follows_goes_elsewhere(wire: StyledWire, next_call: str)
         await conn.read_response()
     second.check()
     assert b"/again" not in first.received
+
+
+@pytest.mark.parametrize("kind", ["bytes", "BytesIO", "file", "list", "iterator"])
+@pytest.mark.parametrize("status", [b"404 Not Found", b"500 No", b"302 Found", b"200 OK"])
+def test_the_response_to_a_whole_body_is_no_refusal(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, kind: str, status: bytes
+) -> None:
+    """However fast it comes: the peer is always ahead of the next line of the client."""
+    hook = Hook()
+    hook_sendfile(monkeypatch, hook)
+    conn, peer = hooked_pair(wire, hook)
+    drive(conn.co_connect(), peer)
+    stepping = False
+
+    def step(name: str) -> None:
+        nonlocal stepping
+        if name in SENDING and not stepping:
+            stepping = True
+            while peer.step():
+                pass
+            stepping = False
+
+    hook.call = step
+    with tempfile.TemporaryFile() as file:
+        for _ in range(3):
+            file.seek(0)
+            file.write(b"hello")
+            file.seek(0)
+            whole: dict[str, Any] = {
+                "bytes": b"hello",
+                "BytesIO": io.BytesIO(b"hello"),
+                "file": file,
+                "list": [b"he", b"llo"],
+                "iterator": iter([b"he", b"llo"]),
+            }
+            peer.expect_request(b"PUT /whole", body=b"hello")
+            peer.reply(b"HTTP/1.1 %b\r\nContent-Length: 4\r\n\r\nnope" % status)
+            headers = {"Content-Length": 5}
+            response, content = drive(
+                requested(conn, "PUT", "/whole", headers=headers, body=whole[kind]), peer
+            )
+            assert (response.status, content) == (int(status[:3]), b"nope")
+            assert not response.will_close
+    hook.call = lambda name: None
+    works(conn, peer)
 
 
 # ------------------------------------------------------------------- the peer goes at once
@@ -254,6 +301,20 @@ async def test_interim_responses_on_the_way(wire: StyledWire, kind: str) -> None
     assert (response.status, content) == (200, b"hi")
     assert [early.status for early in response.informational] == [103, 103]
     await works(conn, peer)
+
+
+@pytest.mark.parametrize("early", [b"HTTP/1.1 103 Early Hints\r\nLink: a", HINTS + HINTS[:-3]])
+async def test_the_end_in_an_interim_response(wire: StyledWire, early: bytes) -> None:
+    """It is not the response, of which no byte came."""
+    for body in (None, b"hello"):
+        conn, peer = wire.pair()
+        peer.expect_request()
+        peer.reply(early)
+        peer.close()
+        with pytest.raises(ConnectionClosed) as caught:
+            await conn.request("PUT", "/", body=body)
+        assert not caught.value.response_started
+        assert caught.value.safe_to_retry
 
 
 @pytest.mark.parametrize(

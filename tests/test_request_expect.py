@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,6 +192,41 @@ async def test_what_was_learnt_is_kept_by_the_object(plain: StyledWire) -> None:
         peer.check()
 
 
+def test_the_callers_own_expect_is_awaited_every_time(plain: Wire) -> None:
+    """Also by an object that has learnt not to ask by itself."""
+    conn, peer = plain.pair()
+    clock = Turning(conn)
+    for n in range(3):
+        crt = conn.co_request("PUT", "/", headers={"Expect": "100-continue"}, body=BODY)
+        peer.expect_head()
+        assert advance(crt, peer).timeout == pytest.approx(1.0)
+        assert peer.requests[n].get("Expect") == "100-continue"
+        clock.now += 1
+        peer.expect(BODY)
+        peer.reply(OK)
+        assert drive(crt, peer).status == 200
+        drive(conn.co_discard(), peer)
+    works(conn, peer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_continue_before_the_head_was_sent_whole(wire: StyledWire, kind: str) -> None:
+    """Some servers say so to everybody, at the first byte. It is the one that was awaited."""
+    conn, peer = wire.pair(small=True, continue_timeout=None)
+    fields = {f"X-{n}": "sea" * 1000 for n in range(200)}
+    peer.expect(b"PUT / HTTP/1.1\r\n")
+    peer.reply(CONTINUE)
+    peer.expect_head()
+    peer.expect(on_the_wire(kind))
+    peer.reply(OK)
+    response, content = await requested(
+        conn, "PUT", headers=fields, body=bodies()[kind], expect100=True
+    )
+    assert (response.status, content) == (200, b"hi")
+    assert [early.status for early in response.informational] == [100]
+    await works(conn, peer)
+
+
 # -------------------------------------------------------------------------------- 417
 
 
@@ -266,6 +303,34 @@ async def test_417_to_the_callers_own_expect(wire: StyledWire, kind: str) -> Non
     assert peer.requests[0].get("Expect") == "100-continue"
     assert untouched(body)
     assert headers == {"Expect": "100-continue"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_417_on_a_socket_that_was_given(wire: StyledWire, kind: str) -> None:
+    """There is no other connection to try again on: it is delivered."""
+    conn, peer = wire.pair()
+    body = bodies()[kind]
+    peer.expect_head()
+    peer.reply(FAILED)
+    response, content = await requested(conn, "PUT", body=body, expect100=True)
+    assert (response.status, response.will_close, content) == (417, True, b"nope")
+    assert untouched(body)
+
+
+async def test_417_from_a_server_that_knows_no_chunks(wire: StyledWire, tmp_path: Path) -> None:
+    """Without the length, HTTP/1.0 cannot be given the body at all: it is delivered."""
+    packed = tmp_path / "body.gz"
+    with gzip.open(packed, "wb") as out:
+        out.write(BODY)
+    listener = wire.listen()
+    conn, first = wire.dial(listener), listener.peer()
+    with gzip.open(packed, "rb") as body:
+        first.expect_head()
+        first.reply(FAILED.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        response, content = await requested(conn, "PUT", body=body, expect100=True)
+        assert (response.status, response.version, content) == (417, "1.0", b"nope")
+        assert body.tell() == 0
+    assert first.requests[0].get("Transfer-Encoding") == "chunked"
 
 
 async def test_417_nobody_provoked(wire: StyledWire) -> None:

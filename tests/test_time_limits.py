@@ -7,15 +7,37 @@ takes limits, is what the blocking methods are made of.
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
-from dugong import AsyncHTTPConnection, BodyFollowing, ConnectionClosed, ConnectionTimedOut
+from dugong import (
+    POLLIN,
+    AsyncHTTPConnection,
+    BodyFollowing,
+    ConnectionClosed,
+    ConnectionTimedOut,
+    PollNeeded,
+)
+from dugong.transport import poll
 from tests.exchanges import CHUNKED, LENGTH, OK, PAYLOAD, ask, works
 from tests.peer import Peer
 from tests.styles import StyledWire
 
 pytestmark = pytest.mark.styles("blocking", "asyncio", "trio")
+
+
+@dataclass
+class Turned:
+    """A clock that the test turns."""
+
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
 
 
 async def answered(wire: StyledWire, reply: bytes) -> tuple[AsyncHTTPConnection, Peer]:
@@ -95,6 +117,48 @@ async def test_timed_out_write_breaks_the_connection(wire: StyledWire) -> None:
         await conn.write(bytes(10_000_000))
     with pytest.raises(ConnectionClosed):
         await conn.write(b"x")
+
+
+async def test_the_time_before_the_body_moved(
+    wire: StyledWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait for the response has all its time, however long that for the 100 has been."""
+    clock = Turned(time.monotonic())
+    monkeypatch.setattr(poll, "time", SimpleNamespace(monotonic=clock))
+
+    def blocks() -> Iterator[bytes]:
+        clock.now += 20  # so long it took
+        yield b"hello"
+
+    conn, peer = wire.pair(timeout=10, continue_timeout=0.005)
+    peer.expect_head()
+    peer.expect(b"hello")
+    peer.reply(OK)
+    headers = {"Content-Length": 5}
+    response = await conn.request("PUT", "/", headers=headers, body=blocks(), expect100=True)
+    assert (response.status, response.informational) == (200, [])
+    assert await conn.readall() == b"hi"
+    await works(conn, peer)
+
+
+def test_bytes_that_moved_begin_the_time_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, moved = Turned(100.0), 7
+    monkeypatch.setattr(poll, "time", SimpleNamespace(monotonic=clock))
+    limits = poll.Limits(10, None, lambda: moved)
+    for own, passes, count, left in [
+        (None, 4.0, 7, 10.0),  # what each wait has, and what comes after it
+        (3.0, 3.0, 7, 3.0),
+        (None, 2.0, 8, 3.0),
+        (None, 9.0, 8, 10.0),
+        (None, 1.0, 8, 1.0),
+        (None, 0.0, 9, 0.0),
+        (5.0, 0.0, 9, 5.0),
+    ]:
+        seconds, message = limits.next_wait(PollNeeded(0, POLLIN, own))
+        assert seconds == pytest.approx(left)
+        assert (message is None) == (own is not None)
+        clock.now += passes
+        moved = count
 
 
 @pytest.mark.parametrize("limit", ["timeout", "deadline"])
