@@ -35,7 +35,9 @@ ROUNDS ?= 5
 SCALE ?= 1
 CASES ?=
 
+# An installed package has been compiled; the checkout may not have been.
 bench: .bench/.ready
+	.bench/peers/bin/python -m compileall -q src
 	.bench/peers/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE) --cases "$(CASES)"
 
 # niquests puts another library in urllib3's place; dugong 3.8 has the same name as this one.

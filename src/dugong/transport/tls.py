@@ -46,7 +46,7 @@ class TLSStream(Stream):
                 if not sent:
                     raise
                 if not self.mid_write:
-                    self._send_error = exc  # of what comes after what was sent
+                    self._send_error = exc.with_traceback(None)  # for the next call
                 return sent
         self.mid_write = False
         return sent
