@@ -25,6 +25,8 @@ LAYERS = [
     {"protocol"},
     {"transport"},
     {"link"},  # one connection, and its halves:
+    {"incoming"},  # what comes in of a body,
+    {"body_reader"},  # ways of reading it,
     {"sender", "receiver"},
     {"session", "settings"},
     {"upload"},

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConnectionClosed, StateError
 from .protocol.content import as_bytes
-from .protocol.exchange import Receiving
 from .protocol.messages import BodyFollowing, HTTPResponse
+from .protocol.states import Receiving
 from .session import Session
 from .settings import Settings
 from .transport.activity import Activity
@@ -128,7 +128,7 @@ class Connection(Settings):
         session = self._unless_lost(self._response_session)
         if session is None:
             raise StateError("there is no response whose body is about to be read")
-        session.receiver.hash_body(hashes, check)
+        session.receiver.body.hash_body(hashes, check)
 
     def detach(self) -> tuple[socket.socket, bytes]:
         """Give the socket away, after a 101 (Switching Protocols) or a 2xx to CONNECT.
@@ -336,7 +336,7 @@ class Connection(Settings):
         return (
             b""
             if session is None
-            else (yield from session.receiver.co_do(session.receiver.try_read, n))
+            else (yield from session.receiver.co_do(session.receiver.body.try_read, n))
         )
 
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
@@ -348,7 +348,7 @@ class Connection(Settings):
             if session is None or not whole.nbytes:
                 return 0
             with whole.cast("B") as view:
-                return (yield from session.receiver.co_do(session.receiver.try_readinto, view))
+                return (yield from session.receiver.co_do(session.receiver.body.try_readinto, view))
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
@@ -356,14 +356,14 @@ class Connection(Settings):
         return (
             b""
             if session is None
-            else (yield from session.receiver.co_do(session.receiver.try_readall, limit))
+            else (yield from session.receiver.co_do(session.receiver.body.try_readall, limit))
         )
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
         session = self._unless_lost(self._response_session)
         if session is not None:
-            yield from session.receiver.co_do(session.receiver.try_discard)
+            yield from session.receiver.co_do(session.receiver.body.try_discard)
 
     def co_get_ssl_peercert(self, binary_form: bool = False) -> Co[Any]:
         """Coroutine of `HTTPConnection.get_ssl_peercert`."""

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from threading import Lock, RLock, get_ident
 
 from .errors import ConnectionClosed, StateError
-from .protocol.exchange import Exchange, Exchanges, Sending
+from .protocol.exchange import Exchange, Exchanges
 from .protocol.framing import keep_alive_timeout
 from .protocol.messages import HTTPResponse
+from .protocol.states import Sending
 from .transport.activity import Activity
 from .transport.connect import Dialer, Route
 from .transport.poll import POLLIN, Co, PollNeeded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .link import Link
-from .protocol.exchange import Receiving, Sending
+from .protocol.states import Receiving, Sending
 from .receiver import Receiver
 from .sender import Sender
 from .transport.activity import Activity

@@ -16,9 +16,10 @@ from dugong import (
     StateError,
     UnsupportedResponse,
 )
-from dugong.protocol.exchange import RECEIVING, SENDING, Exchange, Exchanges, Receiving, Sending
+from dugong.protocol.exchange import Exchange, Exchanges
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
+from dugong.protocol.states import RECEIVING, SENDING, Receiving, Sending
 
 CAUSE = OSError("cable cut")
 

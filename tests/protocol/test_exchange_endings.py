@@ -15,9 +15,10 @@ from dugong import (
     InvalidResponse,
     StateError,
 )
-from dugong.protocol.exchange import Exchange, Exchanges, Receiving, Sending
+from dugong.protocol.exchange import Exchange, Exchanges
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.request import NO_DEFAULTS, prepare
+from dugong.protocol.states import Receiving, Sending
 
 CAUSE = OSError("cable cut")
 
