@@ -93,6 +93,7 @@ class Model(RuleBasedStateMachine):
         self.phase = follows.get(self.kind, "idle")
 
     @precondition(lambda self: self.phase == "request" and self.last in self.waiting)
+    @precondition(lambda self: self.reading is None or self.waiting[0] is not self.last)
     @rule()
     def withdraw(self) -> None:
         self.real.withdraw(self.waiting.pop())
@@ -183,7 +184,8 @@ class Model(RuleBasedStateMachine):
         self.answer(200, length, closes, refuses)
 
     @precondition(lambda self: self.phase in ("request", "body") and self.waiting == [self.last])
-    @precondition(lambda self: self.reading is None and not (self.broken or self.closed))
+    @precondition(lambda self: self.reading is None and not self.switched)
+    @precondition(lambda self: not (self.broken or self.closed))
     @rule(status=st.sampled_from([200, 413]), length=st.sampled_from([0, 5]), closes=st.booleans())
     def early_response(self, status: int, length: int, closes: bool) -> None:
         self.answer(status, length, closes, refuses=status == 413 or closes)
