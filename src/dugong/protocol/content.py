@@ -228,7 +228,9 @@ def content_of(body: Any) -> Content:
         ValueError: it is a file that is closed, or not open for reading.
         StateError: it is one-shot, and was taken before.
     """
-    if isinstance(body, (str, Mapping)) or _is_text_file(body):
+    if _is_text_file(body):
+        raise TypeError("a body is made of bytes, and this file gives text: open it in binary mode")
+    if isinstance(body, (str, Mapping)):
         raise TypeError(f"a body is made of bytes, not {type(body).__name__}: encode it first")
     try:
         memoryview(body)
