@@ -73,7 +73,7 @@ class Stream:
             if self._closed or self._recv_failure is not None:
                 self._check_receive()
             try:
-                count = self.sock.recv_into(view)
+                count = self._recv_into(view)
             except OSError as exc:
                 return self._recv_lacks(exc)
             if count == 0:
@@ -82,6 +82,9 @@ class Stream:
             if self.trace is not None:
                 self.trace.received(view[:count])
             return count
+
+    def _recv_into(self, view: memoryview) -> int:
+        return self.sock.recv_into(view)
 
     def recv(self, count: int) -> bytes | PollNeeded:
         """Receive at most *count* bytes. Returns ``b''`` at the end. Raises as `recv_into`."""

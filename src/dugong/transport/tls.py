@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConnectionClosed, ConnectionTimedOut, UnsupportedResponse
+from ..errors import UnsupportedResponse
 from .activity import Activity
 from .poll import PollNeeded
 from .stream import Stream
@@ -51,23 +51,18 @@ class TLSStream(Stream):
         self.mid_write = False
         return sent
 
-    def recv_into(self, view: memoryview) -> int | PollNeeded:
+    def _recv_into(self, view: memoryview) -> int:
         # OpenSSL gives one record at a time: go on while there are more of them.
-        got = super().recv_into(view)
-        if isinstance(got, PollNeeded) or got < _RECORD_SIZE:
-            return got
-        filled = got
-        while len(view) - filled >= _RECORD_SIZE:
+        count = filled = self.sock.recv_into(view)
+        while count == _RECORD_SIZE and len(view) - filled >= _RECORD_SIZE:
             try:
                 with view[filled:] as rest:
-                    got = super().recv_into(rest)
-            except (ConnectionClosed, ConnectionTimedOut):
-                break  # it is kept for the next call
-            if isinstance(got, PollNeeded) or not got:
+                    count = self.sock.recv_into(rest)
+            except OSError as exc:
+                if self._lacks(exc, self.want_read) is None:
+                    self._recv_failure = exc.with_traceback(None)  # for the next call
                 break
-            filled += got
-            if got < _RECORD_SIZE:
-                break
+            filled += count
         return filled
 
     def recv(self, count: int) -> bytes | PollNeeded:
