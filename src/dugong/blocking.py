@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from .connection import Connection
+from .pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.messages import HTTPResponse
-from .transport.poll import Co, T, run
+from .transport.poll import Co, PollNeeded, T, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.messages import Body, HeadersArgument, WholeBody
+    from .protocol.messages import Body, HeadersArgument, Request, WholeBody
 
 
 class HTTPConnection(Connection):
@@ -270,6 +272,52 @@ class HTTPConnection(Connection):
         """Read the rest of the body and throw it away. Raises as `read`."""
         self._run(self.co_discard())
 
+    def pipeline(
+        self, requests: Iterable[str | tuple[str, str] | Request], depth: int = DEFAULT_DEPTH
+    ) -> BlockingPipeline:
+        """Send many requests without waiting for the responses, and iterate over these, in order.
+
+        ::
+
+            for response in conn.pipeline(["/a", "/b", "/c"]):
+                body = conn.readall()
+
+        What is not read of a body is discarded by the next step. No size of requests and
+        responses, and no order in which they come, can make both sides wait for each other.
+        Only idempotent methods are pipelined; any other request is sent when all before it are
+        answered, and answered before anything follows it (RFC 9112 section 9.3.2).
+
+        When the connection ends, what is unanswered is sent again on a new one, as long as each
+        connection brings at least one response. What must not be sent twice, because its method
+        is not idempotent or its body is one-shot, fails instead. Until a server has kept a
+        connection it is asked for one document at a time, and so is one that keeps breaking off.
+
+        The object is an iterator: `next` on it continues after any exception, behind the
+        request that failed for good, or by trying again if the connection could not be made or
+        kept. If it is left early, the next operation other than reading disconnects first, so
+        that it does not get what the pipeline has asked for. Use one pipeline at a time.
+
+        Args:
+            requests: an iterable of paths, pairs ``(method, path)``, or `Request` objects with
+                whole bodies. It may be endless, and is never taken more than *depth* ahead.
+            depth: how many requests may be unanswered, at least 1.
+
+        Returns:
+            An iterator of `HTTPResponse`; each one's ``request`` is what it answers. Its
+            ``co_next`` is the same as a coroutine, which returns ``None`` in the end.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong, here; a request is, in its place.
+            StateError: something else is outstanding on the connection.
+            ConnectionClosed: a connection ended before any response came, or an unanswered
+                request must not be repeated. ``unanswered`` has all that were asked for.
+            ConnectionTimedOut: a wait took longer than `timeout`. The next step waits on.
+            InvalidResponse, UnsupportedResponse: the response is not what it should be.
+            BodyChanged, ExcessBodyData: a request's body is not what was announced.
+            DugongError, OSError: connecting failed, as for `connect`.
+        """
+        return BlockingPipeline(self, requests, depth)
+
     def read_raw(self, n: int) -> bytes:
         """Read at most *n* bytes uninterpreted, to see what a server sent that was not valid.
 
@@ -297,3 +345,20 @@ class HTTPConnection(Connection):
         ``None`` without TLS. Raises as `connect`.
         """
         return self._run(self.co_get_ssl_cipher())
+
+
+class BlockingPipeline(Pipeline):
+    """What `HTTPConnection.pipeline` returns."""
+
+    _connection: HTTPConnection
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> HTTPResponse:
+        got = self._try_next()
+        if isinstance(got, PollNeeded):
+            got = self._connection._run(self.co_next())
+        if got is None:
+            raise StopIteration
+        return got

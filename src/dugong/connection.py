@@ -176,6 +176,27 @@ class Connection(Settings):
         session = self._session
         return None if session is None or session.link.closed else session
 
+    def _own_session(self) -> Session | None:
+        """Return the open session. One that a pipeline has left in the middle is closed first."""
+        session = self._open_session()
+        if session is not None and session.pipelined:
+            session.pipelined = False
+            if session.link.unfinished:
+                session.link.close()
+                return None
+        return session
+
+    def _session_in_use(self) -> Session | None:
+        """Return the session on which something may be under way.
+
+        Raises:
+            ConnectionClosed: it was closed with something unfinished.
+        """
+        session = self._session
+        if session is not None and session.pipelined:
+            return self._own_session()
+        return self._unless_lost(session)
+
     def _unless_lost(self, session: Session | None) -> Session | None:
         """Return *session*, ``None`` if it was closed and nothing is missing.
 
@@ -195,7 +216,7 @@ class Connection(Settings):
 
     def _sending_session(self) -> Session | None:
         """Return the open session, ``None`` if a request takes a new one."""
-        session = self._open_session()
+        session = self._own_session()
         if session is None:
             return None
         session.receiver.take_end()
@@ -217,13 +238,13 @@ class Connection(Settings):
         Raises:
             StateError: something is outstanding.
         """
-        session = self._open_session()
+        session = self._own_session()
         if session is None:
             return None
         session.receiver.take_end()
         exchanges = session.link.exchanges
         if exchanges.outstanding:
-            raise StateError("request() needs a connection on which nothing is outstanding")
+            raise StateError("this needs a connection on which nothing else is outstanding")
         if exchanges.broken or session.idle_fault() is not None:
             session.link.close()
         return self._open_session()
@@ -232,7 +253,7 @@ class Connection(Settings):
 
     def co_connect(self) -> Co[None]:
         """Coroutine of `HTTPConnection.connect`."""
-        session = self._open_session() or self._new_session(self._route())
+        session = self._own_session() or self._new_session(self._route())
         yield from session.link.co_connect()
 
     def co_send_request(
@@ -306,21 +327,21 @@ class Connection(Settings):
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
         """Coroutine of `HTTPConnection.write`."""
         with as_bytes(buf) as data:  # let go even if this fails
-            session = self._unless_lost(self._session)
+            session = self._session_in_use()
             if session is None:
                 raise StateError("no request body is due")
             yield from session.sender.co_write(data)
 
     def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
         """Coroutine of `HTTPConnection.end_body`."""
-        session = self._unless_lost(self._session)
+        session = self._session_in_use()
         if session is None:
             raise StateError("no request body is due")
         yield from session.sender.co_end_body(trailers)
 
     def co_read_response(self) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
-        session = self._unless_lost(self._session)
+        session = self._session_in_use()
         if session is None:
             raise StateError("no response is outstanding: send a request first")
         self._response_session = session

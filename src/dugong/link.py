@@ -66,6 +66,8 @@ class Link:
         activity: where to count and tell what happens.
         stream: the connected socket, ``None`` before.
         closed: whether we closed it.
+        meanwhile: called before a receiver waits, to send what can be sent; says what that waits
+            for, if it waits. ``None`` where sending is somebody else's.
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
@@ -74,6 +76,7 @@ class Link:
         self.activity = activity
         self.stream: Stream | None = None
         self.closed = False
+        self.meanwhile: Callable[[], PollNeeded | None] | None = None
         self._dialer: Dialer | None = None
         self._reader_alarm: socket.socket | None = None
         self._alarm_lock = RLock()  # a signal handler may disconnect
@@ -115,6 +118,19 @@ class Link:
             reason = f": {cause}" if isinstance(cause, Exception) else ""
             raise ConnectionClosed(f"the connection could not be made{reason}") from cause
         return self.stream
+
+    def co_wait(self, need: PollNeeded) -> Co[None]:
+        """Wait for what a receiver lacks, and never only for that while there is more to send.
+
+        Raises:
+            ConnectionClosed: the link was closed.
+        """
+        stream = self.require_stream()
+        if self.meanwhile is not None:
+            other = self.meanwhile()
+            if other is not None:
+                need = PollNeeded(need.fd, need.mask | other.mask)
+        yield from stream.wait(need)
 
     def co_wait_until_sent(self, exchange: Exchange) -> Co[None]:
         """Wait until *exchange* is sent or will not be: for a reader ahead of the sender.

@@ -51,8 +51,21 @@ class Receiver:
         self._turn.take()
         try:
             while isinstance(got := attempt(*args, **kwargs), PollNeeded):
-                yield from self._link.require_stream().wait(got)
+                yield from self._link.co_wait(got)
             return got
+        except BaseException as exc:
+            self._broke_off(exc)
+            raise
+        finally:
+            self._turn.release()
+
+    def do_once(
+        self, attempt: Callable[P, T | PollNeeded], *args: P.args, **kwargs: P.kwargs
+    ) -> T | PollNeeded:
+        """Make an attempt once. Raises as `co_do`."""
+        self._turn.take()
+        try:
+            return attempt(*args, **kwargs)
         except BaseException as exc:
             self._broke_off(exc)
             raise
@@ -75,13 +88,13 @@ class Receiver:
         try:
             exchanges.check_alive()
             while self.body.unfinished and (need := self.body.try_finish()) is not None:
-                yield from link.require_stream().wait(need)
+                yield from link.co_wait(need)
             exchange = exchanges.next()
             while exchanges.being_sent(exchange):
                 yield from link.co_wait_until_sent(exchange)
                 exchange = exchanges.next()
             while isinstance(got := self._try_response(exchange), PollNeeded):
-                yield from link.require_stream().wait(got)
+                yield from link.co_wait(got)
             return got
         except BaseException as exc:
             self._broke_off(exc)
@@ -90,7 +103,7 @@ class Receiver:
             self._turn.release()
 
     def try_response_to(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
-        """Read the response to the only exchange there is, sent or not, or the awaited 100."""
+        """Read the response to the oldest exchange, sent whole or not, or the 100 it awaits."""
         self._exchanges.check_alive()
         return self._try_response(exchange)
 
@@ -101,6 +114,7 @@ class Receiver:
             if isinstance(head, PollNeeded):
                 return head
             response = parse_head(head, request.method, request.path)
+            response.request = request
             if response.status < 200 and response.status != 101:
                 exchange.response_started = False
                 frame(response)

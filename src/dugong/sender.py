@@ -11,6 +11,7 @@ from .protocol.content import Content, Flat, PlainFile
 from .protocol.exchange import Exchange
 from .protocol.limits import FILE_BLOCK_SIZE
 from .protocol.request import serialise_trailers
+from .protocol.states import Sending
 from .transport.poll import Co, PollNeeded
 from .transport.stream import Stream, after
 
@@ -69,6 +70,62 @@ class Sender:
         link.wake_reader()
         if not outgoing.follows:
             link.activity.event("sent")
+
+    def co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
+        """Send requests without bodies in one piece; connect first if need be.
+
+        When it fails, those of which nothing was sent are forgotten.
+
+        Args:
+            batch: the exchanges, just accepted, each behind the other.
+
+        Raises:
+            ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
+        """
+        link, exchanges = self._link, self._link.exchanges
+        data = memoryview(b"".join([exchange.outgoing.head for exchange in batch]))
+        try:
+            if link.stream is None:
+                yield from link.co_connect()
+            stream = link.require_stream()
+            while data:
+                sent = self._try_together(stream, data)
+                if not isinstance(sent, PollNeeded):
+                    data = data[sent:]
+                    continue
+                yield from stream.wait(sent)
+                if exchanges.sending is Sending.REFUSED:
+                    return
+        except BaseException as exc:
+            self._request_failed(exchanges.current or batch[0], exc)
+            raise
+
+    def _try_together(self, stream: Stream, data: memoryview) -> int | PollNeeded:
+        """Make one call that sends parts of several requests, and count them."""
+        exchanges = self._link.exchanges
+        exchange = exchanges.current
+        assert exchange is not None
+        exchange.in_doubt = True
+        try:
+            sent = stream.send((data,))
+        except (ConnectionClosed, ConnectionTimedOut):
+            exchange.in_doubt = False
+            exchange.connection_lost = not self._link.closed
+            raise
+        left = 0 if isinstance(sent, PollNeeded) else sent
+        while left:
+            missing = len(exchange.outgoing.head) - exchange.bytes_sent
+            if left < missing:
+                exchange.bytes_sent += left
+                break
+            exchange.bytes_sent += missing
+            left -= missing
+            exchanges.request_sent(exchange)
+            self._link.activity.event("sent")
+            exchange = exchanges.current
+            assert exchange is not None
+        exchange.in_doubt = False
+        return sent
 
     def _co_send_all(
         self, exchange: Exchange, pieces: Sequence[memoryview], look: Look | None = None

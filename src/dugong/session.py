@@ -11,14 +11,20 @@ from .transport.connect import Route
 
 
 class Session:
-    """One connection: `Link`, `Sender` and `Receiver`."""
+    """One connection: `Link`, `Sender` and `Receiver`.
 
-    __slots__ = ("link", "receiver", "sender")
+    Attributes:
+        pipelined: whether a `Pipeline` sends and receives here. Nobody else knows which response
+            would be next, so whoever comes to do the same disconnects if any is outstanding.
+    """
+
+    __slots__ = ("link", "pipelined", "receiver", "sender")
 
     def __init__(self, route: Route, activity: Activity) -> None:
         self.link = Link(route, activity)
         self.sender = Sender(self.link)
         self.receiver = Receiver(self.link)
+        self.pipelined = False
 
     def idle_fault(self) -> str | None:
         """Say why no further request should be sent, if nothing is outstanding; or ``None``."""

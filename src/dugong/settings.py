@@ -66,6 +66,8 @@ class Settings:
         self._sock_given = sock is not None
         self._server_is_http10 = False
         self._server_knows_expect = True  # until it has shown that it does not
+        self._server_keeps = False  # until it has kept a connection, and spoken HTTP/1.1
+        self._short_lived = 0  # connections in a row that ended after one response of several
         self._authority()  # complains at once of a host name that is none
         if proxy is not None:
             parse_proxy(proxy)
@@ -130,3 +132,5 @@ class Settings:
         if response.version == "1.0":
             self._server_is_http10 = True
             self._server_knows_expect = False
+        elif not self._server_keeps:
+            self._server_keeps = not response.will_close

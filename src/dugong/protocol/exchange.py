@@ -92,6 +92,7 @@ class Exchanges:
         sending: the state of the sending direction.
         receiving: the state of the receiving direction.
         current: the exchange whose request is being sent, or was sent last.
+        behind: the exchanges whose requests go out together with it, after it.
         closing: whether either side has announced to close after an exchange.
         closed: whether that exchange's response is complete.
         cut_off_by: what ended sending, once that is CUT_OFF.
@@ -103,6 +104,7 @@ class Exchanges:
         self.sending = Sending.READY
         self.receiving = Receiving.HEAD
         self.current: Exchange | None = None
+        self.behind: deque[Exchange] = deque()
         self.closing = False
         self.closed = False
         self.cut_off_by: BaseException | None = None
@@ -194,6 +196,22 @@ class Exchanges:
         self.queue.append(self.current)
         return self.current
 
+    def accept_behind(self, outgoing: Outgoing) -> Exchange:
+        """Queue a request that goes out in one piece with the one accepted before it."""
+        exchange = Exchange(outgoing)
+        exchange.in_doubt = True  # from the first call of the system on
+        self.behind.append(exchange)
+        self.queue.append(exchange)
+        return exchange
+
+    def _drop_behind(self) -> None:
+        """Forget the requests behind the current one, of which nothing will be sent."""
+        while self.behind:
+            exchange = self.behind[-1]
+            if self.queue[-1] is exchange:
+                self.queue.pop()
+            self.behind.pop()
+
     def _not_ready(self) -> Exception:
         if self.sending is Sending.CUT_OFF:
             reason = f": {self.cut_off_by}" if str(self.cut_off_by) else ""
@@ -217,12 +235,17 @@ class Exchanges:
         return tuple([exchange.outgoing.request for exchange in tuple(self.queue)])
 
     def withdraw(self, exchange: Exchange) -> None:
-        """Forget *exchange*, of which no byte was sent."""
+        """Forget *exchange*, of which no byte was sent, and those behind it."""
+        self._drop_behind()
         self._send("withdrawn")
         self.queue.remove(exchange)
 
     def request_sent(self, exchange: Exchange) -> None:
-        """The head is out, and the body that was given with it."""
+        """The head is out, and the body that was given with it. Next is the one behind it."""
+        if self.behind:
+            self.current = self.behind[0]
+            self.behind.popleft()
+            return
         outgoing = exchange.outgoing
         if outgoing.closes:
             self.closing = True
@@ -294,6 +317,7 @@ class Exchanges:
         """*exchange* will not be sent whole, and no other after it."""
         if self.is_refused(exchange):
             return  # which ends sending just as well
+        self._drop_behind()
         self._send("cut off")
         self.cut_off_by = exc
 
@@ -354,6 +378,7 @@ class Exchanges:
         response.length = framing.length
         refused = exchange is self.current and self._ends_sending(response, framing)
         if refused:
+            self._drop_behind()
             self._send("final response")
         response.will_close = refused or framing.closes or exchange.outgoing.closes
         self.closing = self.closing or response.will_close

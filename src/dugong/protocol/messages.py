@@ -83,6 +83,7 @@ class HTTPResponse:
     Attributes:
         method: the method of the request that this answers.
         path: its request target, as given to `send_request`.
+        request: the `Request` that this answers; one given to `pipeline` is here itself.
         status: the status code, an `int`.
         reason: the reason phrase, a `str`, which may be empty.
         headers: the fields, a `Headers`.
@@ -95,6 +96,7 @@ class HTTPResponse:
     """
 
     __slots__ = (
+        "_request",
         "headers",
         "informational",
         "length",
@@ -127,6 +129,17 @@ class HTTPResponse:
         self.informational: list[HTTPResponse] = []
         self.trailers = NO_TRAILERS
         self.will_close = False
+        self._request: Request | None = None
+
+    @property
+    def request(self) -> Request:
+        if self._request is None:
+            self._request = Request(self.method, self.path)
+        return self._request
+
+    @request.setter
+    def request(self, request: Request) -> None:
+        self._request = request
 
     def __repr__(self) -> str:
         return f"<HTTPResponse {self.status} {self.reason}>"
