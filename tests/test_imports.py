@@ -33,6 +33,7 @@ LAYERS = [
     {"connection"},
     {"pipeline"},
     {"loops"},
+    {"feed"},
     {"blocking", "aio"},
     {"cli"},
     {"__main__"},

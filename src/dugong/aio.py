@@ -6,20 +6,27 @@ Also `AioFuture`, by which programs written for dugong 3 run a coroutine in asyn
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Self
 
 from .connection import Connection
 from .errors import ConnectionTimedOut
-from .loops import Watch, expire, running_trio, wait_in_asyncio, wait_in_trio, watches
+from .feed import Feed
+from .loops import Watch, expire, pause, running_trio, wait_in_asyncio, wait_in_trio, watches
+from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.messages import HTTPResponse
 from .transport.poll import Co, Limits, PollNeeded, T
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.messages import Body, HeadersArgument, WholeBody
+    from .protocol.messages import Body, HeadersArgument, Request, WholeBody
+
+    Requests = Iterable[str | tuple[str, str] | Request]
+    AsyncRequests = AsyncIterable[str | tuple[str, str] | Request]
 
 
 class AsyncHTTPConnection(Connection):
@@ -173,6 +180,21 @@ class AsyncHTTPConnection(Connection):
         """Read the rest of the body and throw it away. As `HTTPConnection.discard`."""
         await self._run(self.co_discard())
 
+    def pipeline(
+        self, requests: Requests | AsyncRequests, depth: int = DEFAULT_DEPTH
+    ) -> AsyncPipeline:
+        """Send many requests without waiting for the responses, and iterate over these, in order.
+
+        ::
+
+            async for response in conn.pipeline(["/a", "/b", "/c"]):
+                body = await conn.readall()
+
+        As `HTTPConnection.pipeline`; *requests* may also be an async iterable. That is taken from
+        in a task of its own, so what it gives may depend on the responses that have come.
+        """
+        return AsyncPipeline(self, requests, depth)
+
     async def get_ssl_peercert(self, binary_form: bool = False) -> Any:
         """Return the server's certificate. As `HTTPConnection.get_ssl_peercert`."""
         return await self._run(self.co_get_ssl_peercert(binary_form))
@@ -180,6 +202,70 @@ class AsyncHTTPConnection(Connection):
     async def get_ssl_cipher(self) -> tuple[str, str, int] | None:
         """Return the cipher in use. As `HTTPConnection.get_ssl_cipher`."""
         return await self._run(self.co_get_ssl_cipher())
+
+
+class AsyncPipeline(Pipeline):
+    """What `AsyncHTTPConnection.pipeline` returns."""
+
+    _connection: AsyncHTTPConnection
+
+    def __init__(
+        self, connection: AsyncHTTPConnection, requests: Requests | AsyncRequests, depth: int
+    ) -> None:
+        self._feed: Feed | None = None
+        if isinstance(requests, AsyncIterable):
+            requests = self._feed = Feed(requests)
+        super().__init__(connection, requests, depth)
+        self._found: HTTPResponse | Exception | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> HTTPResponse:
+        if self._feed is not None:
+            await self._find_or_feed(self._feed)
+        else:
+            await self._find()
+        found, self._found = self._found, None
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            raise StopAsyncIteration
+        return found
+
+    async def _find(self) -> None:
+        """Wait for the next response, and keep it, or why there is none.
+
+        A task that does this may be cancelled just when it is done.
+        """
+        if self._found is None:
+            try:
+                self._found = await self._connection._run(self.co_next())
+            except Exception as exc:
+                self._found = exc
+
+    async def _find_or_feed(self, feed: Feed) -> None:
+        while self._found is None:
+            feed.hungry = False
+            try:
+                got = self._try_next()
+            except Exception as exc:
+                got, self._found = None, exc
+            if isinstance(got, HTTPResponse):
+                self._found = got
+            elif got is None and not feed.hungry:
+                break
+            elif not feed.hungry:
+                await self._find()
+            else:
+                feed.start(self._limit() - self._in_flight)
+                await (feed.wait() if got is None else feed.wait_or(self._find))
+        await pause()
+
+    def __del__(self) -> None:
+        feed = getattr(self, "_feed", None)
+        if feed is not None:
+            feed.stop()
 
 
 class AioFuture(asyncio.Future[Any]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from .connection import Connection
-from .pipeline import DEFAULT_DEPTH, Pipeline
+from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.messages import HTTPResponse
 from .transport.poll import Co, PollNeeded, T, run
 

@@ -192,6 +192,13 @@ def running_trio() -> ModuleType | None:
     return trio
 
 
+async def pause() -> None:
+    """Let other tasks run in trio, as each of its operations has to; nothing is cancelled here."""
+    trio = running_trio()
+    if trio is not None:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+
 async def wait_in_trio(trio: ModuleType, need: PollNeeded, seconds: float | None) -> bool | None:
     """Wait for *need*; as `wait_in_asyncio`.
 

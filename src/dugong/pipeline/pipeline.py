@@ -29,22 +29,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .connection import Connection
-from .errors import (
+from ..connection import Connection
+from ..errors import (
     ConnectionClosed,
     ConnectionTimedOut,
     InvalidResponse,
     StateError,
     UnsupportedResponse,
 )
-from .link import Link
-from .protocol.exchange import Exchange
-from .protocol.limits import BUFFER_SIZE
-from .protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, HTTPResponse, Request
-from .protocol.request import Outgoing
-from .protocol.states import Receiving
-from .session import Session
-from .transport.poll import Co, PollNeeded
+from ..link import Link
+from ..protocol.exchange import Exchange
+from ..protocol.limits import BUFFER_SIZE
+from ..protocol.messages import HTTPResponse, Request
+from ..protocol.states import Receiving
+from ..session import Session
+from ..transport.poll import Co, PollNeeded
+from .items import Item, NotYet, as_item, failed
 
 #: Requests in flight, unless the caller says otherwise.
 DEFAULT_DEPTH = 64
@@ -59,33 +59,6 @@ _MOST_SHORT_LIVED = 2
 _ENDED = (ConnectionClosed, ConnectionTimedOut)
 
 
-class Item:
-    """One request, from when it was taken from the caller's iterable until its response came.
-
-    Attributes:
-        request: the caller's object, or what was made of it.
-        outgoing: how it goes on the wire; ``None`` before that is known.
-        exchange: what it is in the session it was sent in; ``None`` if it is to be sent (again).
-        failure: what to raise in place of a response.
-    """
-
-    __slots__ = ("exchange", "failure", "outgoing", "request")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.outgoing: Outgoing | None = None
-        self.exchange: Exchange | None = None
-        self.failure: BaseException | None = None
-
-    @property
-    def alone(self) -> bool:
-        """Whether nothing else may be in flight with it."""
-        outgoing = self.outgoing
-        return self.request.method not in IDEMPOTENT_METHODS or (
-            outgoing is not None and (outgoing.closes or outgoing.upgrades)
-        )
-
-
 class Pipeline:
     """Sends requests and gives their responses, in order. Made by `HTTPConnection.pipeline`."""
 
@@ -96,7 +69,7 @@ class Pipeline:
             raise ValueError(f"a pipeline has a depth of at least 1, not {depth}")
         self._connection = connection
         self._depth = depth
-        self._source: Iterator[Any] | None = self._iterate(requests)
+        self._source: Iterator[Any] | None = iter(requests)
         #: What was taken and not answered, oldest first. Those in flight come first.
         self._items: deque[Item] = deque()
         self._in_flight = 0
@@ -109,9 +82,6 @@ class Pipeline:
         self._alone = False  # the next request goes alone
         self._is_slow = False  # taking the last request from the caller took long
         self._told: BaseException | None = None  # what is being raised on purpose
-
-    def _iterate(self, requests: Iterable[Any]) -> Iterator[Any]:
-        return iter(requests)
 
     def co_next(self) -> Co[HTTPResponse | None]:
         """Return the next response, ``None`` after the last one; as a coroutine.
@@ -315,7 +285,9 @@ class Pipeline:
             need = self._keep_sending()
             if need is not None:
                 return need
-            if eagerly and (2 * self._in_flight > self._depth or (self._is_slow and self._in_flight)):
+            if eagerly and (
+                2 * self._in_flight > self._depth or (self._is_slow and self._in_flight)
+            ):
                 return None
             if self._sending_failure is not None or not self._start_sending():
                 return None
@@ -407,12 +379,14 @@ class Pipeline:
         begin = clock()
         try:
             given = next(self._source)
+        except NotYet:
+            return None
         except StopIteration:
             self._source = None
             return None
         except Exception as exc:
             self._source = None
-            return _failed(exc)
+            return failed(exc)
         self._is_slow = clock() - begin > _PROMPT
         return as_item(given)
 
@@ -561,24 +535,3 @@ def _both(want_read: PollNeeded | None, want_write: PollNeeded | None) -> PollNe
 
 def _look() -> None:
     """The response to a request that is being sent is looked for by the pipeline's own step."""
-
-
-def as_item(given: Any) -> Item:
-    """Return what the caller's iterable gave as an item, one that has failed if it is wrong."""
-    if isinstance(given, str):
-        return Item(Request("GET", given))
-    if isinstance(given, tuple) and len(given) == 2:
-        return Item(Request(*given))
-    if not isinstance(given, Request):
-        return _failed(TypeError(
-            f"pipeline() takes paths, (method, path) or Request objects, not {given!r}"
-        ))  # fmt: skip
-    if isinstance(given.body, BodyFollowing):
-        return _failed(TypeError("pipeline() sends whole bodies, no BodyFollowing"), given)
-    return Item(given)
-
-
-def _failed(exc: BaseException, request: Request | None = None) -> Item:
-    item = Item(request or Request("", ""))
-    item.failure = exc
-    return item

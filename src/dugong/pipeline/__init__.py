@@ -1,0 +1,1 @@
+"""Many requests in flight on one connection: what `HTTPConnection.pipeline` returns."""
