@@ -258,7 +258,7 @@ class AsyncPipeline(Pipeline):
             elif not feed.hungry:
                 await self._find()
             else:
-                feed.start(self._limit() - self._in_flight)
+                feed.start(self._limit() - self._items.in_flight)
                 await (feed.wait() if got is None else feed.wait_or(self._find))
         await pause()
 

@@ -1,12 +1,20 @@
-"""What is asked of a pipeline, one by one."""
+"""The requests of a pipeline: taken from the caller's iterable, sent, and answered in order."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.exchange import Exchange
+from ..protocol.limits import BUFFER_SIZE
 from ..protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
 from ..protocol.request import Outgoing
+
+#: Seconds. If the caller's iterable takes longer for one request, those before it are not kept
+#: waiting for more.
+_PROMPT = 0.001
 
 
 class NotYet(Exception):
@@ -39,6 +47,128 @@ class Item:
             outgoing is not None and (outgoing.closes or outgoing.upgrades)
         )
 
+    def send_again(self, exc: Exception | None) -> None:
+        """The connection has ended, by *exc* if it is known: send it on another one, or fail."""
+        exchange, outgoing = self.exchange, self.outgoing
+        if exchange is None or outgoing is None:
+            return
+        self.exchange = None
+        if self.failure is not None:
+            return
+        if exchange.safe_to_retry:
+            if outgoing.content is not None:
+                outgoing.content.rewind()
+            self.outgoing = None
+            return
+        kind = ConnectionTimedOut if isinstance(exc, ConnectionTimedOut) else ConnectionClosed
+        failure = kind(f"{exc or 'the connection was given up'}; the request cannot be repeated")
+        failure.__cause__ = exc
+        failure.bytes_sent = exchange.bytes_sent
+        failure.response_started = exchange.response_started
+        self.failure = failure
+
+
+class Items:
+    """What was taken and not answered, oldest first.
+
+    Args:
+        requests: the caller's iterable.
+        clock: tells the seconds.
+
+    Attributes:
+        in_flight: how many of them are being sent, or were: the first ones.
+        ended: whether the iterable has no more.
+        is_slow: whether it took long to give the last one.
+    """
+
+    def __init__(self, requests: Iterable[Any], clock: Callable[[], float]) -> None:
+        self._source: Iterator[Any] = iter(requests)
+        self._clock = clock
+        self._items: deque[Item] = deque()
+        self.in_flight = 0
+        self.ended = False
+        self.is_slow = False
+
+    @property
+    def first(self) -> Item | None:
+        """The one whose response comes next."""
+        return self._items[0] if self._items else None
+
+    def last_sent(self) -> Item:
+        """Return the last of those in flight."""
+        return self._items[self.in_flight - 1]
+
+    def requests(self) -> tuple[Request, ...]:
+        """Return all requests that were taken and are not answered."""
+        return tuple([item.request for item in self._items])
+
+    def forget_first(self) -> None:
+        """The oldest one is answered, or has failed."""
+        if self.in_flight:
+            self.in_flight -= 1
+        self._items.popleft()
+
+    def back_from_flight(self, exc: Exception | None) -> None:
+        """The connection has ended, by *exc* if it is known, with whatever was in flight."""
+        for item in self._items:
+            item.send_again(exc)
+        self.in_flight = 0
+
+    def has_more(self) -> bool:
+        """Whether there is one that may be sent after those in flight. Takes it, if need be."""
+        if self.in_flight < len(self._items):
+            item: Item | None = self._items[self.in_flight]
+        else:
+            item = self._take()
+        return item is not None and item.failure is None
+
+    def next_to_send(self, limit: int, prepare: Callable[[Item], bool]) -> list[Item]:
+        """Return what may be sent now in one piece, so that *limit* are in flight at most.
+
+        Args:
+            limit: from 1.
+            prepare: sets `Item.outgoing`, and says whether it has.
+        """
+        batch: list[Item] = []
+        size, count = 0, self.in_flight
+        before = self.last_sent() if count else None
+        while count < limit and size < BUFFER_SIZE:
+            item = self._items[count] if count < len(self._items) else self._take()
+            if item is None or item.failure is not None:
+                break
+            if item.outgoing is None and not prepare(item):
+                break
+            assert item.outgoing is not None
+            has_content = item.outgoing.content is not None
+            if before is not None and (item.alone or before.alone or (batch and has_content)):
+                break
+            batch.append(item)
+            if has_content or self.is_slow:
+                break
+            before = item
+            count += 1
+            size += len(item.outgoing.head)
+        return batch
+
+    def _take(self) -> Item | None:
+        """Take the next request from the caller. What is wrong with it will be raised later."""
+        if self.ended:
+            return None
+        begin = self._clock()
+        try:
+            item = as_item(next(self._source))
+        except NotYet:
+            return None
+        except StopIteration:
+            self.ended = True
+            return None
+        except Exception as exc:
+            self.ended = True
+            item = _failed(exc)
+        self.is_slow = self._clock() - begin > _PROMPT
+        self._items.append(item)
+        return item
+
 
 def as_item(given: Any) -> Item:
     """Return what the caller's iterable gave as an item, one that has failed if it is wrong."""
@@ -47,15 +177,15 @@ def as_item(given: Any) -> Item:
     if isinstance(given, tuple) and len(given) == 2:
         return Item(Request(*given))
     if not isinstance(given, Request):
-        return failed(TypeError(
+        return _failed(TypeError(
             f"pipeline() takes paths, (method, path) or Request objects, not {given!r}"
         ))  # fmt: skip
     if isinstance(given.body, BodyFollowing):
-        return failed(TypeError("pipeline() sends whole bodies, no BodyFollowing"), given)
+        return _failed(TypeError("pipeline() sends whole bodies, no BodyFollowing"), given)
     return Item(given)
 
 
-def failed(exc: BaseException, request: Request | None = None) -> Item:
+def _failed(exc: BaseException, request: Request | None = None) -> Item:
     item = Item(request or Request("", ""))
     item.failure = exc
     return item

@@ -25,7 +25,6 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -37,21 +36,14 @@ from ..errors import (
     StateError,
     UnsupportedResponse,
 )
-from ..link import Link
-from ..protocol.exchange import Exchange
-from ..protocol.limits import BUFFER_SIZE
 from ..protocol.messages import HTTPResponse, Request
 from ..protocol.states import Receiving
-from ..session import Session
 from ..transport.poll import Co, PollNeeded
-from .items import Item, NotYet, as_item, failed
+from .items import Item, Items
+from .run import Run
 
 #: Requests in flight, unless the caller says otherwise.
 DEFAULT_DEPTH = 64
-
-#: Seconds. If the caller's iterable takes longer for one request, those before it are not kept
-#: waiting for more.
-_PROMPT = 0.001
 
 #: So many connections in a row have to end after one response before pipelining is given up.
 _MOST_SHORT_LIVED = 2
@@ -69,18 +61,9 @@ class Pipeline:
             raise ValueError(f"a pipeline has a depth of at least 1, not {depth}")
         self._connection = connection
         self._depth = depth
-        self._source: Iterator[Any] | None = iter(requests)
-        #: What was taken and not answered, oldest first. Those in flight come first.
-        self._items: deque[Item] = deque()
-        self._in_flight = 0
-        self._session: Session | None = None
-        self._sending: Co[None] | None = None
-        self._sending_failure: Exception | None = None
-        self._is_new = False  # the session was made for this pipeline
-        self._answered = 0  # responses in this session
-        self._overlapped = False  # several were in flight at once in this session
+        self._items = Items(requests, connection._activity.clock)
+        self._run: Run | None = None
         self._alone = False  # the next request goes alone
-        self._is_slow = False  # taking the last request from the caller took long
         self._told: BaseException | None = None  # what is being raised on purpose
 
     def co_next(self) -> Co[HTTPResponse | None]:
@@ -95,12 +78,12 @@ class Pipeline:
             except _ENDED as exc:
                 self._describe(exc)
                 if isinstance(exc, ConnectionClosed):  # by disconnect()
-                    self._drop_session()
+                    self._drop_run()
                 raise
         return got
 
     def _co_wait(self, need: PollNeeded) -> Co[None]:
-        stream = None if self._session is None else self._session.link.stream
+        stream = None if self._run is None else self._run.session.link.stream
         if stream is None:
             yield need  # it is being connected
         else:
@@ -112,7 +95,7 @@ class Pipeline:
             return self._step()
         except BaseException as exc:
             if exc is not self._told:  # a signal handler raised it: nobody knows how far this got
-                self._drop_session()
+                self._drop_run()
             raise
         finally:
             self._told = None
@@ -123,153 +106,113 @@ class Pipeline:
         return exc
 
     def _step(self) -> HTTPResponse | PollNeeded | None:
-        self._look_after_session()
-        if (need := self._try_finish_last()) is not None:
+        items = self._items
+        if self._run is not None:
+            self._look_after(self._run)
+        if self._run is not None and (need := self._try_finish_last(self._run)) is not None:
             return need
         while True:
             want_write = self._send_some(eagerly=True)
-            if not self._items:
+            first = items.first
+            if first is None:
                 return None
-            first = self._items[0]
             if first.failure is not None:
-                self._raise_first(first.failure)
+                self._raise_first(first)
             want_read = self._try_receive(first)
             if isinstance(want_read, HTTPResponse):
                 return want_read
             if want_read is None and want_write is None:
                 continue  # by another connection
-            if self._is_slow and want_read is not None and want_read.poll(0):
+            if items.is_slow and want_read is not None and want_read.poll(0):
                 continue
-            before = self._in_flight
+            before = items.in_flight
             want_write = self._send_some(eagerly=False)
-            if self._is_slow and self._in_flight > before:
+            if items.is_slow and items.in_flight > before:
                 continue  # that took time: look what has come meanwhile
             if need := _both(want_read, want_write):
                 return need
 
-    # Sessions.
+    # Connections.
 
-    def _look_after_session(self) -> None:
-        """Notice what was done to the session since the last step.
+    def _look_after(self, run: Run) -> None:
+        """Notice what was done to the connection since the last step.
 
         Raises:
             ConnectionClosed: `disconnect` was called with requests in flight.
         """
-        session = self._session
-        if session is None:
-            return
-        exchanges = session.link.exchanges
-        if self._connection._session is not session or not session.pipelined:
-            self._drop_session()  # the connection was used for something else
-        elif session.link.closed and not exchanges.closed and self._sending_failure is None:
+        if self._connection._session is not run.session or not run.session.pipelined:
+            self._drop_run()  # it was used for something else
+        elif run.was_disconnected:
             exc = ConnectionClosed("the connection was closed by disconnect()")
             self._describe(exc)
-            was_in_flight = self._in_flight
-            self._drop_session()
+            was_in_flight = self._items.in_flight
+            self._drop_run()
             if was_in_flight:
                 raise self._raising(exc)
 
-    def _ready_session(self) -> Session | None:
-        """Return a session to send in, ``None`` if none can be used before all is answered.
+    def _ready_run(self) -> Run:
+        """Return a connection on which nothing is in flight, to send on; a new one if need be.
 
         Raises:
             StateError: something else is outstanding on the connection.
         """
-        session, connection = self._session, self._connection
-        if self._in_flight and session is not None:
-            exchanges = session.link.exchanges
-            return None if exchanges.broken or exchanges.closing else session
-        if session is not None:
-            self._note_life()
-            if session.link.exchanges.receiving is Receiving.SWITCHED:
-                session.link.close()
+        run, connection = self._run, self._connection
+        if run is not None:
+            if run.answered > 1:
+                connection._short_lived = 0
+            if run.session.link.exchanges.receiving is Receiving.SWITCHED:
+                run.session.link.close()
         try:
             old = connection._idle_session()
             session = old or connection._new_session(connection._route())
         except Exception as exc:
             self._raising(exc)
             raise
-        if session is not self._session:
-            self._session = session
-            self._sending_failure = None
-            self._is_new = old is None
-            self._answered = 0
-            self._overlapped = False
+        if run is None or run.session is not session:
+            run = self._run = Run(session, self._items, is_new=old is None)
         session.pipelined = True
-        return session
+        return run
 
-    def _note_life(self) -> None:
-        """Judge by how long the session lived, at its end, what the server can do."""
-        if self._answered > 1:
-            self._connection._short_lived = 0
+    def _drop_run(self, exc: Exception | None = None) -> None:
+        """Give the connection up. What is in flight will be sent again, or fails with *exc*."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.close()
+        self._items.back_from_flight(exc)
 
-    def _drop_session(self, exc: Exception | None = None) -> None:
-        """Give the session up. What is in flight will be sent again, or fails with *exc*."""
-        session, self._session = self._session, None
-        sending, self._sending = self._sending, None
-        self._sending_failure = None
-        if session is not None:
-            session.link.meanwhile = None
-            session.link.close()
-            session.pipelined = False
-        if sending is not None:
-            sending.close()
-        for item in self._items:
-            if item.exchange is not None:
-                self._send_again(item, exc)
-        self._in_flight = 0
-
-    def _send_again(self, item: Item, exc: Exception | None) -> None:
-        exchange, outgoing = item.exchange, item.outgoing
-        assert exchange is not None
-        assert outgoing is not None
-        item.exchange = None
-        if item.failure is not None:
-            return
-        if exchange.safe_to_retry:
-            if outgoing.content is not None:
-                outgoing.content.rewind()
-            item.outgoing = None
-            return
-        kind = ConnectionTimedOut if isinstance(exc, ConnectionTimedOut) else ConnectionClosed
-        failure = kind(f"{exc or 'the connection was given up'}; the request cannot be repeated")
-        failure.__cause__ = exc
-        failure.bytes_sent = exchange.bytes_sent
-        failure.response_started = exchange.response_started
-        item.failure = failure
-
-    def _lose_session(self, exc: Exception) -> None:
+    def _lose_run(self, run: Run, exc: Exception) -> None:
         """The connection has ended, with requests in flight or about to be.
 
         Raises:
             ConnectionClosed, ConnectionTimedOut, OSError: that is *exc*; there was no progress.
         """
-        session = self._session
-        assert session is not None
-        announced = session.link.exchanges.closed
-        if self._answered == 1 and self._overlapped:
-            self._connection._short_lived += 1
-        self._note_life()
-        hopeless = (self._is_new and not self._answered) or self._connection._sock_given
+        connection, first = self._connection, self._items.first
+        if run.answered > 1:
+            connection._short_lived = 0
+        elif run.answered and run.overlapped:
+            connection._short_lived += 1
         self._describe(exc)
-        self._drop_session(exc)
-        self._alone = not announced
-        if hopeless and self._items[0].failure is None:
+        self._alone = not run.session.link.exchanges.closed
+        self._drop_run(exc)
+        hopeless = (run.is_new and not run.answered) or connection._sock_given
+        if hopeless and first is not None and first.failure is None:
             raise self._raising(exc) from exc.__cause__
 
     def _describe(self, exc: BaseException) -> None:
         """Give *exc*, by which the oldest request fails, the attributes of such a failure."""
-        exchange = self._items[0].exchange if self._items else None
-        if exchange is not None and self._session is not None:
-            self._session.link.exchanges.describe(exc, exchange)
-        exc.__dict__["unanswered"] = tuple([item.request for item in self._items])
+        first, run = self._items.first, self._run
+        if first is not None and first.exchange is not None and run is not None:
+            run.session.link.exchanges.describe(exc, first.exchange)
+        exc.__dict__["unanswered"] = self._items.requests()
 
-    def _raise_first(self, failure: BaseException) -> None:
+    def _raise_first(self, first: Item) -> None:
         """Raise what stands in place of the next response."""
+        failure = first.failure
+        assert failure is not None
         self._describe(failure)
-        if self._items[0].exchange is not None:  # it was cut off, and nothing follows it
-            self._drop_session()
-        self._items.popleft()
+        if first.exchange is not None:  # it was cut off, and nothing follows it
+            self._drop_run()
+        self._items.forget_first()
         raise self._raising(failure) from failure.__cause__
 
     # Sending.
@@ -281,68 +224,32 @@ class Pipeline:
             eagerly: whether responses are perhaps there already, so that requests need not be
                 sent one by one as each makes room.
         """
+        items = self._items
         while True:
-            need = self._keep_sending()
-            if need is not None:
+            if self._run is not None and (need := self._run.keep_sending()) is not None:
                 return need
             if eagerly and (
-                2 * self._in_flight > self._depth or (self._is_slow and self._in_flight)
+                2 * items.in_flight > self._depth or (items.is_slow and items.in_flight)
             ):
                 return None
-            if self._sending_failure is not None or not self._start_sending():
+            if not self._start_sending():
                 return None
-            if self._is_slow:
-                return self._keep_sending()
-
-    def _keep_sending(self) -> PollNeeded | None:
-        """Go on with what is being sent. Returns what that waits for, if it does."""
-        if self._sending is None:
-            return None
-        try:
-            return next(self._sending)
-        except StopIteration:
-            pass
-        except Exception as exc:
-            self._sending_failed(exc)
-        self._sending = None
-        if self._session is not None:
-            self._session.link.meanwhile = None
-        return None
-
-    def _sending_failed(self, exc: Exception) -> None:
-        session = self._session
-        assert session is not None
-        link = session.link
-        if isinstance(exc, _ENDED) or link.stream is None:
-            self._sending_failure = exc
-            return
-        item = self._items[self._in_flight - 1]  # its body is not what it should be
-        item.failure = exc
-        if item.exchange not in link.exchanges.queue:
-            item.exchange = None  # nothing of it was sent
-            self._in_flight -= 1
+            if items.is_slow:
+                return None if self._run is None else self._run.keep_sending()
 
     def _start_sending(self) -> bool:
         """Begin to send the next requests. Returns whether there are any that may be sent now."""
-        batch: list[Item] = []
-        size = 0
-        session: Session | None = None
-        limit = self._limit()
-        while self._in_flight + len(batch) < limit and size < BUFFER_SIZE:
-            item = self._item(self._in_flight + len(batch))
-            if item is None or item.failure is not None:
-                break
-            if session is None and (session := self._ready_session()) is None:
-                break
-            if not self._prepare(item, session) or not self._may_join(item, batch):
-                break
-            assert item.outgoing is not None
-            batch.append(item)
-            size += len(item.outgoing.head)
-            if item.outgoing.content is not None or self._is_slow:
-                break
-        if batch and session is not None:
-            self._send(batch, session)
+        items = self._items
+        if not items.has_more():
+            return False
+        run = self._run
+        if run is None or not items.in_flight:
+            run = self._ready_run()
+        elif not run.can_start:
+            return False
+        batch = items.next_to_send(self._limit(), self._prepare)
+        if batch:
+            run.start(batch)
         return bool(batch)
 
     def _limit(self) -> int:
@@ -352,110 +259,49 @@ class Pipeline:
             return 1
         return 1 if connection._short_lived >= _MOST_SHORT_LIVED else self._depth
 
-    def _may_join(self, item: Item, batch: list[Item]) -> bool:
-        """Whether *item* may be sent with *batch*, and with what is in flight."""
-        assert item.outgoing is not None
-        if batch and item.outgoing.content is not None:
-            return False  # it is sent by itself, in a moment
-        before = batch[-1] if batch else None
-        if before is None and self._in_flight:
-            before = self._items[self._in_flight - 1]
-        return before is None or not (item.alone or before.alone)
-
-    def _item(self, index: int) -> Item | None:
-        """Return the *index*-th of the unanswered, one that is new if need be and there is one."""
-        if index < len(self._items):
-            return self._items[index]
-        item = self._take()
-        if item is not None:
-            self._items.append(item)
-        return item
-
-    def _take(self) -> Item | None:
-        """Take the next request from the caller. What is wrong with it will be raised later."""
-        if self._source is None:
-            return None
-        clock = self._connection._activity.clock
-        begin = clock()
-        try:
-            given = next(self._source)
-        except NotYet:
-            return None
-        except StopIteration:
-            self._source = None
-            return None
-        except Exception as exc:
-            self._source = None
-            return failed(exc)
-        self._is_slow = clock() - begin > _PROMPT
-        return as_item(given)
-
-    def _prepare(self, item: Item, session: Session) -> bool:
+    def _prepare(self, item: Item) -> bool:
         """Make *item* ready to be sent. Returns whether it can be."""
-        if item.outgoing is not None:
-            return True
-        request = item.request
+        assert self._run is not None
+        route, request = self._run.session.link.route, item.request
         try:
-            item.outgoing = self._connection._prepare(
-                session.link.route,
-                request.method,
-                request.path,
-                request.headers,
-                request.body,
-                expect100=False,
+            outgoing = self._connection._prepare(
+                route, request.method, request.path, request.headers, request.body, expect100=False
             )
         except Exception as exc:
             item.failure = exc
             return False
         if isinstance(request.headers, Iterator):  # which is used up by now
-            request.headers = item.outgoing.request.headers
-        item.outgoing.request = request
+            request.headers = outgoing.request.headers
+        outgoing.request = request
+        item.outgoing = outgoing
         return True
-
-    def _send(self, batch: list[Item], session: Session) -> None:
-        exchanges = session.link.exchanges
-        self._in_flight += len(batch)
-        self._overlapped |= self._in_flight > 1
-        first, *others = batch
-        assert first.outgoing is not None
-        first.exchange = exchanges.accept(first.outgoing)
-        if first.outgoing.content is not None:
-            self._sending = session.sender.co_send(first.exchange, _look)
-            return
-        accepted = [first.exchange]
-        for item in others:
-            assert item.outgoing is not None
-            item.exchange = exchanges.accept_behind(item.outgoing)
-            accepted.append(item.exchange)
-        self._sending = session.sender.co_send_together(accepted)
 
     # Receiving.
 
-    def _try_finish_last(self) -> PollNeeded | None:
+    def _try_finish_last(self, run: Run) -> PollNeeded | None:
         """Discard what is left of the last response's body.
 
         Raises:
             DigestMismatch: it has a digest other than announced.
             StateError: somebody else is reading it.
         """
-        session = self._session
-        if session is None or not session.receiver.body.unfinished:
+        receiver = run.session.receiver
+        if not receiver.body.unfinished:
             return None
-        body = session.receiver.body
         try:
-            need = session.receiver.do_once(body.try_discard)
+            need = receiver.do_once(receiver.body.try_discard)
         except (*_ENDED, InvalidResponse, UnsupportedResponse):
-            self._drop_session()  # whoever wanted the body would have read it
+            self._drop_run()  # whoever wanted the body would have read it
             self._alone = True
             return None
         except Exception as exc:
             if not isinstance(exc, StateError):
-                self._drop_session()
+                self._drop_run()
             self._raising(exc)
             raise
-        return None if need is None else _both(need, self._keep_sending())
+        return None if need is None else _both(need, run.keep_sending())
 
-    def _try_receive(self, item: Item) -> HTTPResponse | PollNeeded | None:
+    def _try_receive(self, first: Item) -> HTTPResponse | PollNeeded | None:
         """Receive the response to the oldest request.
 
         Returns:
@@ -466,64 +312,33 @@ class Pipeline:
             InvalidResponse, UnsupportedResponse: it is not what it should be.
             ConnectionClosed, ConnectionTimedOut, OSError: there is no connection to be had.
         """
-        session, exchange = self._session, item.exchange
-        if session is None:
+        run, exchange = self._run, first.exchange
+        if run is None:
             return None
-        if (end := self._end_of(session.link, exchange)) is not None:
-            self._lose_session(end)
+        if (end := run.end(exchange)) is not None:
+            self._lose_run(run, end)
             return None
         assert exchange is not None
-        if not exchange.bytes_sent and not session.link.exchanges.is_cut_off(exchange):
-            return None  # what comes now cannot be its response
         try:
-            got = session.receiver.do_once(session.receiver.try_response_to, exchange)
+            got = run.try_response(exchange)
         except _ENDED as exc:
-            self._lose_session(exc)
+            self._lose_run(run, exc)
             return None
         except (InvalidResponse, UnsupportedResponse) as exc:
             self._describe(exc)
-            self._forget_first()
-            self._drop_session()
+            self._items.forget_first()
+            self._drop_run()
             self._raising(exc)
             raise
         except StateError as exc:
             self._raising(exc)
             raise
         if isinstance(got, HTTPResponse):
-            self._received(got, session, exchange)
+            self._connection._learn(got)
+            self._connection._response_session = run.session
+            self._alone = False
+            self._items.forget_first()
         return got
-
-    def _end_of(self, link: Link, exchange: Exchange | None) -> Exception | None:
-        """Return why no response to the oldest request can come on this connection, or ``None``."""
-        exchanges, failure = link.exchanges, self._sending_failure
-        if failure is not None and (link.closed or link.stream is None):
-            return failure
-        if exchanges.closed:
-            return ConnectionClosed("the connection was closed, as announced")
-        if exchange is None or (
-            self._sending is None and not exchange.bytes_sent and not exchanges.is_cut_off(exchange)
-        ):
-            return failure or ConnectionClosed("nothing more can be sent on this connection")
-        return None
-
-    def _received(self, response: HTTPResponse, session: Session, exchange: Exchange) -> None:
-        link, connection = session.link, self._connection
-        if link.exchanges.is_cut_off(exchange):
-            response.will_close = True
-        if link.exchanges.is_refused(exchange) and self._sending is not None:
-            self._sending.close()
-            self._sending = None
-        elif self._sending is not None:
-            link.meanwhile = self._keep_sending
-        connection._learn(response)
-        connection._response_session = session
-        self._answered += 1
-        self._alone = False
-        self._forget_first()
-
-    def _forget_first(self) -> None:
-        self._in_flight -= 1
-        self._items.popleft()
 
 
 def _both(want_read: PollNeeded | None, want_write: PollNeeded | None) -> PollNeeded | None:
@@ -531,7 +346,3 @@ def _both(want_read: PollNeeded | None, want_write: PollNeeded | None) -> PollNe
     if want_read is None or want_write is None:
         return want_read or want_write
     return PollNeeded(want_read.fd, want_read.mask | want_write.mask)
-
-
-def _look() -> None:
-    """The response to a request that is being sent is looked for by the pipeline's own step."""

@@ -1,0 +1,144 @@
+"""What a pipeline does on one connection."""
+
+from __future__ import annotations
+
+from ..errors import ConnectionClosed, ConnectionTimedOut
+from ..protocol.exchange import Exchange
+from ..protocol.messages import HTTPResponse
+from ..session import Session
+from ..transport.poll import Co, PollNeeded
+from .items import Item, Items
+
+
+class Run:
+    """One session of a pipeline.
+
+    Attributes:
+        session: the connection.
+        answered: how many responses have come.
+        is_new: whether the connection was made for the pipeline.
+        overlapped: whether several requests were in flight at once.
+    """
+
+    __slots__ = ("_failure", "_items", "_sending", "answered", "is_new", "overlapped", "session")
+
+    def __init__(self, session: Session, items: Items, is_new: bool) -> None:
+        session.pipelined = True
+        self.session = session
+        self.is_new = is_new
+        self.answered = 0
+        self.overlapped = False
+        self._items = items
+        self._sending: Co[None] | None = None
+        self._failure: Exception | None = None
+
+    @property
+    def can_start(self) -> bool:
+        """Whether more requests can be sent, when those that are being sent are out."""
+        exchanges = self.session.link.exchanges
+        return self._failure is None and not exchanges.broken and not exchanges.closing
+
+    @property
+    def was_disconnected(self) -> bool:
+        """Whether the connection was closed, and neither by its peer nor because of a failure."""
+        link = self.session.link
+        return link.closed and not link.exchanges.closed and self._failure is None
+
+    def start(self, batch: list[Item]) -> None:
+        """Begin to send *batch*: one request with a body, or some without."""
+        exchanges, sender = self.session.link.exchanges, self.session.sender
+        self._items.in_flight += len(batch)
+        self.overlapped |= self._items.in_flight > 1
+        accepted: list[Exchange] = []
+        for item in batch:
+            assert item.outgoing is not None
+            accept = exchanges.accept_behind if accepted else exchanges.accept
+            item.exchange = accept(item.outgoing)
+            accepted.append(item.exchange)
+        first = accepted[0]
+        if first.outgoing.content is not None:
+            self._sending = sender.co_send(first, _look)
+        else:
+            self._sending = sender.co_send_together(accepted)
+
+    def keep_sending(self) -> PollNeeded | None:
+        """Go on with what is being sent. Returns what that waits for, if it does."""
+        if self._sending is None:
+            return None
+        try:
+            return next(self._sending)
+        except StopIteration:
+            pass
+        except Exception as exc:
+            self._sending_failed(exc)
+        self._sending = None
+        self.session.link.meanwhile = None
+        return None
+
+    def _sending_failed(self, exc: Exception) -> None:
+        link = self.session.link
+        if isinstance(exc, (ConnectionClosed, ConnectionTimedOut)) or link.stream is None:
+            self._failure = exc
+            return
+        item = self._items.last_sent()  # its body is not what it should be
+        item.failure = exc
+        if item.exchange not in link.exchanges.queue:
+            item.exchange = None  # nothing of it was sent
+            self._items.in_flight -= 1
+
+    def end(self, exchange: Exchange | None) -> Exception | None:
+        """Return why no response to the oldest request can come here, ``None`` if it can.
+
+        Args:
+            exchange: that request's; ``None`` if it is not in flight.
+        """
+        link, exchanges = self.session.link, self.session.link.exchanges
+        if self._failure is not None and (link.closed or link.stream is None):
+            return self._failure
+        if exchanges.closed:
+            return ConnectionClosed("the connection was closed, as announced")
+        if exchange is None or not (
+            exchange.bytes_sent or self._sending is not None or exchanges.is_cut_off(exchange)
+        ):
+            return self._failure or ConnectionClosed("nothing more can be sent on this connection")
+        return None
+
+    def try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded | None:
+        """Receive the response to the oldest request; ``None`` if that is yet to be sent.
+
+        Raises:
+            ConnectionClosed, ConnectionTimedOut: it cannot come any more.
+            InvalidResponse, UnsupportedResponse: it is not what it should be.
+            StateError: somebody else is reading.
+        """
+        exchanges, receiver = self.session.link.exchanges, self.session.receiver
+        if not exchange.bytes_sent and not exchanges.is_cut_off(exchange):
+            return None  # what comes now cannot be its response
+        got = receiver.do_once(receiver.try_response_to, exchange)
+        if isinstance(got, HTTPResponse):
+            self.answered += 1
+            if exchanges.is_cut_off(exchange):
+                got.will_close = True
+            if self._sending is not None:
+                self._send_on_or_stop(exchange)
+        return got
+
+    def _send_on_or_stop(self, answered: Exchange) -> None:
+        """A response has come while more is being sent; perhaps to the very request that is."""
+        if self.session.link.exchanges.is_refused(answered) and self._sending is not None:
+            self._sending.close()
+            self._sending = None
+        else:
+            self.session.link.meanwhile = self.keep_sending  # when the caller reads its body
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.session.link.meanwhile = None
+        self.session.link.close()
+        self.session.pipelined = False
+        if self._sending is not None:
+            self._sending.close()
+
+
+def _look() -> None:
+    """The response to a request that is being sent is looked for by the pipeline's own step."""
