@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import BinaryIO
 
-from bench.clients import AsyncClosing, Closing, Target, pipelining
+from bench.clients import AsyncClosing, Closing, Target
 from bench.content import BUFFER_SIZE, FIELD
 from dugong import AsyncHTTPConnection, HTTPConnection
 
@@ -66,7 +67,8 @@ def pipeline(
     check: Callable[[tuple[int, str, bytes]], None],
 ) -> None:
     with HTTPConnection(target.host, target.port) as conn:
-        pipelining.run(conn, path, count, depth, check)
+        for response in conn.pipeline(itertools.repeat(path, count), depth):
+            check((response.status, response.headers[FIELD], conn.readall()))
 
 
 class AsyncioClient(AsyncClosing):
