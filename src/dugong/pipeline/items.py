@@ -26,15 +26,17 @@ class Item:
 
     Attributes:
         request: the caller's object, or what was made of it.
+        is_request: whether it is one. Otherwise it only stands for its failure.
         outgoing: how it goes on the wire; ``None`` before that is known.
         exchange: what it is in the session it was sent in; ``None`` if it is to be sent (again).
         failure: what to raise in place of a response.
     """
 
-    __slots__ = ("exchange", "failure", "outgoing", "request")
+    __slots__ = ("exchange", "failure", "is_request", "outgoing", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self.is_request = True
         self.outgoing: Outgoing | None = None
         self.exchange: Exchange | None = None
         self.failure: BaseException | None = None
@@ -100,7 +102,7 @@ class Items:
 
     def requests(self) -> tuple[Request, ...]:
         """Return all requests that were taken and are not answered."""
-        return tuple([item.request for item in self._items])
+        return tuple([item.request for item in self._items if item.is_request])
 
     def forget_first(self) -> None:
         """The oldest one is answered, or has failed."""
@@ -187,5 +189,6 @@ def as_item(given: Any) -> Item:
 
 def _failed(exc: BaseException, request: Request | None = None) -> Item:
     item = Item(request or Request("", ""))
+    item.is_request = request is not None
     item.failure = exc
     return item

@@ -26,6 +26,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import index
 from typing import Any
 
 from ..connection import Connection
@@ -57,6 +58,7 @@ class Pipeline:
     def __init__(self, connection: Connection, requests: Iterable[Any], depth: int) -> None:
         if isinstance(requests, (str, bytes, Request)):
             raise TypeError("pipeline() takes many requests: put a single one into a list")
+        depth = index(depth)
         if depth < 1:
             raise ValueError(f"a pipeline has a depth of at least 1, not {depth}")
         self._connection = connection
@@ -126,7 +128,8 @@ class Pipeline:
             if items.is_slow and want_read is not None and want_read.poll(0):
                 continue
             before = items.in_flight
-            want_write = self._send_some(eagerly=False)
+            if want_write is None:
+                want_write = self._send_some(eagerly=False)
             if items.is_slow and items.in_flight > before:
                 continue  # that took time: look what has come meanwhile
             if need := _both(want_read, want_write):
@@ -239,15 +242,15 @@ class Pipeline:
 
     def _start_sending(self) -> bool:
         """Begin to send the next requests. Returns whether there are any that may be sent now."""
-        items = self._items
-        if not items.has_more():
+        items, limit = self._items, self._limit()
+        if items.in_flight >= limit or not items.has_more():
             return False
         run = self._run
         if run is None or not items.in_flight:
             run = self._ready_run()
         elif not run.can_start:
             return False
-        batch = items.next_to_send(self._limit(), self._prepare)
+        batch = items.next_to_send(limit, self._prepare)
         if batch:
             run.start(batch)
         return bool(batch)
