@@ -52,16 +52,15 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             Whether it is ready, also in the sense that it failed or was closed: resume the
             coroutine to find out.
         """
-        fd, mask = self
-        if timeout is not None:
+        if timeout:
             timeout = min(max(0.0, timeout), _LONGEST_WAIT)
         if _HAS_POLL:
-            poller = self._poller or self._make_poller()
-            milliseconds = None if timeout is None else timeout * 1000
+            milliseconds = timeout * 1000 if timeout else timeout
             try:
-                return bool(poller.poll(milliseconds))
+                return bool((self._poller or self._make_poller()).poll(milliseconds))
             except RuntimeError:  # another thread waits by the same object
                 return bool(self._make_poller().poll(milliseconds))
+        fd, mask = self
         readers = [fd] if mask & POLLIN else []
         writers = [fd] if mask & POLLOUT else []
         return any(select.select(readers, writers, [fd], timeout))
@@ -114,9 +113,11 @@ def run(
         result = stop.value
         return result
     try:
-        while timeout is None and deadline is None:
-            need.poll(need.timeout)
-            need = next(crt)
+        while limits is None and need.timeout is None:  # most waits
+            if need.poll(timeout) or timeout is None:
+                need = next(crt)
+            else:
+                need = crt.throw(ConnectionTimedOut(quiet(timeout)))
         limits = limits or Limits(timeout, deadline, count)
         while True:
             seconds, too_long = limits.next_wait(need)
@@ -132,6 +133,11 @@ def run(
     finally:
         crt.close()  # a signal handler may have raised in the middle of a wait
     return result
+
+
+def quiet(seconds: float) -> str:
+    """Return what a `ConnectionTimedOut` says when *seconds* were too long for one wait."""
+    return f"no byte moved for {seconds} seconds"
 
 
 class Limits:
@@ -194,7 +200,7 @@ class Limits:
             left = max(0.0, self._quiet_since + self._timeout - time.monotonic())
             if seconds is None or left <= seconds:
                 seconds = left
-                too_long = f"no byte moved for {self._timeout} seconds"
+                too_long = quiet(self._timeout)
         if self._end is not None:
             left = max(0.0, self._end - time.monotonic())
             self.over = left == 0 and self._waited
