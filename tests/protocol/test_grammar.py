@@ -61,8 +61,13 @@ FULL = {
 #: Rules that search: a text, and all that they find in it.
 FOUND: dict[str, list[tuple[str, list[object]]]] = {
     "FIELD_LINE": [
-        ("A: b\r\nC:\t d \t e \r\nE:\r\n", [("A", "b"), ("C", "d \t e "), ("E", "")]),
+        ("A: b\r\nC:\t d \t e\r\nE:\r\n", [("A", "b"), ("C", "d \t e"), ("E", "")]),
+        ("A: b \r\nC: d\t\r\nE: \r\n", []),
         (": b\r\nA : b\r\n A: b\r\nA b\r\nA: b\nA: \x00\r\nA: b\rc\r\n\xe4: b\r\nA: b", []),
+    ],
+    "TRAILING_SPACE": [
+        ("A: b  c \t\r\nD:\t\r\nE: f\r\n \r\n", [" \t\r\n", "\t\r\n", " \r\n"]),
+        ("A: b \n", []),
     ],
     "OBS_FOLD": [("A: b \t\r\n\t c\r\nD: e\r\n \r\n", [" \t\r\n\t ", "\r\n "])],
     "PARAMETER": [

@@ -62,12 +62,15 @@ def frame(response: HTTPResponse) -> Framing:
         UnsupportedResponse: the body has a transfer coding other than chunked.
     """
     status = response.status
-    connection, coding, length_given = response.headers.joined(*_FIELDS)
-    closes = _closes(response, connection)
+    fields = response.headers.combined()
+    connection = fields.get("connection")
+    closes = response.version == "1.0" if connection is None else _closes(response, connection)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
         return Framing(Delimiter.SWITCH, 0, False)
+    given = fields.get("content-length")
+    length = None if given is None else _content_length(response, given)
+    coding = fields.get("transfer-encoding")
     codings = () if coding is None else _transfer_codings(response, coding)
-    length = None if length_given is None else _content_length(response, length_given)
     if codings and length is not None:
         raise InvalidResponse("response has both Content-Length and Transfer-Encoding", response)
     if status < 200 or status == 204:
@@ -85,12 +88,7 @@ def frame(response: HTTPResponse) -> Framing:
     return Framing(Delimiter.CLOSE, None, True)
 
 
-_FIELDS = ("connection", "transfer-encoding", "content-length")
-
-
-def _closes(response: HTTPResponse, given: str | None) -> bool:
-    if given is None:
-        return response.version == "1.0"
+def _closes(response: HTTPResponse, given: str) -> bool:
     if given == "keep-alive":
         return False
     options = grammar.split_list(given.lower())
@@ -126,6 +124,6 @@ def _content_length(response: HTTPResponse, given: str) -> int:
 
 def keep_alive_timeout(response: HTTPResponse) -> int | None:
     """Return the seconds that the server keeps an idle connection, if it says so."""
-    (value,) = response.headers.joined("keep-alive")
+    value = response.headers.combined().get("keep-alive")
     match = None if value is None else grammar.KEEP_ALIVE_TIMEOUT.search(value)
     return None if match is None else int(match[1])

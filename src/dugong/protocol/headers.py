@@ -30,8 +30,9 @@ class Headers:
         """The first value of each name, lower-cased; made on the first look."""
         index = self._index
         if index is None:
-            index = {name.lower(): value for name, value in reversed(self._fields)}
-            self._index = index
+            index = self._index = {}
+            for name, value in reversed(self._fields):
+                index[name.lower()] = value
         return index
 
     def __getitem__(self, name: str) -> str | None:
@@ -59,19 +60,16 @@ class Headers:
             return [index[name]]
         return [value for key, value in self._fields if key.lower() == name]
 
-    def joined(self, *lower_names: str) -> list[str | None]:
-        """Return of each field all values as one list (RFC 9110 section 5.3).
-
-        Names are given in lower case. ``None`` stands for a field that is not there.
-        """
-        index = self._index or self._first()
-        found = [index.get(name) for name in lower_names]
+    def combined(self) -> dict[str, str]:
+        """Return the fields by lower-cased name, repeats as one list (RFC 9110 section 5.3)."""
+        index = self._first()
         if len(index) == len(self._fields):
-            return found
-        return [
-            None if value is None else ", ".join(self.get_all(name, ()))
-            for name, value in zip(lower_names, found, strict=True)
-        ]
+            return index
+        combined: dict[str, str] = {}
+        for name, value in self._fields:
+            key = name.lower()
+            combined[key] = f"{combined[key]}, {value}" if key in combined else value
+        return combined
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._first()

@@ -113,23 +113,28 @@ def parse_fields(block: str, *, fold: bool) -> list[tuple[str, str]]:
     """
     fields: list[tuple[str, str]] = grammar.FIELD_LINE.findall(block)
     if len(fields) != block.count("\n"):
-        if fold and "\r\n" in block[:-2]:
-            return _unfold(block)
-        raise InvalidResponse(f"bad field line: {_first_bad_line(block)}")
+        fields = _parse_unusual(_unfold(block) if fold else block)
     if len(fields) > MAX_FIELDS:
         raise InvalidResponse(f"more than {MAX_FIELDS} fields")
-    if " \r" in block or "\t\r" in block:
-        return [(name, value.rstrip(" \t")) for name, value in fields]
     return fields
 
 
-def _unfold(block: str) -> list[tuple[str, str]]:
+def _parse_unusual(block: str) -> list[tuple[str, str]]:
+    """Parse field lines, some of which may have white space behind their value."""
+    block = grammar.TRAILING_SPACE.sub("\r\n", block)
+    fields: list[tuple[str, str]] = grammar.FIELD_LINE.findall(block)
+    if len(fields) != block.count("\n"):
+        raise InvalidResponse(f"bad field line: {_first_bad_line(block)}")
+    return fields
+
+
+def _unfold(block: str) -> str:
     for match in grammar.OBS_FOLD.finditer(block):
         begin = block.rfind("\n", 0, match.start()) + 1
         name = block[begin : match.start()].partition(":")[0]
         if name.lower() in _FRAMING_FIELDS:
             raise InvalidResponse(f"field {name} goes on in a second line")
-    return parse_fields(grammar.OBS_FOLD.sub(" ", block), fold=False)
+    return grammar.OBS_FOLD.sub(" ", block)
 
 
 def _check_lines(text: str) -> None:
