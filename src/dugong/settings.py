@@ -116,14 +116,16 @@ class Settings:
         body: Body,
         expect100: bool | None,
     ) -> Outgoing:
-        target = path = exactly_str(path, "a request target")
+        target = path
         if route.proxy is not None and route.tunnel is None:
+            target = path = exactly_str(path, "a request target")
             if path.startswith("/"):
                 target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
             elif path == "*":
                 target = f"http://{route.authority}"
         may_ask = self._server_knows_expect
-        outgoing = prepare(method, target, headers, body, expect100, route.defaults, path, may_ask)
+        given = None if target is path else path
+        outgoing = prepare(method, target, headers, body, expect100, route.defaults, given, may_ask)
         if outgoing.length is None and self._server_is_http10:
             raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
         return outgoing

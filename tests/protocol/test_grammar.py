@@ -25,9 +25,25 @@ FULL = {
         ["", "a", "a b\tc", " a ", "\x80\xff", "~!"],
         ["\r", "\n", "a\r\nb: c", "\x00", "\x1f", "\x7f", "\u0100", "a\n"],
     ),
-    "REQUEST_TARGET": (
-        ["/", "*", "/a?b=c#d", "http://h/", "h:1", "~!"],
-        ["", " ", "/a b", "/\n", "/\t", "/\xe4", "/\x7f", "/\u2028", "/ HTTP/1.1\r\nX: y"],
+    "REQUEST_LINE": (
+        [
+            *[
+                f"GET {target} HTTP/1.1\r\n"
+                for target in ["/", "*", "/a?b=c#d", "http://h/", "h:1", "~!"]
+            ],
+            "!#$%&'*+-.^_`|~0aZ / HTTP/1.1\r\n",
+        ],
+        [
+            *[
+                f"GET {target} HTTP/1.1\r\n"
+                for target in [
+                    "", " ", "/a b", "/\n", "/\t", "/\xe4", "/\x7f", "/\u2028",
+                    "/ HTTP/1.1\r\nX: y",
+                ]
+            ],
+            *[f"{method} / HTTP/1.1\r\n" for method in ["", " ", "G T", "GET /", "G\n", "G:", "\xe4"]],
+            "GET  HTTP/1.1\r\n", "GET / HTTP/1.0\r\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\n\r\n",
+        ],
     ),
     "HOST": (
         ["h", "example.com:80", "h:", "[::1]", "[::1]:8080", "127.0.0.1", "a%20b", "a_b~c!$&'()"],

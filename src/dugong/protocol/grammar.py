@@ -48,8 +48,9 @@ OBS_FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]+)+")
 # field-value as we send it; surrounding white space is the sender's business   (section 5.5)
 FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
-# request-target   (RFC 9112 section 3.2): its four forms have only visible ASCII in common
-REQUEST_TARGET = re.compile(r"[!-~]+")
+# request-line = method SP request-target SP HTTP-version   (RFC 9112 section 3), and method = token
+# request-target   (section 3.2): its four forms have only visible ASCII in common
+REQUEST_LINE = re.compile(rf"{_TOKEN} [!-~]+ HTTP/1\.1\r\n")
 
 # Host = uri-host [ ":" port ]   (RFC 9110 section 7.2)
 HOST = re.compile(

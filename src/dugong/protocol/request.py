@@ -26,18 +26,19 @@ class Defaults:
 
     Args:
         lines: by the field's name in lower case.
+
+    Attributes:
+        all: the lines for a request of which no field is given.
     """
 
-    __slots__ = ("_all", "_lines")
+    __slots__ = ("_lines", "all")
 
     def __init__(self, lines: Mapping[str, str]) -> None:
         self._lines = {name: f"{line}\r\n" for name, line in lines.items()}
-        self._all = "".join(self._lines.values())
+        self.all = "".join(self._lines.values())
 
     def unless(self, given: Mapping[str, str]) -> str:
         """Return those lines whose field is not *given*."""
-        if not given:
-            return self._all
         return "".join([line for name, line in self._lines.items() if name not in given])
 
 
@@ -111,14 +112,11 @@ def prepare(
     """
     method = exactly_str(method, "a method")
     target = exactly_str(target, "a request target")
-    if not grammar.TOKEN.fullmatch(method):
-        raise ValueError(f"method {method!r} is not a token")
-    if not grammar.REQUEST_TARGET.fullmatch(target):
-        raise ValueError(
-            f"request target {target!r} must be visible ASCII and not empty: quote it first"
-        )
+    line = f"{method} {target} HTTP/1.1\r\n"
+    if not grammar.REQUEST_LINE.fullmatch(line):
+        raise _bad_line(method, target)
     if headers is None and body is None:
-        return _bare(Request(method, path or target), target, defaults)
+        return _bare(Request(method, path or target), line, defaults)
     fields, lower = _validate(headers)
     content, length = _measure(body, lower)
     if expect100 is None:
@@ -134,7 +132,7 @@ def prepare(
             content.settle()
         raise
     lines = [f"{name}: {value}\r\n" for name, value in fields]
-    head = [f"{method} {target} HTTP/1.1\r\n", defaults.unless(lower), *lines, framing, "\r\n"]
+    head = [line, defaults.unless(lower), *lines, framing, "\r\n"]
     outgoing.head = "".join(head).encode("latin-1")
     return outgoing
 
@@ -153,13 +151,19 @@ def _check(outgoing: Outgoing, lower: Mapping[str, str]) -> str:
     return framing
 
 
-def _bare(request: Request, target: str, defaults: Defaults) -> Outgoing:
+def _bad_line(method: str, target: str) -> ValueError:
+    if not grammar.TOKEN.fullmatch(method):
+        return ValueError(f"method {method!r} is not a token")
+    return ValueError(
+        f"request target {target!r} must be visible ASCII and not empty: quote it first"
+    )
+
+
+def _bare(request: Request, line: str, defaults: Defaults) -> Outgoing:
     """Serialise a request without fields of the caller's and without a body: most are such."""
-    method = request.method
     outgoing = Outgoing(request, None, 0, False)
-    length = "Content-Length: 0\r\n" if method in _METHODS_WITH_CONTENT else ""
-    head = f"{method} {target} HTTP/1.1\r\n{defaults.unless({})}{length}\r\n"
-    outgoing.head = head.encode("latin-1")
+    length = "Content-Length: 0\r\n" if request.method in _METHODS_WITH_CONTENT else ""
+    outgoing.head = f"{line}{defaults.all}{length}\r\n".encode("latin-1")
     return outgoing
 
 
