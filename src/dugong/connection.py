@@ -217,20 +217,10 @@ class Connection(Settings):
     def _sending_session(self) -> Session | None:
         """Return the open session, ``None`` if a request takes a new one."""
         session = self._own_session()
-        if session is None:
-            return None
+        if session is None or not session.receiver.body.unfinished:
+            return session
         session.receiver.take_end()
         return self._open_session()
-
-    def _check_idle(self, session: Session) -> None:
-        """If nothing is outstanding, make sure that the connection can be used again.
-
-        Raises:
-            ConnectionClosed: it cannot, and is closed now.
-        """
-        if (fault := session.idle_fault()) is not None:
-            session.link.close()
-            raise _unusable(fault)
 
     def _idle_session(self) -> Session | None:
         """Return the open session, ``None`` if a whole exchange takes a new one.
@@ -272,13 +262,11 @@ class Connection(Settings):
         outgoing = self._prepare(route, method, path, headers, body, expect100)
         if session is None:
             session = self._new_session(route)
-        else:
-            try:
-                self._check_idle(session)
-            except ConnectionClosed:
-                if outgoing.content is not None:
-                    outgoing.content.settle()
-                raise
+        elif (fault := session.idle_fault()) is not None:
+            if outgoing.content is not None:
+                outgoing.content.settle()
+            session.link.close()
+            raise _unusable(fault)
         yield from session.sender.co_send(session.link.exchanges.accept(outgoing))
 
     def co_request(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVarTuple
 
 from .errors import ConnectionClosed, ConnectionTimedOut
 from .link import Link, Turn
@@ -18,7 +18,7 @@ from .transport.stream import Stream, after
 if TYPE_CHECKING:
     from .protocol.messages import HeadersArgument
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 #: Looks, without waiting, whether the response has come while its request is still being sent.
 #: Returns what more of it would need, ``None`` when its head is there.
@@ -46,17 +46,19 @@ class Sender:
         """
         link, outgoing = self._link, exchange.outgoing
         content = None if outgoing.follows else outgoing.content
-        pieces = [memoryview(outgoing.head)]
+        pieces: Sequence[memoryview] = [memoryview(outgoing.head)]
         try:
             if isinstance(content, Flat):
                 if content.length:
-                    pieces.append(content.take())
+                    pieces = [*pieces, content.take()]
                 content = None
             elif content is not None and content.length == 0:
                 content.take()  # complains if it is not empty, while nothing is sent
             if link.stream is None:
                 yield from link.co_connect()
-            yield from self._co_send_all(exchange, pieces, look)
+            pieces = self._try_send(exchange, pieces)
+            if pieces:
+                yield from self._co_send_all(exchange, pieces, look)
             if content is not None:
                 yield from self._co_send_content(exchange, content, look)
         except BaseException as exc:
@@ -64,9 +66,8 @@ class Sender:
             raise
         finally:
             _release(pieces)  # the caller may change or resize the buffer again
-        if link.exchanges.is_refused(exchange):
+        if not link.exchanges.request_sent(exchange):
             return
-        link.exchanges.request_sent(exchange)
         link.wake_reader()
         if not outgoing.follows:
             link.activity.event("sent")
@@ -142,17 +143,18 @@ class Sender:
         finally:
             _release(pieces)
 
+    def _try_send(self, exchange: Exchange, pieces: Sequence[memoryview]) -> Sequence[memoryview]:
+        """Send what can be sent of *pieces* at once, mostly all; return what is left of them."""
+        sent = self._try(exchange, self._link.require_stream().send, pieces)
+        return pieces if isinstance(sent, PollNeeded) else after(pieces, sent or 0)
+
     def _try(
-        self,
-        exchange: Exchange,
-        call: Callable[P, int | PollNeeded | None],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, exchange: Exchange, call: Callable[[*Ts], int | PollNeeded | None], *args: *Ts
     ) -> int | PollNeeded | None:
         """Make one call that sends, and count what it sent."""
         exchange.in_doubt = True
         try:
-            sent = call(*args, **kwargs)
+            sent = call(*args)
         except (ConnectionClosed, ConnectionTimedOut):
             exchange.in_doubt = False
             exchange.connection_lost = not self._link.closed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .link import Link
-from .protocol.states import Receiving, Sending
 from .receiver import Receiver
 from .sender import Sender
 from .transport.activity import Activity
@@ -28,10 +27,7 @@ class Session:
 
     def idle_fault(self) -> str | None:
         """Say why no further request should be sent, if nothing is outstanding; or ``None``."""
-        exchanges = self.link.exchanges
-        if exchanges.pending or exchanges.failure is not None:
-            return None
-        if exchanges.sending is not Sending.READY or exchanges.receiving is not Receiving.HEAD:
+        if not self.link.exchanges.idle:
             return None
         fault = self.link.idle_fault()
         if fault is None and self.receiver.buffer:

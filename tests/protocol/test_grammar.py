@@ -41,7 +41,10 @@ FULL = {
                     "/ HTTP/1.1\r\nX: y",
                 ]
             ],
-            *[f"{method} / HTTP/1.1\r\n" for method in ["", " ", "G T", "GET /", "G\n", "G:", "\xe4"]],
+            *[
+                f"{method} / HTTP/1.1\r\n"
+                for method in ["", " ", "G T", "GET /", "G\n", "G:", "\xe4"]
+            ],
             "GET  HTTP/1.1\r\n", "GET / HTTP/1.0\r\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\n\r\n",
         ],
     ),

@@ -124,6 +124,16 @@ class Exchanges:
         return bool(self.queue)
 
     @property
+    def idle(self) -> bool:
+        """Whether everything is complete, and another request may be sent."""
+        return (
+            not self.queue
+            and self.sending is Sending.READY
+            and self.receiving is Receiving.HEAD
+            and self.failure is None
+        )
+
+    @property
     def outstanding(self) -> bool:
         """Whether any request or response is unfinished that can still be finished."""
         if self.failure is not None:
@@ -183,18 +193,26 @@ class Exchanges:
                 switched to another protocol.
             ConnectionClosed: sending has ended.
         """
-        if self.failure is not None:
-            raise self._retriable(f"the connection is broken: {self.failure}", self.failure)
-        if self.receiving is Receiving.SWITCHED:
-            raise StateError("the connection left HTTP: call detach() or disconnect()")
-        if self.sending is not Sending.READY:
-            raise self._not_ready()
-        if self.closing:
-            raise self._retriable("the connection is about to be closed, as announced")
+        if (
+            self.failure is not None
+            or self.closing
+            or self.sending is not Sending.READY
+            or self.receiving is Receiving.SWITCHED
+        ):
+            raise self._not_accepted()
         self._send("accepted")
-        self.current = Exchange(outgoing)
-        self.queue.append(self.current)
-        return self.current
+        self.current = exchange = Exchange(outgoing)
+        self.queue.append(exchange)
+        return exchange
+
+    def _not_accepted(self) -> Exception:
+        if self.failure is not None:
+            return self._retriable(f"the connection is broken: {self.failure}", self.failure)
+        if self.receiving is Receiving.SWITCHED:
+            return StateError("the connection left HTTP: call detach() or disconnect()")
+        if self.sending is not Sending.READY:
+            return self._not_ready()
+        return self._retriable("the connection is about to be closed, as announced")
 
     def accept_behind(self, outgoing: Outgoing) -> Exchange:
         """Queue a request that goes out in one piece with the one accepted before it."""
@@ -240,12 +258,18 @@ class Exchanges:
         self._send("withdrawn")
         self.queue.remove(exchange)
 
-    def request_sent(self, exchange: Exchange) -> None:
-        """The head is out, and the body that was given with it. Next is the one behind it."""
+    def request_sent(self, exchange: Exchange) -> bool:
+        """The head is out, and the body that was given with it. Next is the one behind it.
+
+        Returns:
+            Whether it is: a response may have ended the sending instead.
+        """
+        if self.sending is Sending.REFUSED:
+            return False
         if self.behind:
             self.current = self.behind[0]
             self.behind.popleft()
-            return
+            return True
         outgoing = exchange.outgoing
         if outgoing.closes:
             self.closing = True
@@ -255,6 +279,7 @@ class Exchanges:
             self._send("sent, body follows")
         else:
             self._send("sent")
+        return True
 
     def check_write(self, count: int) -> Exchange:
         """Return the exchange whose body may have *count* bytes more now.
