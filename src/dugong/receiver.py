@@ -20,6 +20,7 @@ from .protocol.framing import frame
 from .protocol.messages import HTTPResponse
 from .protocol.response import find_head, parse_head
 from .transport.poll import Co, PollNeeded
+from .transport.stream import Stream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,15 +87,19 @@ class Receiver:
         link, exchanges = self._link, self._exchanges
         self._turn.take()
         try:
-            exchanges.check_alive()
-            while self.body.unfinished and (need := self.body.try_finish()) is not None:
-                yield from link.co_wait(need)
+            if self.body.unfinished:
+                yield from self._co_finish_body()
             exchange = exchanges.next()
             while exchanges.being_sent(exchange):
                 yield from link.co_wait_until_sent(exchange)
                 exchange = exchanges.next()
-            while isinstance(got := self._try_response(exchange), PollNeeded):
-                yield from link.co_wait(got)
+            stream = link.require_stream()
+            while isinstance(got := self._try_response(exchange, stream), PollNeeded):
+                stream.hold(self)
+                try:
+                    yield got
+                finally:
+                    stream.release(self)
             return got
         except BaseException as exc:
             self._broke_off(exc)
@@ -102,15 +107,24 @@ class Receiver:
         finally:
             self._turn.release()
 
+    def _co_finish_body(self) -> Co[None]:
+        self._exchanges.check_alive()
+        while (need := self.body.try_finish()) is not None:
+            yield from self._link.require_stream().wait(need)
+
     def try_response_to(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
         """Read the response to the oldest exchange, sent whole or not, or the 100 it awaits."""
         self._exchanges.check_alive()
-        return self._try_response(exchange)
+        return self._try_response(exchange, self._link.require_stream())
 
-    def _try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
+    def _try_response(self, exchange: Exchange, stream: Stream) -> HTTPResponse | PollNeeded:
+        if not exchange.looked_for:
+            exchange.looked_for = True
+            if stream.peeks and not self.buffer and not self._exchanges.is_cut_off(exchange):
+                return stream.want_read  # it has just been sent: nothing can be there yet
         request = exchange.outgoing.request
         while True:
-            head = self._try_head(exchange)
+            head = self._try_head(exchange, stream)
             if isinstance(head, PollNeeded):
                 return head
             response = parse_head(head, request.method, request.path)
@@ -129,10 +143,9 @@ class Receiver:
                 self.body.begin(response, framing)
                 return response
 
-    def _try_head(self, exchange: Exchange) -> bytes | PollNeeded:
+    def _try_head(self, exchange: Exchange, stream: Stream) -> bytes | PollNeeded:
         """Receive until the buffer begins with a complete head, and return that, not consumed."""
         buffer = self.buffer
-        stream = self._link.require_stream()
         while True:
             if buffer.end > buffer.start:
                 exchange.response_started = True
@@ -142,11 +155,6 @@ class Receiver:
                 buffer.scanned = buffer.end
                 code = buffer.start + len("HTTP/1.1 ")
                 exchange.response_started = not buffer.data.startswith(b"1", code, buffer.end)
-            elif not exchange.looked_for and stream.peeks:
-                # It has just been sent: wait first, instead of trying in vain first.
-                exchange.looked_for = True
-                if not self._exchanges.is_cut_off(exchange):
-                    return stream.want_read
             got = stream.recv_into(buffer.room())
             if isinstance(got, PollNeeded):
                 if self._exchanges.is_cut_off(exchange):

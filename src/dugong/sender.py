@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias, TypeVarTuple
 
 from .errors import ConnectionClosed, ConnectionTimedOut
@@ -46,18 +46,19 @@ class Sender:
         """
         link, outgoing = self._link, exchange.outgoing
         content = None if outgoing.follows else outgoing.content
-        pieces: Sequence[memoryview] = [memoryview(outgoing.head)]
+        pieces, size = [memoryview(outgoing.head)], len(outgoing.head)
         try:
             if isinstance(content, Flat):
                 if content.length:
-                    pieces = [*pieces, content.take()]
+                    pieces.append(content.take())
+                    size += content.length
                 content = None
             elif content is not None and content.length == 0:
                 content.take()  # complains if it is not empty, while nothing is sent
-            if link.stream is None:
-                yield from link.co_connect()
-            pieces = self._try_send(exchange, pieces)
-            if pieces:
+            stream = link.stream or (yield from link.co_connect())
+            sent = self._try(exchange, stream.send, pieces)
+            if sent != size:  # else it is all out, as nearly always
+                pieces = pieces if isinstance(sent, PollNeeded) else after(pieces, sent or 0)
                 yield from self._co_send_all(exchange, pieces, look)
             if content is not None:
                 yield from self._co_send_content(exchange, content, look)
@@ -129,7 +130,7 @@ class Sender:
         return sent
 
     def _co_send_all(
-        self, exchange: Exchange, pieces: Sequence[memoryview], look: Look | None = None
+        self, exchange: Exchange, pieces: list[memoryview], look: Look | None = None
     ) -> Co[None]:
         """Send all of *pieces*, unless a response that *look* sees ends the sending."""
         stream = self._link.require_stream()
@@ -142,11 +143,6 @@ class Sender:
                     return
         finally:
             _release(pieces)
-
-    def _try_send(self, exchange: Exchange, pieces: Sequence[memoryview]) -> Sequence[memoryview]:
-        """Send what can be sent of *pieces* at once, mostly all; return what is left of them."""
-        sent = self._try(exchange, self._link.require_stream().send, pieces)
-        return pieces if isinstance(sent, PollNeeded) else after(pieces, sent or 0)
 
     def _try(
         self, exchange: Exchange, call: Callable[[*Ts], int | PollNeeded | None], *args: *Ts

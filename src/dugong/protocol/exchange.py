@@ -355,10 +355,10 @@ class Exchanges:
             StateError: there is none, or it is not to be read now.
             ConnectionClosed: receiving has failed, or the connection ended as announced.
         """
-        self.check_alive()
-        if self.receiving is Receiving.SWITCHED:
-            raise StateError("the connection left HTTP: call detach() or disconnect()")
-        if self.receiving is Receiving.BODY:
+        if self.receiving is not Receiving.HEAD:
+            self.check_alive()
+            if self.receiving is Receiving.SWITCHED:
+                raise StateError("the connection left HTTP: call detach() or disconnect()")
             raise StateError("the body of the last response is unread: read or discard it first")
         exchange = self._oldest()
         if exchange is None:
@@ -405,8 +405,8 @@ class Exchanges:
         if refused:
             self._drop_behind()
             self._send("final response")
-        response.will_close = refused or framing.closes or exchange.outgoing.closes
-        self.closing = self.closing or response.will_close
+        if refused or framing.closes or exchange.outgoing.closes:
+            response.will_close = self.closing = True
         if framing.delimiter is Delimiter.SWITCH:
             self._receive("head, switches")
             self.queue.popleft()
@@ -416,6 +416,8 @@ class Exchanges:
             self.body_ended(response)
 
     def _ends_sending(self, response: HTTPResponse, framing: Framing) -> bool:
+        if self.sending is Sending.READY:
+            return False
         if self.sending in (Sending.REQUEST, Sending.BODY):
             return response.status >= 300 or framing.closes
         return self.sending is Sending.CONTINUE
@@ -429,8 +431,8 @@ class Exchanges:
     def fail(self, exc: BaseException) -> None:
         """Nothing more can be received, for the first such reason."""
         if self.failure is None:
-            self._receive("failed")
             self.failure = exc
+            self._receive("failed")
 
     def _oldest(self) -> Exchange | None:
         try:

@@ -300,15 +300,13 @@ class Stream:
                 self.trace.close()
 
 
-def after(pieces: Sequence[memoryview], count: int) -> Sequence[memoryview]:
+def after(pieces: Sequence[memoryview], count: int) -> list[memoryview]:
     """Return what is left of *pieces* without their first *count* bytes."""
-    if len(pieces) == 1 and count == len(pieces[0]):
-        return ()
     for index, piece in enumerate(pieces):
         if count < len(piece):
             return [piece[count:], *pieces[index + 1 :]]
         count -= len(piece)
-    return ()
+    return []
 
 
 def shut_down(sock: socket.socket) -> None:
