@@ -242,7 +242,7 @@ def test_one_of_two_gives_up() -> None:
         need = PollNeeded(near.fileno(), POLLIN)
 
         async def one() -> bool:
-            return await wait_in_asyncio(watches(loop, need), None, keep=False)
+            return await wait_in_asyncio(loop, watches(loop, need), None, keep=False)
 
         other = asyncio.create_task(one())
         await turns()
@@ -265,7 +265,8 @@ async def wait(library: Library, fd: int, mask: int) -> None:
         if library is TRIO:
             await wait_in_trio(trio, need, None)
         else:
-            await wait_in_asyncio(watches(asyncio.get_running_loop(), need), None, keep=False)
+            loop = asyncio.get_running_loop()
+            await wait_in_asyncio(loop, watches(loop, need), None, keep=False)
 
 
 @both

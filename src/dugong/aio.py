@@ -15,10 +15,10 @@ from .feed import Feed
 from .loops import Watch, expire, pause, running_trio, wait_in_asyncio, wait_in_trio, watches
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.messages import HTTPResponse
-from .transport.poll import Co, Limits, PollNeeded, T
+from .transport.poll import Co, Limits, PollNeeded, T, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -88,8 +88,13 @@ class AsyncHTTPConnection(Connection):
                 await trio.lowlevel.cancel_shielded_checkpoint()
             result = stop.value
             return result
-        limits = limits or self._limits()
         try:
+            while trio is None and limits is None and need.timeout is None:  # most waits
+                if await self._wait_in_asyncio(need, self.timeout):
+                    need = next(crt)
+                else:
+                    need = crt.throw(ConnectionTimedOut(quiet(self.timeout)))
+            limits = limits or self._limits()
             while True:
                 seconds, too_long = limits.next_wait(need)
                 ready: bool | None = False
@@ -112,16 +117,20 @@ class AsyncHTTPConnection(Connection):
     def _limits(self) -> Limits:
         return Limits(self.timeout, self.deadline, self._activity.bytes_moved)
 
-    async def _wait_in_asyncio(self, need: PollNeeded, seconds: float | None) -> bool:
-        watched = watches(asyncio.get_running_loop(), need)
+    def _wait_in_asyncio(self, need: PollNeeded, seconds: float | None) -> Awaitable[bool]:
+        loop = asyncio.get_running_loop()
+        kept = self._kept
+        if kept is not None and kept.serves(loop, need):
+            return wait_in_asyncio(loop, (kept,), seconds, keep=True)
+        watched = watches(loop, need)
         stream = self._session.link.stream if self._session is not None else None
         keep = stream is not None and need is stream.want_read
-        if keep and stream is not None and self._kept is not watched[0]:
-            if self._kept is not None:
-                self._kept.close_from_anywhere()  # that of another loop
+        if keep and stream is not None and kept is not watched[0]:
+            if kept is not None:
+                kept.close_from_anywhere()  # that of another loop
             self._kept = watched[0]
             keep = self._kept.hold(stream)
-        return await wait_in_asyncio(watched, seconds, keep)
+        return wait_in_asyncio(loop, watched, seconds, keep)
 
     async def connect(self) -> None:
         """Connect, unless connected. As `HTTPConnection.connect`."""

@@ -18,6 +18,8 @@ from .errors import ConnectionClosed
 from .transport.poll import POLLIN, POLLOUT, PollNeeded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .transport.stream import Stream
 
     Ready = asyncio.Future[bool]
@@ -41,10 +43,13 @@ class Watch:
         self._waiters: list[Ready] = []
         self._just_woke = False
         self._held: list[Stream] = []
+        self._need: PollNeeded | None = None
         (loop.add_reader if mask == POLLIN else loop.add_writer)(fd, self._report)
 
     def hold(self, stream: Stream) -> bool:
         """Keep the descriptor of *stream* open as long as the loop knows of it.
+
+        That is the stream whose `want_read` this watch `serves` from now on.
 
         Returns:
             Whether it does: the stream may be closed already.
@@ -54,7 +59,12 @@ class Watch:
         except ConnectionClosed:
             return False
         self._held.append(stream)
+        self._need = stream.want_read
         return True
+
+    def serves(self, loop: asyncio.AbstractEventLoop, need: PollNeeded) -> bool:
+        """Whether this is all that has to be watched in *loop* for *need*, as before."""
+        return need is self._need and self.is_open and self._loop() is loop
 
     def join(self, waiter: Ready) -> None:
         """Have *waiter* set to True when the descriptor is ready."""
@@ -150,10 +160,13 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-async def wait_in_asyncio(watched: list[Watch], seconds: float | None, keep: bool) -> bool:
+async def wait_in_asyncio(
+    loop: asyncio.AbstractEventLoop, watched: Sequence[Watch], seconds: float | None, keep: bool
+) -> bool:
     """Wait until any of *watched* is ready.
 
     Args:
+        loop: the running loop.
         watched: what `watches` returned.
         seconds: how long to wait at most, or ``None``.
         keep: whether to leave the registrations for the next wait.
@@ -161,7 +174,6 @@ async def wait_in_asyncio(watched: list[Watch], seconds: float | None, keep: boo
     Returns:
         Whether it is ready, not merely over.
     """
-    loop = asyncio.get_running_loop()
     ready: Ready = loop.create_future()
     for watch in watched:
         watch.join(ready)

@@ -135,7 +135,7 @@ def run(
     return result
 
 
-def quiet(seconds: float) -> str:
+def quiet(seconds: float | None) -> str:
     """Return what a `ConnectionTimedOut` says when *seconds* were too long for one wait."""
     return f"no byte moved for {seconds} seconds"
 
