@@ -108,10 +108,8 @@ class Pipeline:
         return exc
 
     def _step(self) -> HTTPResponse | PollNeeded | None:
-        items = self._items
-        if self._run is not None:
-            self._look_after(self._run)
-        if self._run is not None and (need := self._try_finish_last(self._run)) is not None:
+        items, run = self._items, self._run
+        if run is not None and (need := self._try_finish_last(run)) is not None:
             return need
         while True:
             want_write = self._send_some(eagerly=True)
@@ -138,13 +136,13 @@ class Pipeline:
     # Connections.
 
     def _look_after(self, run: Run) -> None:
-        """Notice what was done to the connection since the last step.
+        """Notice that the connection was closed since the last step, or used otherwise.
 
         Raises:
             ConnectionClosed: `disconnect` was called with requests in flight.
         """
         if self._connection._session is not run.session or not run.session.pipelined:
-            self._drop_run()  # it was used for something else
+            self._drop_run()
         elif run.was_disconnected:
             exc = ConnectionClosed("the connection was closed by disconnect()")
             self._describe(exc)
@@ -231,9 +229,7 @@ class Pipeline:
         while True:
             if self._run is not None and (need := self._run.keep_sending()) is not None:
                 return need
-            if eagerly and (
-                2 * items.in_flight > self._depth or (items.is_slow and items.in_flight)
-            ):
+            if eagerly and items.in_flight > (0 if items.is_slow else self._depth // 2):
                 return None
             if not self._start_sending():
                 return None
@@ -285,11 +281,15 @@ class Pipeline:
         """Discard what is left of the last response's body.
 
         Raises:
+            ConnectionClosed: `disconnect` was called with requests in flight.
             DigestMismatch: it has a digest other than announced.
             StateError: somebody else is reading it.
         """
-        receiver = run.session.receiver
-        if not receiver.body.unfinished:
+        session = run.session
+        if session.link.closed or self._connection._session is not session or not session.pipelined:
+            self._look_after(run)
+        receiver = session.receiver
+        if self._run is None or not receiver.body.unfinished:
             return None
         try:
             need = receiver.do_once(receiver.body.try_discard)
