@@ -181,8 +181,9 @@ class Connection(Settings):
         session = self._open_session()
         if session is not None and session.pipelined:
             session.pipelined = False
-            if session.link.unfinished:
+            if session.link.unfinished or session.link.exchanges.outstanding:
                 session.link.close()
+                self._session = None
                 return None
         return session
 

@@ -99,7 +99,8 @@ class Sender:
                 if exchanges.sending is Sending.REFUSED:
                     return
         except BaseException as exc:
-            self._request_failed(exchanges.current or batch[0], exc)
+            if exchanges.sending is Sending.REQUEST:  # not after the last byte
+                self._request_failed(exchanges.current or batch[0], exc)
             raise
 
     def _try_together(self, stream: Stream, data: memoryview) -> int | PollNeeded:

@@ -115,7 +115,9 @@ class Pipeline:
             want_write = self._send_some(eagerly=True)
             first = items.first
             if first is None:
-                return None
+                if want_write is None:
+                    self._finish()
+                return want_write
             if first.failure is not None:
                 self._raise_first(first)
             want_read = self._try_receive(first)
@@ -133,6 +135,11 @@ class Pipeline:
             if need := _both(want_read, want_write):
                 return need
 
+    def _finish(self) -> None:
+        """All is answered, and sent, or never will be."""
+        if self._run is not None and not self._run.can_start:
+            self._drop_run()
+
     # Connections.
 
     def _look_after(self, run: Run) -> None:
@@ -141,8 +148,13 @@ class Pipeline:
         Raises:
             ConnectionClosed: `disconnect` was called with requests in flight.
         """
-        if self._connection._session is not run.session or not run.session.pipelined:
+        session = run.session
+        if self._connection._session is not session or (
+            session.link.closed and not session.pipelined
+        ):
             self._drop_run()
+        elif not session.pipelined:
+            self._run = None  # nothing was outstanding
         elif run.was_disconnected:
             exc = ConnectionClosed("the connection was closed by disconnect()")
             self._describe(exc)
@@ -316,7 +328,7 @@ class Pipeline:
             ConnectionClosed, ConnectionTimedOut, OSError: there is no connection to be had.
         """
         run, exchange = self._run, first.exchange
-        if run is None:
+        if run is None or (exchange is None and run.is_sending):
             return None
         if (end := run.end(exchange)) is not None:
             self._lose_run(run, end)

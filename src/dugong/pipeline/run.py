@@ -39,6 +39,11 @@ class Run:
         return self._failure is None and not exchanges.broken and not exchanges.closing
 
     @property
+    def is_sending(self) -> bool:
+        """Whether a request is not out yet, answered or not."""
+        return self._sending is not None
+
+    @property
     def was_disconnected(self) -> bool:
         """Whether the connection was closed, and neither by its peer nor because of a failure."""
         link = self.session.link
@@ -70,21 +75,26 @@ class Run:
         except StopIteration:
             pass
         except Exception as exc:
-            self._sending_failed(exc)
+            if not self._note_failure(exc):
+                raise
         self._sending = None
         self.session.link.meanwhile = None
         return None
 
-    def _sending_failed(self, exc: Exception) -> None:
+    def _note_failure(self, exc: Exception) -> bool:
+        """Decide what *exc* ends, which sending has raised. Returns whether it belongs to that."""
         link = self.session.link
         if isinstance(exc, (ConnectionClosed, ConnectionTimedOut)) or link.stream is None:
             self._failure = exc
-            return
-        item = self._items.last_sent()  # its body is not what it should be
-        item.failure = exc
+            return True
+        item = self._items.last_sent()
+        if item.outgoing is None or item.outgoing.content is None:
+            return False  # somebody's callback or signal handler has raised it
+        item.failure = exc  # its body is not what it should be
         if item.exchange not in link.exchanges.queue:
             item.exchange = None  # nothing of it was sent
             self._items.in_flight -= 1
+        return True
 
     def end(self, exchange: Exchange | None) -> Exception | None:
         """Return why no response to the oldest request can come here, ``None`` if it can.
