@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .connection import Connection
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.messages import HTTPResponse
-from .transport.poll import Co, PollNeeded, T, run
+from .transport.poll import Co, PollNeeded, T, run, run_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,15 @@ class HTTPConnection(Connection):
         self.disconnect()
 
     def _run(self, crt: Co[T]) -> T:
-        return run(crt, self.timeout, self.deadline, self._activity.bytes_moved)
+        if self.deadline is not None:
+            return run(crt, self.timeout, self.deadline, self._activity.bytes_moved)
+        result: T
+        try:
+            need = next(crt)
+        except StopIteration as stop:  # most calls never wait
+            result = stop.value
+            return result
+        return run_on(crt, need, self.timeout, self._activity.bytes_moved, None)
 
     def connect(self) -> None:
         """Connect, unless connected. Rarely needed: every operation connects if need be.

@@ -27,9 +27,10 @@ class Session:
 
     def idle_fault(self) -> str | None:
         """Say why no further request should be sent, if nothing is outstanding; or ``None``."""
-        if not self.link.exchanges.idle:
+        link = self.link
+        if not link.exchanges.idle:
             return None
-        fault = self.link.idle_fault()
+        fault = link.idle_fault()
         if fault is None and self.receiver.buffer:
             fault = "the server sent data that nobody asked for"
         return fault

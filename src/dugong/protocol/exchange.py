@@ -57,21 +57,17 @@ class Exchange:
             connection any more.
     """
 
-    __slots__ = (
-        "body_left", "body_touched", "bytes_sent", "connection_lost", "in_doubt", "informational",
-        "looked_for", "outgoing", "response_started",
-    )  # fmt: skip
+    bytes_sent = 0
+    body_touched = False
+    response_started = False
+    looked_for = False
+    in_doubt = False
+    connection_lost = False
 
     def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing = outgoing
-        self.bytes_sent = 0
         self.body_left = outgoing.length
-        self.body_touched = False
         self.informational: list[HTTPResponse] = []
-        self.response_started = False
-        self.looked_for = False
-        self.in_doubt = False
-        self.connection_lost = False
 
     @property
     def safe_to_retry(self) -> bool:

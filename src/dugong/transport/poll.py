@@ -112,13 +112,25 @@ def run(
     except StopIteration as stop:  # most calls never wait
         result = stop.value
         return result
+    return run_on(crt, need, timeout, count, limits)
+
+
+def run_on(
+    crt: Co[T],
+    need: PollNeeded,
+    timeout: float | None,
+    count: Callable[[], int] | None,
+    limits: Limits | None,
+) -> T:
+    """Do the rest of `run`: *crt* was started, and has yielded *need*."""
+    result: T
     try:
         while limits is None and need.timeout is None:  # most waits
             if need.poll(timeout) or timeout is None:
                 need = next(crt)
             else:
                 need = crt.throw(ConnectionTimedOut(quiet(timeout)))
-        limits = limits or Limits(timeout, deadline, count)
+        limits = limits or Limits(timeout, None, count)
         while True:
             seconds, too_long = limits.next_wait(need)
             if not limits.over and need.poll(seconds):
