@@ -15,10 +15,10 @@ from .errors import (
 from .link import Link
 from .protocol.body import Chunked, Decoder, Length, UntilClose
 from .protocol.digest import BodyDigest, Hash
-from .protocol.framing import Delimiter, Framing
+from .protocol.framing import CHUNKED, LENGTH, Framing
 from .protocol.limits import BUFFER_SIZE, MAX_CHUNK_LINE_SIZE
 from .protocol.messages import HTTPResponse
-from .protocol.states import Receiving
+from .protocol.states import RESPONSE_BODY
 from .transport.buffer import Gathered, ReceiveBuffer
 from .transport.poll import PollNeeded
 
@@ -59,11 +59,11 @@ class IncomingBody:
         self._response = response
         self._digest = None
         self._untouched = True
-        if self._exchanges.receiving is Receiving.BODY:
-            if framing.delimiter is Delimiter.CHUNKED:
-                self._body = Chunked()
-            elif framing.delimiter is Delimiter.LENGTH:
+        if self._exchanges.receiving is RESPONSE_BODY:
+            if framing.delimiter is LENGTH:
                 self._body = Length(framing.length or 0)
+            elif framing.delimiter is CHUNKED:
+                self._body = Chunked()
             else:
                 self._body = UntilClose()
         self._link.activity.event("first_byte")

@@ -14,7 +14,7 @@ from .errors import ConnectionClosed, StateError
 from .protocol.exchange import Exchange, Exchanges
 from .protocol.framing import keep_alive_timeout
 from .protocol.messages import HTTPResponse
-from .protocol.states import Sending
+from .protocol.states import REFUSED
 from .transport.activity import Activity
 from .transport.connect import Dialer, Route
 from .transport.poll import POLLIN, Co, PollNeeded
@@ -176,7 +176,7 @@ class Link:
 
         A server that refused a body may still be discarding it: that connection is closed.
         """
-        if self.exchanges.sending is Sending.REFUSED and not self.exchanges.pending:
+        if self.exchanges.sending is REFUSED and not self.exchanges.pending:
             self.close()
             return
         timeout = keep_alive_timeout(response)

@@ -33,11 +33,12 @@ from collections import deque
 
 from ..errors import ConnectionClosed, ExcessBodyData, InvalidResponse, StateError
 from ..errors import UnsupportedResponse as Unsupported
-from .framing import Delimiter, Framing
+from . import states
+from .framing import SWITCH, Framing
 from .limits import MAX_INTERIM_RESPONSES
 from .messages import IDEMPOTENT_METHODS, BodyFollowing, HTTPResponse, Request
 from .request import Outgoing
-from .states import RECEIVING, SENDING, Receiving, Sending
+from .states import RECEIVING, SENDING
 
 
 class Exchange:
@@ -97,8 +98,8 @@ class Exchanges:
 
     def __init__(self) -> None:
         self.queue: deque[Exchange] = deque()
-        self.sending = Sending.READY
-        self.receiving = Receiving.HEAD
+        self.sending = states.READY
+        self.receiving = states.HEAD
         self.current: Exchange | None = None
         self.behind: deque[Exchange] = deque()
         self.closing = False
@@ -124,8 +125,8 @@ class Exchanges:
         """Whether everything is complete, and another request may be sent."""
         return (
             not self.queue
-            and self.sending is Sending.READY
-            and self.receiving is Receiving.HEAD
+            and self.sending is states.READY
+            and self.receiving is states.HEAD
             and self.failure is None
         )
 
@@ -134,37 +135,37 @@ class Exchanges:
         """Whether any request or response is unfinished that can still be finished."""
         if self.failure is not None:
             return False
-        if self.sending is Sending.REQUEST or self.body_pending:
+        if self.sending is states.REQUEST or self.body_pending:
             return True
-        if self.sending is Sending.CUT_OFF and self.receiving is Receiving.HEAD:
+        if self.sending is states.CUT_OFF and self.receiving is states.HEAD:
             return bool(self.queue) and not self.is_cut_off(self.queue[0])
         return bool(self.queue)
 
     @property
     def broken(self) -> bool:
         """Whether no further request can be sent on this connection."""
-        return self.failure is not None or self.sending in (Sending.REFUSED, Sending.CUT_OFF)
+        return self.failure is not None or self.sending in (states.REFUSED, states.CUT_OFF)
 
     @property
     def body_pending(self) -> bool:
         """Whether an accepted request's body is unfinished, or awaits its 100."""
-        return self.sending in (Sending.CONTINUE, Sending.BODY)
+        return self.sending in (states.CONTINUE, states.REQUEST_BODY)
 
     def being_sent(self, exchange: Exchange) -> bool:
         """Whether *exchange* has been accepted, and its head and given body are not yet out."""
-        return exchange is self.current and self.sending is Sending.REQUEST
+        return exchange is self.current and self.sending is states.REQUEST
 
     def is_awaiting_continue(self, exchange: Exchange) -> bool:
         """Whether the body of *exchange* awaits its 100."""
-        return exchange is self.current and self.sending is Sending.CONTINUE
+        return exchange is self.current and self.sending is states.CONTINUE
 
     def is_refused(self, exchange: Exchange) -> bool:
         """Whether the response to *exchange* has ended the sending of it."""
-        return exchange is self.current and self.sending is Sending.REFUSED
+        return exchange is self.current and self.sending is states.REFUSED
 
     def is_cut_off(self, exchange: Exchange) -> bool:
         """Whether *exchange* will never be sent whole."""
-        return exchange is self.current and self.sending is Sending.CUT_OFF
+        return exchange is self.current and self.sending is states.CUT_OFF
 
     def check_alive(self) -> None:
         """Raise `ConnectionClosed` if receiving has failed."""
@@ -192,8 +193,8 @@ class Exchanges:
         if (
             self.failure is not None
             or self.closing
-            or self.sending is not Sending.READY
-            or self.receiving is Receiving.SWITCHED
+            or self.sending is not states.READY
+            or self.receiving is states.SWITCHED
         ):
             raise self._not_accepted()
         self._send("accepted")
@@ -204,9 +205,9 @@ class Exchanges:
     def _not_accepted(self) -> Exception:
         if self.failure is not None:
             return self._retriable(f"the connection is broken: {self.failure}", self.failure)
-        if self.receiving is Receiving.SWITCHED:
+        if self.receiving is states.SWITCHED:
             return StateError("the connection left HTTP: call detach() or disconnect()")
-        if self.sending is not Sending.READY:
+        if self.sending is not states.READY:
             return self._not_ready()
         return self._retriable("the connection is about to be closed, as announced")
 
@@ -227,13 +228,13 @@ class Exchanges:
             self.behind.pop()
 
     def _not_ready(self) -> Exception:
-        if self.sending is Sending.CUT_OFF:
+        if self.sending is states.CUT_OFF:
             reason = f": {self.cut_off_by}" if str(self.cut_off_by) else ""
             message = f"sending has ended with a request that was not sent whole{reason}"
             return self._retriable(message, self.cut_off_by)
-        if self.sending is Sending.REQUEST:
+        if self.sending is states.REQUEST:
             return StateError("another request is being sent")
-        if self.sending is Sending.REFUSED:
+        if self.sending is states.REFUSED:
             return StateError("the server refused the last request's body: read its response first")
         return StateError("the last request's body is unfinished")
 
@@ -260,7 +261,7 @@ class Exchanges:
         Returns:
             Whether it is: a response may have ended the sending instead.
         """
-        if self.sending is Sending.REFUSED:
+        if self.sending is states.REFUSED:
             return False
         if self.behind:
             self.current = self.behind[0]
@@ -286,13 +287,13 @@ class Exchanges:
             ConnectionClosed: sending has ended.
         """
         self.check_alive()
-        if self.sending is Sending.CUT_OFF:
+        if self.sending is states.CUT_OFF:
             exc = self._not_ready()
             self.describe(exc, self.current)
             raise exc
-        if self.sending is Sending.CONTINUE:
+        if self.sending is states.CONTINUE:
             raise StateError("the server's word on the body is awaited: call read_response() first")
-        if self.sending is not Sending.BODY or self.current is None:
+        if self.sending is not states.REQUEST_BODY or self.current is None:
             raise StateError("no request body is due")
         left = self.current.body_left
         if left is not None and count > left:
@@ -311,7 +312,7 @@ class Exchanges:
         if current is not None and isinstance(current.outgoing.request.body, BodyFollowing):
             if trailers and current.outgoing.length is not None:
                 raise ValueError("only a body of unknown length, BodyFollowing(), has trailers")
-            if self.sending is Sending.READY and current.body_left == 0:
+            if self.sending is states.READY and current.body_left == 0:
                 return None
         exchange = self.check_write(0)
         if exchange.body_left is not None:
@@ -351,17 +352,17 @@ class Exchanges:
             StateError: there is none, or it is not to be read now.
             ConnectionClosed: receiving has failed, or the connection ended as announced.
         """
-        if self.receiving is not Receiving.HEAD:
+        if self.receiving is not states.HEAD:
             self.check_alive()
-            if self.receiving is Receiving.SWITCHED:
+            if self.receiving is states.SWITCHED:
                 raise StateError("the connection left HTTP: call detach() or disconnect()")
             raise StateError("the body of the last response is unread: read or discard it first")
         exchange = self._oldest()
         if exchange is None:
-            if self.sending is Sending.CUT_OFF:
+            if self.sending is states.CUT_OFF:
                 raise self._not_ready()
             raise StateError("no response is outstanding: send a request first")
-        if exchange is self.current and self.sending is Sending.BODY:
+        if exchange is self.current and self.sending is states.REQUEST_BODY:
             raise StateError("the request's body is unfinished: write the rest of it first")
         if self.closed:
             raise ConnectionClosed("the connection was closed, as announced, before this response")
@@ -377,10 +378,10 @@ class Exchanges:
             InvalidResponse: there are too many of them.
         """
         if response.status == 100 and exchange is self.current:
-            if self.sending is Sending.CONTINUE:
+            if self.sending is states.CONTINUE:
                 self._send("100")
                 return True
-            if self.sending is Sending.REQUEST:
+            if self.sending is states.REQUEST:
                 exchange.outgoing.expect_continue = False  # it is here before the head is out
         if len(exchange.informational) >= MAX_INTERIM_RESPONSES:
             raise InvalidResponse(f"more than {MAX_INTERIM_RESPONSES} interim responses", response)
@@ -403,7 +404,7 @@ class Exchanges:
             self._send("final response")
         if refused or framing.closes or exchange.outgoing.closes:
             response.will_close = self.closing = True
-        if framing.delimiter is Delimiter.SWITCH:
+        if framing.delimiter is SWITCH:
             self._receive("head, switches")
             self.queue.popleft()
             return
@@ -412,11 +413,11 @@ class Exchanges:
             self.body_ended(response)
 
     def _ends_sending(self, response: HTTPResponse, framing: Framing) -> bool:
-        if self.sending is Sending.READY:
+        if self.sending is states.READY:
             return False
-        if self.sending in (Sending.REQUEST, Sending.BODY):
+        if self.sending in (states.REQUEST, states.REQUEST_BODY):
             return response.status >= 300 or framing.closes
-        return self.sending is Sending.CONTINUE
+        return self.sending is states.CONTINUE
 
     def body_ended(self, response: HTTPResponse) -> None:
         """The oldest exchange's response is complete."""

@@ -37,6 +37,10 @@ class Delimiter(StrEnum):
     SWITCH = "switch"
 
 
+# The members by themselves: to look one up at its class takes three times as long.
+NONE, LENGTH, CHUNKED, CLOSE, SWITCH = Delimiter
+
+
 class Framing:
     """How a response is delimited.
 
@@ -66,7 +70,7 @@ def frame(response: HTTPResponse) -> Framing:
     connection = fields.get("connection")
     closes = response.version == "1.0" if connection is None else _closes(response, connection)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
-        return Framing(Delimiter.SWITCH, 0, False)
+        return Framing(SWITCH, 0, False)
     given = fields.get("content-length")
     length = None if given is None else _content_length(response, given)
     coding = fields.get("transfer-encoding")
@@ -76,16 +80,16 @@ def frame(response: HTTPResponse) -> Framing:
     if status < 200 or status == 204:
         if codings or length:
             raise InvalidResponse(f"response {status} announces a body", response)
-        return Framing(Delimiter.NONE, 0, closes)
+        return Framing(NONE, 0, closes)
     if response.method == "HEAD" or status == 304:
-        return Framing(Delimiter.NONE, 0, closes)
+        return Framing(NONE, 0, closes)
     if codings:
         if codings != ("chunked",):
             raise UnsupportedResponse(f"transfer codings not supported: {coding}", response)
-        return Framing(Delimiter.CHUNKED, None, closes)
+        return Framing(CHUNKED, None, closes)
     if length is not None:
-        return Framing(Delimiter.LENGTH, length, closes)
-    return Framing(Delimiter.CLOSE, None, True)
+        return Framing(LENGTH, length, closes)
+    return Framing(CLOSE, None, True)
 
 
 def _closes(response: HTTPResponse, given: str) -> bool:
