@@ -75,7 +75,7 @@ class BodyReader(IncomingBody):
             self._exchanges.check_alive()
             if body is not None:
                 rest = self.buffer.take(length or 0)
-                self._took(rest, len(rest))
+                self._took_all(body, rest)
             if not gathered:
                 return rest
         elif (need := self._try_gather(length, limit)) is not None:

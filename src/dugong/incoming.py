@@ -112,6 +112,13 @@ class IncomingBody:
         if not self._body.payload or self._body.ended_by_close:
             self._advance(receive=True)
 
+    def _took_all(self, body: Decoder, rest: bytes) -> None:
+        """*rest* is all that was missing of a body of known length."""
+        self._untouched = False
+        if self._digest is not None:
+            self._digest.update(rest)
+        self._finish(body)
+
     def _take_line(self, body: Decoder) -> bool:
         """Have *body* take its next line, or two, from the buffer. Returns whether it was there."""
         buffer, limit = self.buffer, body.line_limit
