@@ -204,11 +204,11 @@ class Connection(Settings):
         Raises:
             ConnectionClosed: it was closed with something unfinished.
         """
-        if session is not None and session.link.closed:
-            if session.link.unfinished:
-                raise session.link.exchanges.lost()
-            return None
-        return session
+        if session is None or not session.link.closed:
+            return session
+        if session.link.unfinished:
+            raise session.link.exchanges.lost()
+        return None
 
     def _new_session(self, route: Route) -> Session:
         self._session = Session(route, self._activity)
@@ -217,11 +217,12 @@ class Connection(Settings):
 
     def _sending_session(self) -> Session | None:
         """Return the open session, ``None`` if a request takes a new one."""
-        session = self._own_session()
-        if session is None or not session.receiver.body.unfinished:
-            return session
-        session.receiver.take_end()
-        return self._open_session()
+        session = self._session
+        if session is not None and session.pipelined:
+            session = self._own_session()
+        if session is not None and session.receiver.body.unfinished and not session.link.closed:
+            session.receiver.take_end()
+        return None if session is None or session.link.closed else session
 
     def _idle_session(self) -> Session | None:
         """Return the open session, ``None`` if a whole exchange takes a new one.

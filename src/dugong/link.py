@@ -25,16 +25,17 @@ from .transport.trace import open_trace
 class Turn:
     """Lets one call at a time through, and tells a second one instead of making it wait."""
 
-    __slots__ = ("_between", "_doing", "_lock", "release")
+    __slots__ = ("_between", "_doing", "_lock", "release", "try_take")
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
         self._lock = Lock()
         self._between: int | None = None  # the thread that is in `between`
+        self.try_take = self._lock.acquire
         self.release = self._lock.release
 
     def take(self) -> None:
-        """Have the turn until `release`.
+        """Have the turn until `release`; ``try_take(False)`` says whether this need be called.
 
         Raises:
             StateError: somebody else has it.

@@ -49,7 +49,8 @@ class Receiver:
         Raises:
             StateError: another call is reading.
         """
-        self._turn.take()
+        if not self._turn.try_take(False):
+            self._turn.take()
         try:
             while isinstance(got := attempt(*args, **kwargs), PollNeeded):
                 yield from self._link.co_wait(got)
@@ -85,7 +86,8 @@ class Receiver:
     def co_read_response(self) -> Co[HTTPResponse]:
         """Read the next response's head, or the 100 (Continue) that is awaited."""
         link, exchanges = self._link, self._exchanges
-        self._turn.take()
+        if not self._turn.try_take(False):
+            self._turn.take()
         try:
             if self.body.unfinished:
                 yield from self._co_finish_body()

@@ -68,7 +68,7 @@ def frame(response: HTTPResponse) -> Framing:
     status = response.status
     fields = response.headers.combined()
     connection = fields.get("connection")
-    closes = response.version == "1.0" if connection is None else _closes(response, connection)
+    closes = connection != "keep-alive" and _closes(response, connection)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
         return Framing(SWITCH, 0, False)
     given = fields.get("content-length")
@@ -92,9 +92,9 @@ def frame(response: HTTPResponse) -> Framing:
     return Framing(CLOSE, None, True)
 
 
-def _closes(response: HTTPResponse, given: str) -> bool:
-    if given == "keep-alive":
-        return False
+def _closes(response: HTTPResponse, given: str | None) -> bool:
+    if given is None:
+        return response.version == "1.0"
     options = grammar.split_list(given.lower())
     return "close" in options or (response.version == "1.0" and "keep-alive" not in options)
 

@@ -110,13 +110,17 @@ def prepare(
         ValueError: the method, the target or a field is not valid, or does not fit the body.
         StateError: the body is one-shot, and was taken before.
     """
-    method = exactly_str(method, "a method")
-    target = exactly_str(target, "a request target")
+    if type(method) is not str or type(target) is not str:
+        method = exactly_str(method, "a method")
+        target = exactly_str(target, "a request target")
     line = f"{method} {target} HTTP/1.1\r\n"
     if not grammar.REQUEST_LINE.fullmatch(line):
         raise _bad_line(method, target)
     if headers is None and body is None:
-        return _bare(Request(method, path or target), line, defaults)
+        outgoing = Outgoing(Request(method, path or target), None, 0, False)
+        framing = "Content-Length: 0\r\n" if method in _METHODS_WITH_CONTENT else ""
+        outgoing.head = f"{line}{defaults.all}{framing}\r\n".encode("latin-1")
+        return outgoing
     fields, lower = _validate(headers)
     content, length = _measure(body, lower)
     if expect100 is None:
@@ -157,14 +161,6 @@ def _bad_line(method: str, target: str) -> ValueError:
     return ValueError(
         f"request target {target!r} must be visible ASCII and not empty: quote it first"
     )
-
-
-def _bare(request: Request, line: str, defaults: Defaults) -> Outgoing:
-    """Serialise a request without fields of the caller's and without a body: most are such."""
-    outgoing = Outgoing(request, None, 0, False)
-    length = "Content-Length: 0\r\n" if request.method in _METHODS_WITH_CONTENT else ""
-    outgoing.head = f"{line}{defaults.all}{length}\r\n".encode("latin-1")
-    return outgoing
 
 
 def _measure(body: Body, lower: Mapping[str, str]) -> tuple[Content | None, int | None]:

@@ -41,16 +41,16 @@ def find_head(data: bytearray, start: int, end: int, scanned: int) -> int:
         InvalidResponse: what has arrived cannot become a valid head.
         UnsupportedResponse: the server speaks HTTP/2.
     """
-    if scanned - start < len(_START) and not data.startswith(_START, start, end):
+    if not data.startswith(_START, start, end):
         begin = bytes(data[start : min(end, start + len(_START))])
         if not _START.startswith(begin):
             raise _not_http(bytes(data[start : min(end, start + 40)]))
     scanned = max(start, scanned - 2)
-    found = data.find(b"\n\r\n", scanned, end)
-    if found >= 0:
-        if found + 3 - start > MAX_HEADER_SIZE:
+    behind = data.find(b"\n\r\n", scanned, end) + 3
+    if behind > 2:
+        if behind - start > MAX_HEADER_SIZE:
             raise InvalidResponse(f"response head is longer than {MAX_HEADER_SIZE} bytes")
-        return found + 3
+        return behind
     if data.find(b"\n\n", scanned, end) >= 0:
         raise InvalidResponse("line end in the response head is LF, not CRLF")
     if end - start >= MAX_HEADER_SIZE:
