@@ -126,7 +126,9 @@ class HTTPConnection(Connection):
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
             DugongError, OSError: connecting failed, as for `connect`.
         """
-        self._run(self.co_send_request(method, path, headers, body, expect100))
+        rest = self._start_request(method, path, headers, body, expect100)
+        if rest is not None:
+            self._run(rest)
 
     def request(
         self,
@@ -274,6 +276,10 @@ class HTTPConnection(Connection):
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
                 reading call serves what has been gathered.
         """
+        if self.deadline is None:
+            got = self._try_readall(limit)
+            if not isinstance(got, PollNeeded):
+                return got
         return self._run(self.co_readall(limit))
 
     def discard(self) -> None:

@@ -21,7 +21,7 @@ from .session import Session
 from .settings import Settings
 from .transport.activity import Activity
 from .transport.connect import Route
-from .transport.poll import Co
+from .transport.poll import Co, PollNeeded
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -248,15 +248,15 @@ class Connection(Settings):
         session = self._own_session() or self._new_session(self._route())
         yield from session.link.co_connect()
 
-    def co_send_request(
+    def _start_request(
         self,
         method: str,
         path: str,
-        headers: HeadersArgument | None = None,
-        body: Body = None,
-        expect100: bool = False,
-    ) -> Co[None]:
-        """Coroutine of `HTTPConnection.send_request`."""
+        headers: HeadersArgument | None,
+        body: Body,
+        expect100: bool,
+    ) -> Co[None] | None:
+        """Send a request as far as that can be done at once; return what does the rest, if any."""
         if expect100 and not isinstance(body, BodyFollowing):
             raise ValueError("expect100 needs a body of type BodyFollowing; see also request()")
         session = self._sending_session()
@@ -269,7 +269,21 @@ class Connection(Settings):
                 outgoing.content.settle()
             session.link.close()
             raise _unusable(fault)
-        yield from session.sender.co_send(session.link.exchanges.accept(outgoing))
+        exchange = session.link.exchanges.accept(outgoing)
+        return None if session.sender.try_send(exchange) else session.sender.co_send(exchange)
+
+    def co_send_request(
+        self,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None = None,
+        body: Body = None,
+        expect100: bool = False,
+    ) -> Co[None]:
+        """Coroutine of `HTTPConnection.send_request`."""
+        rest = self._start_request(method, path, headers, body, expect100)
+        if rest is not None:
+            yield from rest
 
     def co_request(
         self,
@@ -360,6 +374,13 @@ class Connection(Settings):
                 return 0
             with whole.cast("B") as view:
                 return (yield from session.receiver.co_do(session.receiver.body.try_readinto, view))
+
+    def _try_readall(self, limit: int | None) -> bytes | PollNeeded:
+        """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
+        session = self._unless_lost(self._response_session)
+        if session is None:
+            return b""
+        return session.receiver.try_do(session.receiver.body.try_readall, limit)
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""

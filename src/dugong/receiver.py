@@ -61,11 +61,12 @@ class Receiver:
         finally:
             self._turn.release()
 
-    def do_once(
+    def try_do(
         self, attempt: Callable[P, T | PollNeeded], *args: P.args, **kwargs: P.kwargs
     ) -> T | PollNeeded:
-        """Make an attempt once. Raises as `co_do`."""
-        self._turn.take()
+        """Make one attempt of this receiver's. Raises as `co_do`."""
+        if not self._turn.try_take(False):
+            self._turn.take()
         try:
             return attempt(*args, **kwargs)
         except BaseException as exc:

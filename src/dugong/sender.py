@@ -32,11 +32,41 @@ class Sender:
         self._link = link
         self._turn = Turn("writing to")
 
+    def try_send(self, exchange: Exchange) -> bool:
+        """Send a request without waiting, if it is nothing but a head, as nearly all are.
+
+        Returns:
+            Whether it is sent. If not, `co_send` is to send it, or what is left of it.
+
+        Raises:
+            ConnectionClosed, ConnectionTimedOut: sending failed.
+        """
+        stream, outgoing = self._link.stream, exchange.outgoing
+        if stream is None or outgoing.content is not None:
+            return False
+        try:
+            sent = self._try(exchange, stream.send, [memoryview(outgoing.head)])
+        except BaseException as exc:
+            self._request_failed(exchange, exc)
+            raise
+        if sent != len(outgoing.head):
+            return False
+        self._sent(exchange)
+        return True
+
+    def _sent(self, exchange: Exchange) -> None:
+        """All that was to be sent at once is out, or a response has refused the rest."""
+        link = self._link
+        if link.exchanges.request_sent(exchange):
+            link.wake_reader()
+            if not exchange.outgoing.follows:
+                link.activity.event("sent")
+
     def co_send(self, exchange: Exchange, look: Look | None = None) -> Co[None]:
         """Send a request's head, with the body if that is there; connect first if need be.
 
         Args:
-            exchange: the exchange, just accepted.
+            exchange: the exchange, just accepted; `try_send` may have begun to send it.
             look: asked again and again while more is to be sent; sending ends when it has seen
                 a response that refuses the rest.
 
@@ -46,20 +76,17 @@ class Sender:
         """
         link, outgoing = self._link, exchange.outgoing
         content = None if outgoing.follows else outgoing.content
-        pieces, size = [memoryview(outgoing.head)], len(outgoing.head)
+        pieces = after([memoryview(outgoing.head)], exchange.bytes_sent)
         try:
             if isinstance(content, Flat):
                 if content.length:
                     pieces.append(content.take())
-                    size += content.length
                 content = None
             elif content is not None and content.length == 0:
                 content.take()  # complains if it is not empty, while nothing is sent
-            stream = link.stream or (yield from link.co_connect())
-            sent = self._try(exchange, stream.send, pieces)
-            if sent != size:  # else it is all out, as nearly always
-                pieces = pieces if isinstance(sent, PollNeeded) else after(pieces, sent or 0)
-                yield from self._co_send_all(exchange, pieces, look)
+            if link.stream is None:
+                yield from link.co_connect()
+            yield from self._co_send_all(exchange, pieces, look)
             if content is not None:
                 yield from self._co_send_content(exchange, content, look)
         except BaseException as exc:
@@ -67,11 +94,7 @@ class Sender:
             raise
         finally:
             _release(pieces)  # the caller may change or resize the buffer again
-        if not link.exchanges.request_sent(exchange):
-            return
-        link.wake_reader()
-        if not outgoing.follows:
-            link.activity.event("sent")
+        self._sent(exchange)
 
     def co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
         """Send requests without bodies in one piece; connect first if need be.
