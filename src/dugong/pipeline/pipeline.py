@@ -304,7 +304,7 @@ class Pipeline:
         if self._run is None or not receiver.body.unfinished:
             return None
         try:
-            need = receiver.do_once(receiver.body.try_discard)
+            need = receiver.try_do(receiver.body.try_discard)
         except (*_ENDED, InvalidResponse, UnsupportedResponse):
             self._drop_run()  # whoever wanted the body would have read it
             self._alone = True

@@ -84,7 +84,8 @@ class Run:
     def _note_failure(self, exc: Exception) -> bool:
         """Decide what *exc* ends, which sending has raised. Returns whether it belongs to that."""
         link = self.session.link
-        if isinstance(exc, (ConnectionClosed, ConnectionTimedOut)) or link.stream is None:
+        ended = isinstance(exc, (ConnectionClosed, ConnectionTimedOut)) or link.stream is None
+        if ended or not self._items.in_flight:  # or the request has been answered already
             self._failure = exc
             return True
         item = self._items.last_sent()
@@ -124,7 +125,7 @@ class Run:
         exchanges, receiver = self.session.link.exchanges, self.session.receiver
         if not exchange.bytes_sent and not exchanges.is_cut_off(exchange):
             return None  # what comes now cannot be its response
-        got = receiver.do_once(receiver.try_response_to, exchange)
+        got = receiver.try_do(receiver.try_response_to, exchange)
         if isinstance(got, HTTPResponse):
             self.answered += 1
             if exchanges.is_cut_off(exchange):
