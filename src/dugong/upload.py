@@ -83,7 +83,8 @@ class Upload:
         self, exchange: Exchange, lookout: _Lookout, continue_timeout: float | None
     ) -> Co[None]:
         link = self._link
-        yield from self._sender.co_send(exchange, lookout.look)
+        if not self._sender.try_send(exchange):
+            yield from self._sender.co_send(exchange, lookout.look)
         if link.exchanges.body_pending:
             try:
                 yield from self._co_await_continue(exchange, lookout, continue_timeout)
