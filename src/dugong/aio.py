@@ -145,7 +145,12 @@ class AsyncHTTPConnection(Connection):
         expect100: bool = False,
     ) -> None:
         """Send a request; connect first if need be. As `HTTPConnection.send_request`."""
-        await self._run(self.co_send_request(method, path, headers, body, expect100))
+        if running_trio() is not None:
+            await self._run(self.co_send_request(method, path, headers, body, expect100))
+            return
+        rest = self._start_request(method, path, headers, body, expect100)
+        if rest is not None:
+            await self._run(rest)
 
     async def request(
         self,
@@ -183,6 +188,10 @@ class AsyncHTTPConnection(Connection):
 
         What it had gathered when it was cancelled is served by the next reading call.
         """
+        if self.deadline is None and running_trio() is None:
+            got = self._try_readall(limit)
+            if not isinstance(got, PollNeeded):
+                return got
         return await self._run(self.co_readall(limit))
 
     async def discard(self) -> None:
