@@ -316,3 +316,22 @@ async def test_earlier_response_while_a_later_body_is_unfinished(
     await conn.write(b"hello")
     assert (await conn.read_response()).path == "/two"
     await works(conn, peer)
+
+
+async def test_what_came_before_a_request_is_not_its_response(wire: StyledWire) -> None:
+    """RFC 9112 section 9.2. With others in flight too, where the connection is never idle."""
+    conn, peer = wire.pair()
+    for path in (b"/1", b"/2"):
+        await conn.send_request("GET", path.decode())
+        peer.expect_request(b"GET %b " % path)
+    poison = OK
+    peer.reply(LENGTH.wire + LENGTH.wire + poison)
+    await conn.read_response()
+    assert await conn.readall() == PAYLOAD
+    await conn.send_request("GET", "/3")
+    await conn.read_response()
+    assert await conn.readall() == PAYLOAD
+    with pytest.raises(InvalidResponse):
+        await conn.read_response()
+    with pytest.raises(ConnectionClosed):
+        await conn.send_request("GET", "/4")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from .body_reader import BodyReader
-from .errors import ConnectionClosed, DigestMismatch, StateError
+from .errors import ConnectionClosed, DigestMismatch, InvalidResponse, StateError
 from .incoming import FAILURES
 from .link import Link, Turn
 from .protocol.exchange import Exchange
@@ -132,6 +132,9 @@ class Receiver:
                 return head
             response = parse_head(head, request.method, request.path)
             response.request = request
+            if self._link.activity.bytes_received - len(self.buffer) < exchange.received_before:
+                # RFC 9112 section 9.2: what came unasked for is nobody's response.
+                raise InvalidResponse("the response came before its request was sent", response)
             if response.status < 200 and response.status != 101:
                 exchange.response_started = False
                 frame(response)

@@ -44,6 +44,7 @@ class Sender:
         stream, outgoing = self._link.stream, exchange.outgoing
         if stream is None or outgoing.content is not None:
             return False
+        exchange.received_before = self._link.activity.bytes_received
         try:
             sent = self._try(exchange, stream.send, [memoryview(outgoing.head)])
         except BaseException as exc:
@@ -86,6 +87,8 @@ class Sender:
                 content.take()  # complains if it is not empty, while nothing is sent
             if link.stream is None:
                 yield from link.co_connect()
+            if not exchange.bytes_sent:
+                exchange.received_before = link.activity.bytes_received
             yield from self._co_send_all(exchange, pieces, look)
             if content is not None:
                 yield from self._co_send_content(exchange, content, look)
@@ -113,6 +116,8 @@ class Sender:
             if link.stream is None:
                 yield from link.co_connect()
             stream = link.require_stream()
+            for exchange in batch:
+                exchange.received_before = link.activity.bytes_received
             while data:
                 sent = self._try_together(stream, data)
                 if not isinstance(sent, PollNeeded):

@@ -23,6 +23,8 @@ queued: that is pipelining, and it needs no mode.
    ever taken as a response.
 8. When either side has announced to close, no request is accepted any more, and what comes
    behind the last response is not looked at (RFC 9112 section 9.6).
+9. What had arrived before a request was sent is not the response to it, however many others are
+   in flight (RFC 9112 section 9.2).
 
 `SENDING` and `RECEIVING` in `states` are the transitions, and all there are.
 """
@@ -56,6 +58,8 @@ class Exchange:
             and cleared after each call of the system, so that an interrupt in between shows.
         connection_lost: whether the system said, while it was being sent, that there is no
             connection any more.
+        received_before: how many bytes had been received before any of it was sent, on whatever
+            scale. Its response cannot be among them.
     """
 
     bytes_sent = 0
@@ -64,6 +68,7 @@ class Exchange:
     looked_for = False
     in_doubt = False
     connection_lost = False
+    received_before = 0
 
     def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing = outgoing
