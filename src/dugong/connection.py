@@ -385,11 +385,9 @@ class Connection(Settings):
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
         session = self._unless_lost(self._response_session)
-        return (
-            b""
-            if session is None
-            else (yield from session.receiver.co_do(session.receiver.body.try_readall, limit))
-        )
+        if session is None:
+            return b""
+        return (yield from session.receiver.co_do(session.receiver.body.try_readall, limit))
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""

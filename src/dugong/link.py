@@ -11,8 +11,9 @@ from collections.abc import Callable
 from threading import Lock, RLock, get_ident
 
 from .errors import ConnectionClosed, StateError
-from .protocol.exchange import Exchange, Exchanges
+from .protocol.exchange import Exchanges
 from .protocol.framing import keep_alive_timeout
+from .protocol.inflight import Exchange
 from .protocol.messages import HTTPResponse
 from .protocol.states import REFUSED
 from .transport.activity import Activity

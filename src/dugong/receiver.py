@@ -15,8 +15,8 @@ from .body_reader import BodyReader
 from .errors import ConnectionClosed, DigestMismatch, InvalidResponse, StateError
 from .incoming import FAILURES
 from .link import Link, Turn
-from .protocol.exchange import Exchange
 from .protocol.framing import frame
+from .protocol.inflight import Exchange
 from .protocol.messages import HTTPResponse
 from .protocol.response import find_head, parse_head
 from .transport.poll import Co, PollNeeded

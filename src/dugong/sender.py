@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVarTuple
 from .errors import ConnectionClosed, ConnectionTimedOut
 from .link import Link, Turn
 from .protocol.content import Content, Flat, PlainFile
-from .protocol.exchange import Exchange
+from .protocol.inflight import Exchange
 from .protocol.limits import FILE_BLOCK_SIZE
 from .protocol.request import serialise_trailers
 from .protocol.states import Sending

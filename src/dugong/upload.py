@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import DugongError
-from .protocol.exchange import Exchange
+from .protocol.inflight import Exchange
 from .protocol.messages import HTTPResponse
 from .protocol.request import Outgoing
 from .receiver import Receiver

@@ -16,8 +16,9 @@ from dugong import (
     StateError,
     UnsupportedResponse,
 )
-from dugong.protocol.exchange import Exchange, Exchanges
+from dugong.protocol.exchange import Exchanges
 from dugong.protocol.framing import Delimiter, Framing
+from dugong.protocol.inflight import Exchange
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
 from dugong.protocol.states import RECEIVING, SENDING, Receiving, Sending
 

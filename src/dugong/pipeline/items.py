@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
-from ..protocol.exchange import Exchange
+from ..protocol.inflight import Exchange
 from ..protocol.limits import BUFFER_SIZE
 from ..protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
 from ..protocol.request import Outgoing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
-from ..protocol.exchange import Exchange
+from ..protocol.inflight import Exchange
 from ..protocol.messages import HTTPResponse
 from ..session import Session
 from ..transport.poll import Co, PollNeeded

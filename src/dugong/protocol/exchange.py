@@ -37,53 +37,11 @@ from ..errors import ConnectionClosed, ExcessBodyData, InvalidResponse, StateErr
 from ..errors import UnsupportedResponse as Unsupported
 from . import states
 from .framing import SWITCH, Framing
+from .inflight import Exchange
 from .limits import MAX_INTERIM_RESPONSES
-from .messages import IDEMPOTENT_METHODS, BodyFollowing, HTTPResponse, Request
+from .messages import BodyFollowing, HTTPResponse, Request
 from .request import Outgoing
 from .states import RECEIVING, SENDING
-
-
-class Exchange:
-    """One request and what has come of it so far.
-
-    Attributes:
-        outgoing: the request as it goes on the wire.
-        bytes_sent: how much of it was given to the system, head and body.
-        body_left: bytes of the body not yet sent, if it follows; ``None`` if unknown (chunked).
-        body_touched: whether any of a `BodyFollowing` body was given to the system.
-        informational: the interim responses so far.
-        response_started: whether any byte of the final response has arrived.
-        looked_for: whether its response was looked for.
-        in_doubt: whether bytes may be on their way that `bytes_sent` does not count: set before
-            and cleared after each call of the system, so that an interrupt in between shows.
-        connection_lost: whether the system said, while it was being sent, that there is no
-            connection any more.
-        received_before: how many bytes had been received before any of it was sent, on whatever
-            scale. Its response cannot be among them.
-    """
-
-    bytes_sent = 0
-    body_touched = False
-    response_started = False
-    looked_for = False
-    in_doubt = False
-    connection_lost = False
-    received_before = 0
-
-    def __init__(self, outgoing: Outgoing) -> None:
-        self.outgoing = outgoing
-        self.body_left = outgoing.length
-        self.informational: list[HTTPResponse] = []
-
-    @property
-    def safe_to_retry(self) -> bool:
-        """Whether sending the request again cannot do anything twice."""
-        if self.bytes_sent == 0 and not self.in_doubt:
-            return True
-        if self.body_touched or self.outgoing.request.method not in IDEMPOTENT_METHODS:
-            return False
-        content = self.outgoing.content
-        return content is None or content.repeatable
 
 
 class Exchanges:
