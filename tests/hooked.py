@@ -73,11 +73,8 @@ class HookedSSLSocket(ssl.SSLSocket):
     def send(self, data: Any, flags: int = 0) -> int:
         return int(self.hook.behind("send", super().send(data, flags)))
 
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        return bytes(self.hook.behind("recv", super().recv(buflen, flags)))
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        return int(self.hook.behind("recv_into", super().recv_into(buffer, nbytes, flags)))
+    def read(self, size: int = 1024, buffer: Any = None) -> Any:  # behind recv and recv_into too
+        return self.hook.behind("recv", super().read(size, buffer))
 
 
 def hooked_pair(wire: Wire, hook: Hook, **options: Any) -> tuple[HTTPConnection, Peer]:

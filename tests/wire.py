@@ -140,14 +140,9 @@ class PacedSSLSocket(ssl.SSLSocket):
         view = memoryview(data).cast("B")
         return super().send(view[: self.pace.size(len(view))], flags)
 
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+    def read(self, size: int = 1024, buffer: Any = None) -> Any:  # behind recv and recv_into too
         self._check_recv()
-        return super().recv(self.pace.size(buflen), flags)
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        self._check_recv()
-        size = nbytes or memoryview(buffer).nbytes
-        return super().recv_into(buffer, self.pace.size(size), flags)
+        return super().read(self.pace.size(size), buffer)
 
 
 def _paced(base: type, pace: Pace) -> Any:

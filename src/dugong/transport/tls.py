@@ -35,11 +35,11 @@ class TLSStream(Stream):
         piece = pieces[0]
         if len(pieces) > 1 and len(piece) < _RECORD_SIZE:
             piece = _record(pieces)
-        sent = 0
-        while sent < len(piece):
+        send, size, sent = self.sock.send, len(piece), 0
+        while sent < size:
+            record = piece[sent : sent + _RECORD_SIZE]
             try:
-                with piece[sent : sent + _RECORD_SIZE] as record:
-                    sent += self.sock.send(record)
+                sent += send(record)
             except OSError as exc:
                 # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
                 self.mid_write = self._lacks(exc, self.want_write) is not None
@@ -48,22 +48,29 @@ class TLSStream(Stream):
                 if not self.mid_write:
                     self._send_error = exc.with_traceback(None)  # for the next call
                 return sent
+            finally:
+                record.release()  # the frames of an exception would keep the buffer exported
         self.mid_write = False
         return sent
 
     def _recv_into(self, view: memoryview) -> int:
-        # OpenSSL gives one record at a time: go on while there are more of them.
-        count = filled = self.sock.recv_into(view)
-        while count == _RECORD_SIZE and len(view) - filled >= _RECORD_SIZE:
+        # OpenSSL gives one record at a time: go on while there are more of them. For each of
+        # them recv_into would make three calls around this one.
+        read: Any = self.sock.read
+        size = len(view)
+        count = filled = read(size, view)
+        while count == _RECORD_SIZE and size - filled >= _RECORD_SIZE:
+            rest = view[filled:]
             try:
-                with view[filled:] as rest:
-                    count = self.sock.recv_into(rest)
+                count = read(size - filled, rest)
             except OSError as exc:
                 if self._lacks(exc, self.want_read) is None:
                     self._recv_failure = exc.with_traceback(None)  # for the next call
                 break
+            finally:
+                rest.release()
             filled += count
-        return filled
+        return int(filled)
 
     def recv(self, count: int) -> bytes | PollNeeded:
         if count <= _RECORD_SIZE:
