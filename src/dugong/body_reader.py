@@ -13,6 +13,9 @@ from .protocol.body import Chunked, Length
 from .transport.buffer import Gathered
 from .transport.poll import PollNeeded
 
+#: Up to this size a `recv` of its own gives as much as is there at once, over TLS too.
+SMALL_SIZE = 16 * 1024
+
 
 class BodyReader(IncomingBody):
     """Reads the bodies of one link. Each operation is an attempt: see `Receiver`."""
@@ -21,44 +24,31 @@ class BodyReader(IncomingBody):
         """Read at most *count* bytes, ``b""`` only at the end (or for *count* 0)."""
         if count == 0:
             return b""
-        if self._gathered:
+        if self._gathered.left:
             return self._gathered.take(count)
-        pieces: list[bytes] = []
-        left = min(count, BLOCK_SIZE)
-        while True:
-            payload = self._try_payload(left)
-            if not payload or isinstance(payload, PollNeeded):
-                return payload or b""
-            data: bytes | PollNeeded
-            if self._digest is None and isinstance(self._body, Chunked) and self.buffer:
+        most = min(count, BLOCK_SIZE)
+        while (payload := self._try_payload(most)) and not isinstance(payload, PollNeeded):
+            if self.buffer.end:
+                return self._take(most)
+            stream = self._link.require_stream()
+            if stream.in_records and min(payload, most) > SMALL_SIZE:
                 block = self._some_block()
-                count = self._chunks_into(self._body, block[:left])
-                data = bytes(block[:count])
-                pieces.append(data)
-                left -= count
-                if not left or not self._has_more():
-                    return data if len(pieces) == 1 else b"".join(pieces)
-                continue
-            if self.buffer:
-                data = self.buffer.take(min(payload, left))
-            else:
-                data = self._link.require_stream().recv(min(payload, left))
-                if isinstance(data, PollNeeded):
-                    return data
-            if not data:
-                self._connection_ended()
-                continue
-            self._took(data, len(data))
-            pieces.append(data)
-            left -= len(data)
-            if not left or not self._has_more():
-                return data if len(pieces) == 1 else b"".join(pieces)
+                got = self._try_into(block[:most])
+                return got if isinstance(got, PollNeeded) else bytes(block[:got])
+            data = stream.recv(min(payload, most))
+            if isinstance(data, PollNeeded):
+                return data
+            if data:
+                self._took(data, len(data))
+                return data
+            self._connection_ended()
+        return payload or b""
 
     def try_readinto(self, view: memoryview) -> int | PollNeeded:
         """Read into *view*; return the number of bytes, 0 only at the end (or for no room)."""
         if not view:
             return 0
-        if self._gathered:
+        if self._gathered.left:
             data = self._gathered.take(len(view))
             view[: len(data)] = data
             return len(data)
@@ -68,7 +58,7 @@ class BodyReader(IncomingBody):
         """Read the rest of the body. What it had when interrupted is served by the next read."""
         gathered, body = self._gathered, self._body
         length = body.payload if isinstance(body, Length) else None
-        if limit is not None and len(gathered) + (length or 0) > limit:
+        if limit is not None and gathered.left + (length or 0) > limit:
             raise self._beyond(limit)
         rest = b""
         if body is None or (length is not None and length <= len(self.buffer)):
@@ -76,7 +66,7 @@ class BodyReader(IncomingBody):
             if body is not None:
                 rest = self.buffer.take(length or 0)
                 self._took_all(body, rest)
-            if not gathered:
+            if not gathered.left:
                 return rest
         elif (need := self._try_gather(length, limit)) is not None:
             return need
@@ -89,7 +79,7 @@ class BodyReader(IncomingBody):
             if isinstance(count, PollNeeded):
                 return count
             self._gathered.add(block[:count])
-            if limit is not None and len(self._gathered) > limit:
+            if limit is not None and self._gathered.left > limit:
                 raise self._beyond(limit)
         return None
 
@@ -112,55 +102,64 @@ class BodyReader(IncomingBody):
         return InvalidResponse(f"response body is longer than the limit of {limit} bytes")
 
     def _try_into(self, view: memoryview) -> int | PollNeeded:
-        filled = 0
+        size = len(view)
+        while (payload := self._try_payload(size)) and not isinstance(payload, PollNeeded):
+            if self.buffer.end:
+                return self._take_into(view)
+            if payload < size:
+                with view[:payload] as room:  # let go even if this fails
+                    return self._try_into(room)
+            got = self._link.require_stream().recv_into(view)
+            if isinstance(got, PollNeeded):
+                return got
+            if got:
+                self._took(view, got)
+                return got
+            self._connection_ended()
+        return payload
+
+    # From the buffer.
+
+    def _take(self, most: int) -> bytes:
+        blocks: list[bytes] = []
         while True:
-            payload = self._try_payload(len(view) - filled)
-            if not payload or isinstance(payload, PollNeeded):
-                return payload
-            if self._digest is None and isinstance(self._body, Chunked) and self.buffer:
-                filled += self._chunks_into(self._body, view[filled:])
-                if filled == len(view) or not self._has_more():
-                    return filled
-                continue
-            with view[filled : filled + payload] as room:  # let go even if this fails
-                if self.buffer:
-                    count = self.buffer.take_into(room)
-                else:
-                    got = self._link.require_stream().recv_into(room)
-                    if isinstance(got, PollNeeded):
-                        return got
-                    count = got
-                if not count:
-                    self._connection_ended()
-                    continue
-                self._took(room, count)
-            filled += count
-            if filled == len(view) or not self._has_more():
+            block = b"".join(self._pieces(most))
+            blocks.append(block)
+            most -= len(block)
+            if not self._goes_on() or not most:
+                return block if len(blocks) == 1 else b"".join(blocks)
+
+    def _take_into(self, view: memoryview) -> int:
+        filled, size = 0, len(view)
+        while True:
+            for piece in self._pieces(size - filled):
+                end = filled + len(piece)
+                view[filled:end] = piece
+                filled = end
+            if not self._goes_on() or filled == size:
                 return filled
 
-    def _chunks_into(self, body: Chunked, view: memoryview) -> int:
-        """Move payload of as many chunks as the buffer holds, without a call for each step."""
-        buffer = self.buffer
-        data, source, start, end = buffer.data, buffer.view, buffer.start, buffer.end
-        filled, size = 0, len(view)
-        while filled < size and start < end:
-            count = min(body.payload, end - start, size - filled)
-            view[filled : filled + count] = source[start : start + count]
-            filled += count
-            start += count
-            body.took(count)
-            if not body.payload:
-                begin = start
-                start = body.skip_lines(data, start, end)
-                if start == begin:
-                    break
-        view.release()
-        buffer.skip_to(start)
+    def _pieces(self, most: int) -> list[memoryview]:
+        """Take payload, at most *most* bytes; it is to be copied before anything is received."""
+        body, buffer = self._body, self.buffer
+        assert body is not None
         self._untouched = False
-        if not body.payload:
-            self._advance(receive=True)
-        return filled
+        if isinstance(body, Chunked):
+            pieces, end = body.take(buffer.data, buffer.view, buffer.start, buffer.end, most)
+        else:
+            end = min(buffer.start + min(body.payload, most), buffer.end)
+            pieces = [buffer.view[buffer.start : end]]
+            body.took(end - buffer.start)
+        if self._digest is not None:
+            for piece in pieces:
+                self._digest.update(piece)
+        buffer.skip_to(end)
+        return pieces
 
-    def _has_more(self) -> bool:
-        """Whether the buffer has payload that comes next."""
-        return self._body is not None and self._body.payload > 0 and bool(self.buffer)
+    def _goes_on(self) -> bool:
+        """Go on behind what was taken; tell whether the buffer has payload that comes next."""
+        body = self._body
+        if body is not None and (not body.payload or body.ended_by_close):
+            self._advance(receive=True)
+            body = self._body
+        return body is not None and body.payload > 0 and self.buffer.end > 0

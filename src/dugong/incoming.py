@@ -16,7 +16,7 @@ from .link import Link
 from .protocol.body import Chunked, Decoder, Length, UntilClose
 from .protocol.digest import BodyDigest, Hash
 from .protocol.framing import CHUNKED, LENGTH, Framing
-from .protocol.limits import BUFFER_SIZE, MAX_CHUNK_LINE_SIZE
+from .protocol.limits import BUFFER_SIZE
 from .protocol.messages import HTTPResponse
 from .protocol.states import RESPONSE_BODY
 from .transport.buffer import Gathered, ReceiveBuffer
@@ -81,14 +81,15 @@ class IncomingBody:
 
         If *wanted* is more than that and they are few, they are in the buffer afterwards.
         """
-        self._exchanges.check_alive()
+        if self._exchanges.failure is not None:
+            self._exchanges.check_alive()
         buffer = self.buffer
         while (body := self._body) is not None:
-            if body.payload:
-                if buffer or body.payload >= wanted or not body.line_follows:
-                    return body.payload
-                if body.payload >= len(buffer.data):
-                    return body.payload
+            if payload := body.payload:
+                if buffer.end or payload >= wanted or not isinstance(body, Chunked):
+                    return payload
+                if payload >= len(buffer.data) or body.size >= BLOCK_SIZE:
+                    return payload
             elif not body.line_limit:
                 self._finish(body)
                 continue
@@ -176,9 +177,9 @@ class IncomingBody:
 
     def _room(self) -> memoryview:
         """Return where to receive lines of a body into, and what comes along with them."""
-        room = self.buffer.room()
-        if isinstance(self._body, Chunked) and self._body.size >= BLOCK_SIZE:
-            return room[:MAX_CHUNK_LINE_SIZE]  # the rest goes straight to the caller
+        room, body = self.buffer.room(), self._body
+        if isinstance(body, Chunked) and body.size >= BLOCK_SIZE:
+            return room[: body.line_size]  # the rest goes straight to the caller
         return room
 
     def _finish(self, body: Decoder) -> None:
@@ -233,7 +234,7 @@ class IncomingBody:
 
     def try_finish(self) -> PollNeeded | None:
         """Consume the end of a body whose payload was read, if only later bytes end it."""
-        while not self._gathered and (body := self._body) is not None:
+        while not self._gathered.left and (body := self._body) is not None:
             if body.payload and (self.buffer or not body.ended_by_close):
                 return None  # more payload: the caller is told that it is unread
             if body.line_limit and self._take_line(body):
@@ -256,7 +257,7 @@ class IncomingBody:
             InvalidResponse: that is not how the body may end.
             DigestMismatch: it ends so, and is not what it was said to be.
         """
-        if self._body is None or self._gathered:
+        if self._body is None or self._gathered.left:
             return
         if self._exchanges.failure is not None:
             return

@@ -249,3 +249,87 @@ def test_no_shorter_beginning_of_it_has_ended(
     reader.receive(wire[:cut])
     assert not reader.ended
     assert payload.startswith(reader.payload)
+
+
+# ------------------------------------------------------------- many chunks in one buffer
+
+
+class Taker(Reader):
+    """Takes payload out of a buffer as far as it lies there, *most* bytes at a time."""
+
+    def __init__(self, body: Chunked, most: int = sys.maxsize) -> None:
+        super().__init__(body)
+        self.most = most
+
+    def receive(self, piece: bytes) -> None:
+        body = self.body
+        assert isinstance(body, Chunked)
+        data = bytearray(b"before" + self.rest + piece + b"behind")
+        start, end = len(b"before"), len(data) - len(b"behind")
+        while start < end and not self.ended:
+            pieces, start = body.take(data, memoryview(data), start, end, self.most)
+            taken = b"".join(pieces)
+            assert len(taken) <= self.most
+            self.payload += taken
+            if not taken and not body.payload:
+                stop = data.find(b"\n", start, end) + 1
+                if not stop:
+                    break
+                body.line(bytes(data[start:stop]))
+                start = stop
+        self.rest = bytes(data[start:end])
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A payload in chunks many of which have the same size, and look like chunk lines."""
+    runs = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from([1, 3, 10, 16]),
+                st.integers(1, 6),
+                st.sampled_from([b"%x", b"%X", b"0%x"]),
+                EXTENSION,
+            ),
+            max_size=5,
+        )
+    )
+    payload = wire = b""
+    for size, count, form, extension in runs:
+        chunk = draw(st.sampled_from([b"\r\n3\r\n3\r\n\r\n10\r\nab", b"0123456789abcdef"]))[:size]
+        payload += chunk * count
+        wire += (form % size + extension + b"\r\n" + chunk + b"\r\n") * count
+    return payload, wire + b"0\r\n\r\n"
+
+
+@given(
+    body=alike() | chunked(), cuts=st.lists(st.integers(0, 500)), most=st.sampled_from([1, 7, 999])
+)
+def test_taken_from_a_buffer(body: tuple[bytes, bytes], cuts: list[int], most: int) -> None:
+    payload, wire = body
+    edges = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
+    taker = Taker(Chunked(), most)
+    for begin, end in pairwise(edges):
+        taker.receive(wire[begin:end])
+    assert (taker.ended, taker.payload, taker.rest) == (True, payload, b"")
+
+
+@pytest.mark.parametrize("offset", range(len(b"\r\nc;x\r\n")))
+@pytest.mark.parametrize("number", range(5))
+def test_one_line_is_wrong_among_many_alike(number: int, offset: int) -> None:
+    chunk = b"\r\nc;x\r\nab\r\n\r\n"[:12]
+    wire = bytearray(b"c;x\r\n" + chunk + (b"\r\nc;x\r\n" + chunk) * 5)
+    wire[len(b"c;x\r\n" + chunk) + number * len(b"\r\nc;x\r\n" + chunk) + offset] ^= 0x80
+    taker = Taker(Chunked())
+    with pytest.raises(InvalidResponse):
+        taker.receive(bytes(wire))
+    assert taker.payload == chunk * (number + 1)
+
+
+def test_no_more_pieces_at_once_than_memory_allows() -> None:
+    wire = b"1\r\nx\r\n" * 100_000
+    body = Chunked()
+    body.line(b"1\r\n")
+    pieces, start = body.take(bytearray(wire), memoryview(wire), 3, len(wire), sys.maxsize)
+    assert 1000 < len(pieces) < 10_000
+    assert start == 6 * len(pieces) - 2

@@ -201,14 +201,6 @@ class Model(RuleBasedStateMachine):
         assert self.buffer.take(count) == self.bytes[:count]
         self.bytes = self.bytes[count:]
 
-    @rule(size=st.integers(0, 10) | st.integers(0, 2 * BUFFER_SIZE))
-    def take_into(self, size: int) -> None:
-        target = bytearray(b"\xee" * size)
-        count = self.buffer.take_into(memoryview(target))
-        assert target == self.bytes[:size].ljust(size, b"\xee")
-        assert count == min(size, len(self.bytes))
-        self.bytes = self.bytes[count:]
-
     @rule()
     def room(self) -> None:
         assert len(self.buffer.room()) > 0
@@ -217,6 +209,7 @@ class Model(RuleBasedStateMachine):
     def same(self) -> None:
         assert len(self.buffer) == len(self.bytes)
         assert bool(self.buffer) is bool(self.bytes)
+        assert bool(self.buffer.end) is bool(self.bytes)
         assert content(self.buffer) == self.bytes
         assert self.buffer.start <= self.buffer.scanned <= self.buffer.end
 

@@ -11,10 +11,10 @@ A decoder never holds bytes. It announces what comes next, and is told what came
 Neither
     The body has ended.
 
-`Chunked.size` is the size of the chunk that it is in, or was in last.
+`Chunked.size` is the size of the chunk that it is in, or was in last, and `Chunked.line_size` how
+many bytes are likely to come between this chunk and the next.
 
-`line_follows` tells whether a line comes behind the payload that comes next. `ended_by_close`
-tells whether the end of the connection ends the body, or truncates it.
+`ended_by_close` tells whether the end of the connection ends the body, or truncates it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from .limits import MAX_CHUNK_LINE_SIZE, MAX_FIELDS, MAX_LINE_SIZE, MAX_TRAILER_
 from .messages import NO_TRAILERS
 from .response import parse_fields
 
+#: Payload is taken from a buffer in no more pieces than that at once.
+_MOST_PIECES = 4096
+
 
 class Length:
     """A body of known length (RFC 9112 section 6.2)."""
@@ -35,7 +38,6 @@ class Length:
     __slots__ = ("payload",)
 
     line_limit = 0
-    line_follows = False
     ended_by_close = False
     trailers = NO_TRAILERS
 
@@ -55,7 +57,6 @@ class UntilClose:
     __slots__ = ("payload",)
 
     line_limit = 0
-    line_follows = False
     ended_by_close = True
     trailers = NO_TRAILERS
 
@@ -83,6 +84,7 @@ class Chunked:
 
     __slots__ = (
         "_in_data",
+        "_separator",
         "_trailer_fields",
         "_trailer_size",
         "line_limit",
@@ -91,7 +93,6 @@ class Chunked:
         "trailers",
     )
 
-    line_follows = True
     ended_by_close = False
 
     def __init__(self) -> None:
@@ -100,13 +101,62 @@ class Chunked:
         self.line_limit = MAX_CHUNK_LINE_SIZE
         self.trailers = NO_TRAILERS
         self._in_data = False
+        self._separator = b"\r\n"  # what was between the last two chunks: both lines
         self._trailer_fields: list[tuple[str, str]] | None = None
         self._trailer_size = 0
+
+    @property
+    def line_size(self) -> int:
+        return len(self._separator)
 
     def took(self, count: int) -> None:
         self.payload -= count
         if self.payload == 0:
             self.line_limit = 2
+
+    def take(
+        self, data: bytearray, view: memoryview, start: int, end: int, most: int
+    ) -> tuple[list[memoryview], int]:
+        """Take payload that lies in *data*, and plain lines between, without a call for each step.
+
+        Args:
+            view: all of *data*.
+            most: how many bytes of payload are wanted.
+
+        Returns:
+            The payload as pieces of *view*, and the index behind all that was taken.
+        """
+        pieces: list[memoryview] = []
+        while start < end and most and len(pieces) < _MOST_PIECES:
+            count = min(self.payload, end - start, most)
+            if count:
+                pieces.append(view[start : start + count])
+                start += count
+                most -= count
+                self.took(count)
+            elif count := self._alike(data, start, end, most):
+                first, step = start + len(self._separator), len(self._separator) + self.size
+                start += count * step
+                most -= count * self.size
+                pieces += [view[i : i + self.size] for i in range(first, start, step)]
+            else:
+                begin, start = start, self.skip_lines(data, start, end)
+                if start == begin:
+                    break
+        return pieces, start
+
+    def _alike(self, data: bytearray, start: int, end: int, most: int) -> int:
+        """Return how many whole chunks lie there that have the same size line as the last one."""
+        separator = self._separator
+        if not (self._in_data and data.startswith(separator, start, end)):
+            return 0
+        step = len(separator) + self.size
+        count = min((end - start) // step, most // self.size, _MOST_PIECES)
+        stop = start + count * step
+        for i, byte in enumerate(separator, start):  # each byte of all separators at once
+            if not count or data[i:stop:step].count(byte) < count:
+                return 0
+        return count
 
     def skip_lines(self, data: bytearray, start: int, end: int) -> int:
         """Take both lines between two chunks at once, where they are in *data* and are plain.
@@ -118,9 +168,14 @@ class Chunked:
         size = 0 if match is None else int(match[1], 16)
         if match is None or not size:
             return start
-        self.payload = self.size = size
-        self.line_limit = 0
+        self._begin(size, match[0])
         return match.end()
+
+    def _begin(self, size: int, separator: bytes) -> None:
+        self.payload = self.size = size
+        self._separator = separator
+        self._in_data = True
+        self.line_limit = 0
 
     def line(self, line: bytes) -> None:
         """Take the next line with its CRLF, or the first `line_limit` bytes of it if it is longer.
@@ -146,10 +201,9 @@ class Chunked:
             raise InvalidResponse(f"bad chunk line: {line[:80]!r}")
         size = int(match[1], 16)
         if size:
-            self.payload = self.size = size
-            self._in_data = True
-            self.line_limit = 0
+            self._begin(size, b"\r\n" + line)
         else:
+            self.size = 0
             self._trailer_fields = []
             self.line_limit = MAX_LINE_SIZE
 

@@ -14,7 +14,7 @@ class ReceiveBuffer:
     received fills it: up to `_MOST` to save calls of the system, beyond that for long heads only.
 
     Attributes:
-        data: the storage; what it holds lies between `start` and `end`.
+        data: the storage; what it holds lies between `start` and `end`, both 0 if that is nothing.
         view: all of `data` as a view.
         scanned: how far `data` was searched in vain for the end of a head or line.
     """
@@ -70,13 +70,6 @@ class ReceiveBuffer:
         self.consume(len(data))
         return data
 
-    def take_into(self, view: memoryview) -> int:
-        """Move as many bytes as there are and fit into *view*; return their number."""
-        count = min(len(view), self.end - self.start)
-        view[:count] = self.view[self.start : self.start + count]
-        self.consume(count)
-        return count
-
     def find_line(self, limit: int) -> int:
         """Return the length of the first line, line end included; -1 if its end has not arrived.
 
@@ -95,27 +88,29 @@ _MOST = 4 * BUFFER_SIZE
 
 
 class Gathered:
-    """What a `readall` has gathered when it is interrupted, for the reads that come after it."""
+    """What a `readall` has gathered when it is interrupted, for the reads that come after it.
 
-    __slots__ = ("_data", "_read", "_size")
+    Attributes:
+        left: how many bytes are not yet taken.
+    """
+
+    __slots__ = ("_data", "_read", "left")
 
     def __init__(self) -> None:
         self._data = BytesIO()  # gives its bytes without a second copy
         self._read = 0
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size - self._read
+        self.left = 0
 
     def add(self, data: memoryview) -> None:
-        self._data.seek(self._size)
-        self._size += self._data.write(data)
+        self._data.seek(self._read + self.left)
+        self.left += self._data.write(data)
 
     def take(self, count: int) -> bytes:
         """Return and drop at most *count* bytes."""
         self._data.seek(self._read)
         data = self._data.read(count)
         self._read += len(data)
+        self.left -= len(data)
         return data
 
     def take_all(self) -> bytes:

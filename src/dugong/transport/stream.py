@@ -41,10 +41,12 @@ class Stream:
         want_write: what a sender usually waits for.
         trace: where to write the traffic down, or ``None``.
         peeks: whether `has_ended` can tell.
+        in_records: whether one `recv` gives no more than a record (TLS only).
         mid_write: whether bytes may be under way that `send` has not counted (TLS only).
     """
 
     peeks = True
+    in_records = False
     mid_write = False
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:

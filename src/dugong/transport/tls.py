@@ -21,6 +21,7 @@ class TLSStream(Stream):
     """A connected TLS socket, its handshake done."""
 
     peeks = False
+    in_records = True
     sock: ssl.SSLSocket
 
     def __init__(self, sock: ssl.SSLSocket, activity: Activity) -> None:
@@ -71,13 +72,6 @@ class TLSStream(Stream):
                 rest.release()
             filled += count
         return int(filled)
-
-    def recv(self, count: int) -> bytes | PollNeeded:
-        if count <= _RECORD_SIZE:
-            return super().recv(count)
-        buffer = bytearray(count)
-        got = self.recv_into(memoryview(buffer))
-        return got if isinstance(got, PollNeeded) else bytes(memoryview(buffer)[:got])
 
     @property
     def sends_files(self) -> bool:
