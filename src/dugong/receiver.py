@@ -9,7 +9,7 @@ whole, so whoever waits may give up at any time, and begin again later.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from .body_reader import BodyReader
 from .errors import ConnectionClosed, DigestMismatch, InvalidResponse, StateError
@@ -22,8 +22,8 @@ from .protocol.response import find_head, parse_head
 from .transport.poll import Co, PollNeeded
 from .transport.stream import Stream
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Receiver:
@@ -41,9 +41,7 @@ class Receiver:
         self.body = BodyReader(link)
         self.buffer = self.body.buffer
 
-    def co_do(
-        self, attempt: Callable[P, T | PollNeeded], *args: P.args, **kwargs: P.kwargs
-    ) -> Co[T]:
+    def co_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> Co[T]:
         """Make an attempt of this receiver's until it succeeds or fails, waiting in between.
 
         Raises:
@@ -52,7 +50,7 @@ class Receiver:
         if not self._turn.try_take(False):
             self._turn.take()
         try:
-            while isinstance(got := attempt(*args, **kwargs), PollNeeded):
+            while isinstance(got := attempt(*args), PollNeeded):
                 yield from self._link.co_wait(got)
             return got
         except BaseException as exc:
@@ -61,14 +59,12 @@ class Receiver:
         finally:
             self._turn.release()
 
-    def try_do(
-        self, attempt: Callable[P, T | PollNeeded], *args: P.args, **kwargs: P.kwargs
-    ) -> T | PollNeeded:
+    def try_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> T | PollNeeded:
         """Make one attempt of this receiver's. Raises as `co_do`."""
         if not self._turn.try_take(False):
             self._turn.take()
         try:
-            return attempt(*args, **kwargs)
+            return attempt(*args)
         except BaseException as exc:
             self._broke_off(exc)
             raise
