@@ -6,6 +6,7 @@ how much it was, and what was received is lost: no response is ever taken for an
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import tempfile
@@ -266,6 +267,7 @@ def interrupted_at(count: int, call: Callable[[], object]) -> bool:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # what __del__ calls would count, and belong to another test's connection
     sys.settrace(trace)
     try:
         call()
@@ -273,6 +275,7 @@ def interrupted_at(count: int, call: Callable[[], object]) -> bool:
         return True
     finally:
         sys.settrace(before)
+        gc.enable()
     return False
 
 
