@@ -12,9 +12,7 @@ from .incoming import BLOCK_SIZE, IncomingBody
 from .protocol.body import Chunked, Length
 from .transport.buffer import Gathered
 from .transport.poll import PollNeeded
-
-#: Up to this size a `recv` of its own gives as much as is there at once, over TLS too.
-SMALL_SIZE = 16 * 1024
+from .transport.stream import PIECE_SIZE
 
 
 class BodyReader(IncomingBody):
@@ -31,7 +29,7 @@ class BodyReader(IncomingBody):
             if self.buffer.end:
                 return self._take(most)
             stream = self._link.require_stream()
-            if stream.in_records and min(payload, most) > SMALL_SIZE:
+            if stream.in_records and min(payload, most) > PIECE_SIZE:
                 block = self._some_block()
                 got = self._try_into(block[:most])
                 return got if isinstance(got, PollNeeded) else bytes(block[:got])

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import RLock
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
@@ -26,6 +26,10 @@ from .trace import Trace
 
 #: How many pieces are handed to the system at once.
 _MAX_PIECES = 16
+
+#: A view is filled further if that much has just come, and that much still has room in it. Over
+#: TLS it is a whole record (RFC 8446 section 5.1): OpenSSL gives and takes one at a time.
+PIECE_SIZE = 16 * 1024
 
 #: What ``sendfile`` says of files that it cannot send, or not read.
 _FILE_ERRNOS = frozenset(
@@ -54,6 +58,7 @@ class Stream:
         self._detached = False
         self.sock = sock
         self._activity = activity
+        self._receive: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
         self.want_write = PollNeeded(sock.fileno(), POLLOUT)
         self._recv_lock = RLock()  # may be entered again by a signal handler that disconnects
@@ -75,18 +80,33 @@ class Stream:
             if self._closed or self._recv_failure is not None:
                 self._check_receive()
             try:
-                count = self._recv_into(view)
+                count = self._receive(view)
             except OSError as exc:
                 return self._recv_lacks(exc)
-            if count == 0:
+            if PIECE_SIZE <= count <= len(view) - PIECE_SIZE:
+                count = self._fill_up(view, count)
+            elif count == 0:
                 self._check_end()
             self._activity.bytes_received += count
             if self.trace is not None:
                 self.trace.received(view[:count])
             return count
 
-    def _recv_into(self, view: memoryview) -> int:
-        return self.sock.recv_into(view)
+    def _fill_up(self, view: memoryview, filled: int) -> int:
+        """Go on receiving while much comes in, or OpenSSL has more records."""
+        count, most = filled, len(view) - PIECE_SIZE
+        while count >= PIECE_SIZE and filled <= most:
+            rest = view[filled:]
+            try:
+                count = self._receive(rest)
+            except OSError as exc:
+                if self._lacks(exc, self.want_read) is None:
+                    self._recv_failure = exc.with_traceback(None)  # for the next call
+                break
+            finally:
+                rest.release()
+            filled += count
+        return filled
 
     def recv(self, count: int) -> bytes | PollNeeded:
         """Receive at most *count* bytes. Returns ``b''`` at the end. Raises as `recv_into`."""

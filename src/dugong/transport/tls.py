@@ -5,16 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import UnsupportedResponse
 from .activity import Activity
 from .poll import PollNeeded
-from .stream import Stream
-
-#: What fits into one TLS record (RFC 8446 section 5.1). Pieces are joined up to this size, so
-#: that a head and a small body do not cost two records and two segments.
-_RECORD_SIZE = 16 * 1024
+from .stream import PIECE_SIZE, Stream
 
 
 class TLSStream(Stream):
@@ -27,6 +24,8 @@ class TLSStream(Stream):
     def __init__(self, sock: ssl.SSLSocket, activity: Activity) -> None:
         super().__init__(sock, activity)
         self._send_lock = self._recv_lock  # an SSLSocket is not safe for two threads
+        read: Any = sock.read  # recv_into would be three calls around it
+        self._receive = partial(read, PIECE_SIZE)
         self._send_error: OSError | None = None
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
@@ -34,11 +33,11 @@ class TLSStream(Stream):
         if self._send_error is not None:
             raise self._send_error
         piece = pieces[0]
-        if len(pieces) > 1 and len(piece) < _RECORD_SIZE:
+        if len(pieces) > 1 and len(piece) < PIECE_SIZE:
             piece = _record(pieces)
         send, size, sent = self.sock.send, len(piece), 0
         while sent < size:
-            record = piece[sent : sent + _RECORD_SIZE]
+            record = piece[sent : sent + PIECE_SIZE]
             try:
                 sent += send(record)
             except OSError as exc:
@@ -53,25 +52,6 @@ class TLSStream(Stream):
                 record.release()  # the frames of an exception would keep the buffer exported
         self.mid_write = False
         return sent
-
-    def _recv_into(self, view: memoryview) -> int:
-        # OpenSSL gives one record at a time: go on while there are more of them. For each of
-        # them recv_into would make three calls around this one.
-        read: Any = self.sock.read
-        size = len(view)
-        count = filled = read(size, view)
-        while count == _RECORD_SIZE and size - filled >= _RECORD_SIZE:
-            rest = view[filled:]
-            try:
-                count = read(size - filled, rest)
-            except OSError as exc:
-                if self._lacks(exc, self.want_read) is None:
-                    self._recv_failure = exc.with_traceback(None)  # for the next call
-                break
-            finally:
-                rest.release()
-            filled += count
-        return int(filled)
 
     @property
     def sends_files(self) -> bool:
@@ -105,7 +85,7 @@ class TLSStream(Stream):
 def _record(pieces: Sequence[memoryview]) -> memoryview:
     joined = bytearray()
     for piece in pieces:
-        joined += piece[: _RECORD_SIZE - len(joined)]
+        joined += piece[: PIECE_SIZE - len(joined)]
     return memoryview(joined)
 
 
