@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -333,3 +334,36 @@ def test_no_more_pieces_at_once_than_memory_allows() -> None:
     pieces, start = body.take(bytearray(wire), memoryview(wire), 3, len(wire), sys.maxsize)
     assert 1000 < len(pieces) < 10_000
     assert start == 6 * len(pieces) - 2
+
+
+class Counted(bytearray):
+    """Counts the bytes of all slices that are made of it."""
+
+    sliced = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        self.sliced += len(found)
+        return found
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        (b"1\r\na\r\n" * 50 + b"2\r\nab\r\n") * 400,
+        (b"1\r\na\r\n" * 2 + b"2\r\nab\r\n") * 4000,
+        (b"00000000000001\r\na\r\n" * 3000 + b"00000000000002\r\nab\r\n") * 3,
+        b"1\r\na\r\n" * 30_000,
+        (b"1;" + b"x" * 2000 + b"\r\na\r\n") * 20,
+    ],
+    ids=["50 and 1", "2 and 1", "3000 and 1", "one size", "extensions"],
+)
+def test_looking_for_equal_chunks_costs_no_more_than_there_are_bytes(wire: bytes) -> None:
+    body, data, start = Chunked(), Counted(wire), 0
+    while start < len(wire):
+        _, start = body.take(data, memoryview(data), start, len(wire), sys.maxsize)
+        if not body.payload and start < len(wire) and not wire.startswith(b"\r\n1\r\n", start):
+            stop = wire.index(b"\n", start) + 1
+            body.line(wire[start:stop])
+            start = stop
+    assert data.sliced < 4 * len(wire)

@@ -84,6 +84,7 @@ class Chunked:
 
     __slots__ = (
         "_in_data",
+        "_run",
         "_separator",
         "_trailer_fields",
         "_trailer_size",
@@ -102,6 +103,7 @@ class Chunked:
         self.trailers = NO_TRAILERS
         self._in_data = False
         self._separator = b"\r\n"  # what was between the last two chunks: both lines
+        self._run = 4  # how many chunks at once are compared with the last one
         self._trailer_fields: list[tuple[str, str]] | None = None
         self._trailer_size = 0
 
@@ -146,16 +148,26 @@ class Chunked:
         return pieces, start
 
     def _alike(self, data: bytearray, start: int, end: int, most: int) -> int:
-        """Return how many whole chunks lie there that have the same size line as the last one."""
+        """Return how many whole chunks lie there that have the same size line as the last one.
+
+        All of these lines are compared at once, the first bytes of all, then the second. How many
+        are looked at grows with how many were alike before: a server that mixes sizes must not be
+        able to make this cost more than it saves.
+        """
         separator = self._separator
         if not (self._in_data and data.startswith(separator, start, end)):
             return 0
         step = len(separator) + self.size
-        count = min((end - start) // step, most // self.size, _MOST_PIECES)
-        stop = start + count * step
-        for i, byte in enumerate(separator, start):  # each byte of all separators at once
-            if not count or data[i:stop:step].count(byte) < count:
-                return 0
+        count = min((end - start) // step, most // self.size, self._run)
+        if not count:
+            return 0
+        if count == self._run:
+            self._run = min(4 * self._run, _MOST_PIECES)
+        for i, byte in enumerate(separator, start):
+            column = data[i : start + count * step : step]
+            if column.count(byte) < count:
+                count -= len(column.lstrip(bytes((byte,))))
+                self._run = min(4 * count, _MOST_PIECES)
         return count
 
     def skip_lines(self, data: bytearray, start: int, end: int) -> int:
