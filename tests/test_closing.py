@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import re
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -261,3 +264,19 @@ def test_disconnect_wakes_threads(
             thread.join(GUARD)
             assert not thread.is_alive()
         assert [type(exc) for exc in ended] == [ConnectionClosed] * len(calls)
+
+
+def test_let_go_in_a_cycle() -> None:
+    """The garbage collector finds the socket together with everything that would close it."""
+    with socket.create_server((HOST, 0)) as listener:
+        conn = HTTPConnection(*listener.getsockname())
+        conn.on_event = partial(print, conn, file=io.StringIO())  # refers to the connection
+        conn.connect()
+        server, _ = listener.accept()
+        with server, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            del conn
+            gc.collect()
+            server.settimeout(GUARD)
+            assert server.recv(1) == b""
+    assert caught == []

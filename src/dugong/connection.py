@@ -161,7 +161,7 @@ class Connection(Settings):
 
     @property
     def closed(self) -> bool:
-        """Always False: a connection can be used again after `disconnect`."""
+        """Always False, because a connection can be used again after `disconnect`."""
         return False
 
     def flush(self) -> None:

@@ -49,7 +49,7 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             timeout: how many seconds to wait at most; ``None`` for no limit.
 
         Returns:
-            Whether it is ready, also in the sense that it failed or was closed: resume the
+            Whether it is ready, also in the sense that it failed or was closed. Resume the
             coroutine to find out.
         """
         if timeout:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import weakref
 from collections.abc import Callable, Sequence
 from threading import RLock
 
@@ -58,6 +59,9 @@ class Stream:
         self._detached = False
         self.sock = sock
         self._activity = activity
+        # A connection that is simply let go is closed like any other, and without a warning. In a
+        # cycle of garbage the socket might be looked at before a `__del__` of ours.
+        self._let_go = weakref.finalize(self, sock.close)
         self._receive: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
         self.want_write = PollNeeded(sock.fileno(), POLLOUT)
@@ -312,14 +316,12 @@ class Stream:
         with self._recv_lock, self._send_lock:
             if self.trace is not None:
                 self.trace.close()
+            self._let_go.detach()
             return self.sock
 
     def __del__(self) -> None:
-        # A connection that is simply let go is closed like any other, and without a warning.
-        if not self._closed:
-            self.sock.close()
-            if self.trace is not None:
-                self.trace.close()
+        if not self._closed and self.trace is not None:
+            self.trace.close()
 
 
 def after(pieces: Sequence[memoryview], count: int) -> list[memoryview]:
