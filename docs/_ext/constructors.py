@@ -1,0 +1,25 @@
+"""Shows the arguments of the connection classes, which a common base class takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.util.inspect import signature, stringify_signature
+
+from dugong.connection import Connection
+from dugong.settings import Settings
+
+
+def of_settings(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str, returns: str
+) -> tuple[str, str] | None:
+    if what != "class" or not issubclass(obj, Connection):
+        return None
+    arguments = signature(Settings.__init__, bound_method=True)
+    return stringify_signature(arguments, show_return_annotation=False), ""
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("autodoc-process-signature", of_settings)
+    return {"parallel_read_safe": True}

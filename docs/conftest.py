@@ -1,0 +1,109 @@
+"""Runs the Python blocks of these pages, from the top of each page, as a reader would.
+
+What is not shown is told here: the folder that a page's examples run in, with the practice server
+beside them, and who answers under the one name that is not this machine's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from sybil import Sybil
+from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+
+from dugong import HTTPConnection
+
+#: A server on the Internet that some examples talk to, at ports 80 and 443.
+PUBLIC = "www.example.org"
+
+
+class PublicPage(BaseHTTPRequestHandler):
+    """What is at `PUBLIC`."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"Hello")
+
+    def log_request(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A reader who has the practice server beside him, and a network with `PUBLIC` in it."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copy(Path(__file__).with_name("practice_server.py"), folder)
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder), public_server(patch):
+        patch.syspath_prepend(folder)
+        yield
+    sys.modules.pop("practice_server", None)
+
+
+@contextlib.contextmanager
+def public_server(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have servers of our own found under the name `PUBLIC`, and trusted."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(PUBLIC).configure_cert(context)
+    authority.cert_pem.write_to_path("authority.pem")
+    patch.setenv("SSL_CERT_FILE", str(Path("authority.pem").resolve()))
+    getaddrinfo = socket.getaddrinfo
+
+    with serve(None) as plain, serve(context) as tls:
+        ports = {80: plain, 443: tls}
+
+        def look_up(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+            if host == PUBLIC and not kwargs.get("flags", 0) & socket.AI_NUMERICHOST:
+                host, port = "127.0.0.1", ports[port]
+            return getaddrinfo(host, port, *args, **kwargs)
+
+        patch.setattr(socket, "getaddrinfo", look_up)
+        yield
+
+
+@contextlib.contextmanager
+def serve(context: ssl.SSLContext | None) -> Iterator[int]:
+    """Run a server; gives its port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), PublicPage)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def clean_up(namespace: dict[str, Any]) -> None:
+    """Close what a page's examples have left open."""
+    for value in namespace.values():
+        if isinstance(value, HTTPConnection):
+            value.disconnect()
+    if "server" in namespace:
+        namespace["server"].shutdown()
+        namespace["server"].server_close()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["*.md"],
+    excludes=["coming-from/*.md"],
+    fixtures=["reader"],
+    teardown=clean_up,
+).pytest()

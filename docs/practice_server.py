@@ -1,0 +1,87 @@
+"""A web server to try the tutorial's examples on, in a thread of the program that imports it."""
+
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PAGE = "<p>Many greetings from the dugong, die Gabelschwanzseekühe grüßen!</p>\n"
+MOVIE = bytes(range(256)) * 20_000  # 5 MB
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a response goes out in one piece
+    flaky_requests = 0
+
+    def do_GET(self):
+        if self.path == "/index.html":
+            self.answer(200, PAGE.encode("utf-8"), "text/html; charset=utf-8")
+        elif self.path == "/big_movie.mp4":
+            self.answer(200, MOVIE, "video/mp4")
+        elif self.path.startswith("/doc/") and int(self.path[5:]) < 100:
+            self.answer(200, b"This is document %s.\n" % self.path[5:].encode())
+        elif self.path == "/flaky":  # every other request for it is never answered
+            Handler.flaky_requests += 1
+            if Handler.flaky_requests % 2:
+                self.close_connection = True
+            else:
+                self.answer(200, b"This time it worked.\n")
+        else:
+            self.answer(404, b"There is no such document.\n")
+
+    def do_HEAD(self):
+        self.do_GET()  # and `answer` leaves the body out
+
+    def do_PUT(self):
+        if self.path.startswith("/private/"):  # does not even read the body
+            self.close_connection = True
+            self.answer(403, b"You may not write here.\n")
+        else:
+            self.answer(200, b"%d bytes received\n" % len(self.read_body()))
+
+    def do_POST(self):
+        self.do_PUT()
+
+    def handle_expect_100(self):
+        if not self.path.startswith("/private/"):
+            self.send_response_only(100)
+            self.end_headers()
+            self.wfile.flush()
+        return True
+
+    def read_body(self):
+        if "Content-Length" in self.headers:
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline() != b"\r\n":
+            pass  # the trailer section
+        return body
+
+    def answer(self, status, body, content_type="text/plain"):
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_request(self, *args):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):  # else the client has left, no more
+            super().handle_error(request, client_address)
+
+
+def start():
+    """Start a server on a free port of this machine, and return it."""
+    server = Server(("localhost", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
