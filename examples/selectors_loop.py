@@ -44,13 +44,13 @@ class Loop:
         self._waiting: dict[Coroutine, tuple[int, float]] = {}  # for what, and until when
 
     def run(self) -> None:
-        """Go on until all have ended."""
-        while self._ready or self._waiting:
-            while self._ready:
-                self._resume(self._ready.popleft())
-            if self._waiting:
-                self._wait()
-        self._selector.close()
+        """Go on until all have ended, or one has failed."""
+        with self._selector:
+            while self._ready or self._waiting:
+                while self._ready:
+                    self._resume(self._ready.popleft())
+                if self._waiting:
+                    self._wait()
 
     def _resume(self, coroutine: Coroutine) -> None:
         try:

@@ -1,35 +1,39 @@
-"""The examples of many connections at once, run as programs against nginx."""
+"""The examples of many requests or connections at once, run as programs against nginx."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 
 import pytest
 
+from tests.cli.command import OK, Listener
 from tests.servers import ROOT, Documents, NginxEndpoints, unavailable
 
 #: Seconds. A program that takes longer hangs.
 PATIENCE = 60
 
-#: What each program opens.
-CONNECTIONS = 50
-
-NEEDS = {
-    "selectors_loop.py": None,
-    "gevent_blocking.py": "gevent",
-    "asyncio_many.py": None,
-    "trio_many.py": "trio",
+#: The library that each program needs, and how many connections it opens.
+PROGRAMS: dict[str, tuple[str | None, int]] = {
+    "threads.py": (None, 1),
+    "selectors_loop.py": (None, 50),
+    "gevent_blocking.py": ("gevent", 50),
+    "asyncio_many.py": (None, 50),
+    "trio_many.py": ("trio", 50),
 }
 
-examples = pytest.mark.parametrize("name", NEEDS)
+examples = pytest.mark.parametrize("name", PROGRAMS)
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    library = NEEDS[name]
+    library, _ = PROGRAMS[name]
     if library is not None and importlib.util.find_spec(library) is None:
         unavailable(f"{library} is not installed")
     return subprocess.run(
@@ -45,6 +49,7 @@ def test_fetches_everything(name: str, nginx: NginxEndpoints, documents: Documen
         path.name for path in documents.directory.iterdir() if path.stat().st_size < 100_000
     )[:5]
     assert len(names) > 1
+    _, connections = PROGRAMS[name]
     expected = []
     paths = []
     for document in names:
@@ -52,10 +57,10 @@ def test_fetches_everything(name: str, nginx: NginxEndpoints, documents: Documen
             data = (documents.directory / document).read_bytes()
             paths.append(f"/{prefix}/{document}")
             digest = sha256(data).hexdigest()[:16]
-            expected.append(f"{CONNECTIONS} times {paths[-1]}: 200, {len(data)} bytes, {digest}")
+            expected.append(f"{connections} times {paths[-1]}: 200, {len(data)} bytes, {digest}")
     paths.append("/no-content")
     digest = sha256(b"").hexdigest()[:16]
-    expected.append(f"{CONNECTIONS} times /no-content: 204, 0 bytes, {digest}")
+    expected.append(f"{connections} times /no-content: 204, 0 bytes, {digest}")
     done = run(name, nginx.plain.host, str(nginx.plain.port), *paths)
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.splitlines()) == sorted(expected)
@@ -66,7 +71,7 @@ def test_by_name(name: str, nginx: NginxEndpoints) -> None:
     """Looking a name up takes a thread and a wait of another kind."""
     done = run(name, "localhost", str(nginx.plain.port), "/no-content")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{CONNECTIONS} times /no-content: 204, 0 bytes")
+    assert done.stdout.startswith(f"{PROGRAMS[name][1]} times /no-content: 204, 0 bytes")
 
 
 @examples
@@ -82,3 +87,30 @@ def test_says_how_to_use_it(name: str) -> None:
     done = run(name)
     assert done.returncode == 1
     assert done.stderr == f"usage: {name} HOST PORT PATH [PATH ...]\n"
+
+
+@examples
+def test_server_closes(name: str) -> None:
+    """What breaks off in the middle is said, and nothing hangs."""
+    with Listener() as listener, ThreadPoolExecutor() as pool:
+        over = threading.Event()
+        serving = pool.submit(break_off, listener, over)
+        try:
+            done = run(name, *listener.authority.split(":"), *["/a"] * 500)
+        finally:
+            over.set()
+            socket.create_connection(listener.sock.getsockname()).close()  # ends `accept`
+        serving.result(PATIENCE)
+    assert done.returncode == 1
+    assert "ConnectionClosed" in done.stderr
+
+
+def break_off(listener: Listener, over: threading.Event) -> None:
+    """Answer one request of each connection, and close it."""
+    while not over.is_set():
+        with listener.accept() as sock, suppress(ConnectionError):  # it may hang up first
+            data = b""
+            while b"\r\n\r\n" not in data and (more := sock.recv(4096)):
+                data += more
+            if data:
+                sock.sendall(OK)
