@@ -10,7 +10,7 @@ PYTEST ?=
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: test check demo bench fuzz clean format
+.PHONY: test check demo docs bench probes fuzz clean format
 
 test: $(READY)
 	$(PY) -m pytest $(PYTEST)
@@ -28,6 +28,11 @@ format: $(READY)
 demo: $(READY)
 	$(PY) examples/demo.py
 
+# As HTML in build/docs; every warning is an error.
+docs: $(READY)
+	@$(PY) -m pip install -qq --group docs
+	$(PY) -m sphinx -E -W --keep-going -q -b html -d build/doctrees docs build/docs
+
 # Beside other clients, for half an hour or more on a quiet machine; bench/__init__.py says more.
 #
 #   make bench ROUNDS=1 SCALE=0.01 CASES=sequential,download/plain
@@ -39,6 +44,14 @@ CASES ?=
 bench: .bench/.ready
 	.bench/peers/bin/python -m compileall -q src
 	.bench/peers/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE) --cases "$(CASES)"
+
+# What other clients do when something is unusual, and what the first columns of the tables in
+# docs/coming-from do: written down beside the tests that compare dugong with it.
+probes: .bench/.ready
+	.bench/peers/bin/python -m bench.probes
+	.bench/peers/bin/python -m tests.coming_from.record \
+	    http-client.md requests.md httpx-aiohttp.md curl.md
+	.bench/dugong3/bin/python -m tests.coming_from.record dugong3.md
 
 # niquests puts another library in urllib3's place; dugong 3.8 has the same name as this one.
 .bench/.ready: pyproject.toml

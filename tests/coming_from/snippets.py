@@ -1,0 +1,100 @@
+"""Runs one column of a page's tables, against a server of its own.
+
+    python -m tests.coming_from.snippets PAGE COLUMN        COLUMN is 0 (wrote) or 1 (write)
+
+Prints, as JSON, for each row: the code; what its variables were in the end, as far as they are
+plain values; its output; and the requests that the server got. In the code, port 8000 of localhost
+is where the server listens.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from tests.coming_from.pages import PAGES, rows_of
+from tests.coming_from.server import Server
+
+#: For the code, in the directory that it runs in.
+FILES = {"data.bin": bytes(range(256)) * 8192}
+
+
+def plain(value: object) -> Any:
+    """Return *value* as JSON can have it, or ``None`` if it is not a plain value."""
+    if isinstance(value, (bytes, bytearray)):
+        return f"{len(value)} bytes: {bytes(value[:60])!r}"
+    if isinstance(value, (str, int, bool)):
+        return value
+    if isinstance(value, (list, dict)):
+        try:
+            return json.loads(json.dumps(value))
+        except TypeError:
+            return None
+    return None
+
+
+def run_python(code: str) -> tuple[dict[str, Any], str]:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    output = io.StringIO()
+    with redirect_stdout(output):
+        exec(compile(code, "snippet", "exec"), names)  # noqa: S102
+    values = {name: plain(value) for name, value in names.items() if not name.startswith("__")}
+    return {name: value for name, value in values.items() if value is not None}, output.getvalue()
+
+
+def run_shell(code: str) -> tuple[dict[str, Any], str]:
+    code = code.replace("dugong ", f"{shlex.quote(sys.executable)} -m dugong ")
+    done = subprocess.run(
+        ["sh", "-c", code],  # noqa: S607
+        capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    values = {
+        "succeeded": done.returncode == 0,
+        "files": {
+            path.name: plain(path.read_bytes())
+            for path in sorted(Path.cwd().iterdir())
+            if path.name not in FILES
+        },
+    }
+    return values, done.stdout.decode()
+
+
+def main(page: str, column: int) -> None:
+    results = {}
+    for row in rows_of(PAGES / page):
+        cell = row.cells[column]
+        assert cell is not None
+        language, code = cell
+        home = Path.cwd()
+        with Server() as server, tempfile.TemporaryDirectory() as directory:
+            for name, data in FILES.items():
+                Path(directory, name).write_bytes(data)
+            os.chdir(directory)
+            try:
+                run = run_python if language == "python" else run_shell
+                values, output = run(code.replace("8000", str(server.port)))
+            except BaseException as exc:
+                exc.add_note(f"in {page}, {row.title}:\n{code}")
+                raise
+            finally:
+                os.chdir(home)
+            port = str(server.port)
+            results[row.title] = {
+                "code": code,
+                "values": json.loads(json.dumps(values).replace(port, "8000")),
+                "output": output.replace(port, "8000"),
+                "requests": list(server.log),
+            }
+    sys.stdout.write(json.dumps(results, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

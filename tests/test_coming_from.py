@@ -1,0 +1,138 @@
+"""The pages for those who come from elsewhere: what they say is so.
+
+`RECORDED` has what came of the first column of each table when it was last run with the library
+that it is about. The second column is run here, and has to bring the same values and requests.
+Where the other library is installed too, the first column is run once more.
+
+After a change of a page, ``make probes`` records anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.coming_from import dugong3
+from tests.coming_from.pages import PAGES, rows_of
+from tests.coming_from.record import RECORDED, comparable
+from tests.servers import ROOT
+
+#: The pages with tables, and an interpreter that has what the first column needs.
+PEERS = ROOT / ".bench" / "peers" / "bin" / "python"
+DUGONG3 = ROOT / ".bench" / "dugong3" / "bin" / "python"
+OTHERS: dict[str, Path] = {
+    "dugong3.md": DUGONG3,
+    "http-client.md": Path(sys.executable),
+    "requests.md": PEERS,
+    "httpx-aiohttp.md": PEERS,
+    "curl.md": PEERS,
+}
+
+pages = pytest.mark.parametrize("page", OTHERS)
+
+
+def run(module: str, *arguments: str, python: Path = Path(sys.executable)) -> Any:
+    own = python == Path(sys.executable)
+    done = subprocess.run(
+        [python, *(["-W", "error", "-X", "dev"] if own else []), "-m", module, *arguments],
+        capture_output=True, check=False, text=True, timeout=100, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}" if own else f"{ROOT}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def recorded(page: str) -> Any:
+    return json.loads(RECORDED.read_text())[page]
+
+
+@pages
+def test_record_is_of_this_page(page: str) -> None:
+    rows = rows_of(PAGES / page)
+    assert len(rows) > 3
+    assert {row.title: row.wrote and row.wrote[1] for row in rows} == {
+        title: row["code"] for title, row in recorded(page).items()
+    }, "run `make probes`"
+
+
+@pages
+def test_you_write(page: str) -> None:
+    theirs, ours = recorded(page), run("tests.coming_from.snippets", page, "1")
+    assert list(theirs) == list(ours)
+    for title, row in theirs.items():
+        assert comparable(ours[title], row) == comparable(row, ours[title]), title
+
+
+@pages
+def test_you_wrote(page: str) -> None:
+    if not OTHERS[page].exists() or (page == "curl.md" and shutil.which("curl") is None):
+        pytest.skip("what this page comes from is not installed (make probes)")
+    again = run("tests.coming_from.snippets", page, "0", python=OTHERS[page])
+    assert again == recorded(page)
+
+
+# --------------------------------------------------------------------- dugong 3.8
+
+INVALID, CLOSED, TIMED_OUT = "InvalidResponse", "ConnectionClosed", "ConnectionTimedOut"
+
+#: What came of each probe with 3.8, and what comes of it here.
+DIFFERENCES: dict[str, tuple[Any, Any]] = {
+    "content_md5": (True, False),
+    "length_of_get": (True, False),
+    "until_close": ("UnsupportedResponse", "hello"),
+    # the server hangs up at last
+    "connecting_waits": ("ConnectionResetError", "PollNeeded"),
+    "timeout_while_connecting": ("ConnectionResetError", TIMED_OUT),
+    "timeout_zero": (CLOSED, TIMED_OUT),
+    "read_returns": ("bytearray", "bytes"),
+    "two_lengths": ("hello", INVALID),
+    "odd_length": ("hello", INVALID),
+    "odd_chunk_size": ("hello", INVALID),
+    "stray_response": (["hello", "other"], ["hello", CLOSED]),
+    "injected_field": ("sent", "ValueError"),
+    "target_with_space": ("GET /a file HTTP/1.1", "ValueError"),
+    "field_values": (
+        {"Content-Disposition": False, "Content-Type": False, "Date": False, "datetime": True},
+        {"Content-Disposition": True, "Content-Type": True, "Date": True, "datetime": False},
+    ),
+    "callers_fields": (
+        {"Host": False, "Accept-Encoding": False, "mapping untouched": False},
+        {"Host": True, "Accept-Encoding": True, "mapping untouched": True},
+    ),
+    "http10": ("hello", CLOSED),
+    "framing_error": (
+        {"read_response": 200, "read": INVALID},
+        {"read_response": "UnsupportedResponse", "read": CLOSED},
+    ),
+    "closed_while_idle": (
+        {"send_request": None, "read_response": CLOSED},
+        {"send_request": CLOSED, "read_response": "StateError"},
+    ),
+    "error_classes": ([False, False], [True, True]),
+    "either_name_error": (True, False),
+}
+
+
+def test_differences_from_dugong3() -> None:
+    ours = run("tests.coming_from.dugong3")
+    assert ours == {name: ours for name, (_, ours) in DIFFERENCES.items()}
+
+
+def test_differences_as_dugong3_has_them() -> None:
+    if not DUGONG3.exists():
+        pytest.skip("dugong 3.8 is not installed (make probes)")
+    theirs = run("tests.coming_from.dugong3", python=DUGONG3)
+    assert theirs == {name: theirs for name, (theirs, _) in DIFFERENCES.items()}
+
+
+@pytest.mark.parametrize("name", dugong3.PROBES)
+def test_guide_names_each_difference(name: str) -> None:
+    """Each probe is named in the row that it shows."""
+    assert f"`{name}`" in (PAGES / "dugong3.md").read_text()
