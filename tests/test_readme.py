@@ -97,7 +97,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_contributing_shows_a_row() -> None:
     """The line that shows how to add a hostile case can be run."""
-    [shown] = re.findall(r"```python\n(case\(.*?)\n```", (ROOT / "CONTRIBUTING.md").read_text())
+    [shown] = re.findall(r"```text\n(case\(.*?)\n```", (ROOT / "CONTRIBUTING.md").read_text())
     [row] = eval(f"[{shown}]", vars(table))  # noqa: S307
     for boundaries in splits(len(row.data), row.end):
         Play(row, STYLES["blocking"], 0).run(boundaries)

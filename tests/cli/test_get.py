@@ -1,162 +1,23 @@
-"""The command: documents from servers, and what the other tests of the command share.
+"""`dugong get`: documents from servers.
 
-It runs as a process, with every warning an error. The server is a real one, or the test itself:
-then it accepts the connection that the process makes, and plays the peer.
+The server is a real one, or the test itself: then it accepts the connection that the process
+makes, and plays the peer.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import pytest
-import trustme
 
 from tests.apps import document
+from tests.cli.command import NOT_FOUND, OK, ONCE, Done, Listener, ended, failure, run, start
 from tests.servers import HOST, Documents, Endpoint, NginxEndpoints, Proxies, serving
-
-COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "dugong"]
-
-#: Settings of an interpreter that change what these tests see.
-UNWANTED = {"PYTHONUNBUFFERED", "PYTHONWARNINGS"}
-
-#: Seconds after which something hangs.
-PATIENCE = 60
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nlost"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of the command."""
-
-    status: int
-    out: bytes
-    err: str
-
-
-def run(*args: str | Path, cwd: Path | None = None, command: Sequence[str] = COMMAND) -> Done:
-    """Run ``dugong`` with *args* to its end."""
-    with start(*args, cwd=cwd, command=command) as process:
-        return ended(process)
-
-
-@contextmanager
-def start(
-    *args: str | Path,
-    cwd: Path | None = None,
-    command: Sequence[str] = COMMAND,
-    stdout: int = subprocess.PIPE,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``dugong`` with *args* while the context lasts."""
-    with subprocess.Popen(
-        [*command, *args],
-        stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, cwd=cwd,
-        env={name: value for name, value in os.environ.items() if name not in UNWANTED},
-    ) as process:  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def ended(process: subprocess.Popen[bytes]) -> Done:
-    out, err = process.communicate(timeout=PATIENCE)
-    return Done(process.returncode, out or b"", err.decode())
-
-
-def failure(message: str, out: bytes = b"") -> Done:
-    """Return what must come of a command that fails with *message*."""
-    return Done(1, out, f"dugong: {message}\n")
-
-
-class Listener:
-    """The test as a server.
-
-    Args:
-        host: address to listen at.
-    """
-
-    def __init__(self, host: str = HOST) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.sock = socket.create_server((host, 0), family=family)
-        self.sock.settimeout(PATIENCE)
-        port = self.sock.getsockname()[1]
-        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.sock.close()
-
-    def url(self, path: str = "/") -> str:
-        return f"http://{self.authority}{path}"
-
-    def accept(self) -> socket.socket:
-        sock = self.sock.accept()[0]
-        sock.settimeout(PATIENCE)
-        return sock
-
-    def serve(self, *responses: bytes) -> list[bytes]:
-        """Answer so many requests over one connection, then close it. Returns their heads."""
-        with self.accept() as sock:
-            heads = []
-            for response in responses:
-                heads.append(head(sock))
-                sock.sendall(response)
-            return heads
-
-    def is_left_alone(self) -> bool:
-        """Tell whether nobody has connected any more."""
-        self.sock.setblocking(False)
-        try:
-            self.sock.accept()[0].close()
-        except BlockingIOError:
-            return True
-        return False
-
-
-def head(sock: socket.socket) -> bytes:
-    """Receive one request."""
-    data = b""
-    while not data.endswith(b"\r\n\r\n"):
-        more = sock.recv(4096)
-        assert more, f"only {data!r} came"
-        data += more
-    return data
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener() as listener:
-        yield listener
-
-
-@pytest.fixture
-def refused() -> Iterator[str]:
-    """Host and port of an address where nobody listens, and nobody else can."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        yield f"{HOST}:{sock.getsockname()[1]}"
-
-
-@pytest.fixture(autouse=True)
-def trust(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the command trust the servers, and nobody else."""
-    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-
 
 # --------------------------------------------------------------------- from real servers
 
@@ -298,7 +159,7 @@ def test_server_did_not_keep_the_connection(listener: Listener) -> None:
 
 def test_others_are_fetched_when_one_fails(listener: Listener, refused: str) -> None:
     urls = [f"http://{refused}/", listener.url("/1"), listener.url("/2"), f"http://{refused}/x"]
-    with start("get", *urls) as process:
+    with start("get", *ONCE, *urls) as process:
         listener.serve(OK[:-1])
         listener.serve(OK)
         done = ended(process)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import Done, run
+from dugong.cli import COMMANDS
+from tests.cli.command import Done, run
 
 URL = "http://127.0.0.1:1/a/b"
 
@@ -41,8 +42,8 @@ def test_misuse(args: list[str], message: str) -> None:
 
 
 def test_no_such_command() -> None:
-    message = misused("put", URL)
-    assert message.startswith("argument COMMAND: invalid choice: 'put'")
+    message = misused("fetch", URL)
+    assert message.startswith("argument COMMAND: invalid choice: 'fetch'")
     assert message.endswith("(see dugong --help)")
 
 
@@ -111,6 +112,16 @@ def test_url_with_password(user: str) -> None:
         (["--proxy", "http://local\nhost"], "argument --proxy: a URL has no control characters"),
         (["--proxy", "http://a", "--unix-socket", "x"], "argument --unix-socket: not allowed with"),
         (["--unix-socket", ""], "argument --unix-socket: '' is not the name of a file"),
+        (["--continue"], "--continue needs a file to go on with: use -O or -o FILE"),
+        (["--continue", "-o", "-"], "--continue needs a file to go on with: use -O or -o FILE"),
+        (["--continue", "-O", "-i"], "--continue does not go with -i"),
+        (
+            ["--continue", "-O", "-H", "range: bytes=1-"],
+            "--continue does not go with a Range of your own",
+        ),
+        (["--retries", "-1"], "argument --retries/--retry: '-1' is not a number from 0 on"),
+        (["--retries", "x"], "argument --retries/--retry: 'x' is not a number from 0 on"),
+        (["--retry-delay", "0"], f"argument --retry-delay: '0' {NO_SECONDS}"),
         (["--timeout", "soon"], f"argument --timeout: 'soon' {NO_SECONDS}"),
         (["--timeout", "0"], f"argument --timeout: '0' {NO_SECONDS}"),
         (["--timeout", "-1"], f"argument --timeout: '-1' {NO_SECONDS}"),
@@ -134,6 +145,15 @@ def test_help(tmp_path: Path) -> None:
     done = run("--help")
     assert (done.status, done.err) == (0, "")
     assert b"dugong get --help" in done.out
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_help_of_each(command: str) -> None:
+    done = run(command, "--help")
+    assert (done.status, done.err) == (0, "")
+    assert f"usage: dugong {command} ".encode() in done.out
+    assert b"\n  dugong " in done.out or command == "completion"  # an example
+    assert max(len(line) for line in done.out.decode().splitlines()) <= 100
 
 
 def test_version() -> None:

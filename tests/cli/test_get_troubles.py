@@ -1,31 +1,16 @@
-"""The command, when something goes wrong: one line says what, and the exit status is 1."""
+"""`dugong get`, when something goes wrong: one line says what, and the exit status is 1."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.command import NOT_FOUND, OK, ONCE, Done, Listener, ended, failure, head, run, start
 from tests.servers import HOST, NginxEndpoints
-from tests.test_cli import NOT_FOUND, OK, Done, Listener, ended, failure, head, run, start
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener() as listener:
-        yield listener
-
-
-@pytest.fixture
-def refused() -> Iterator[str]:
-    """Host and port of an address where nobody listens, and nobody else can."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        yield f"{HOST}:{sock.getsockname()[1]}"
 
 
 def test_tls_troubles(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +30,7 @@ def test_tls_troubles(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nobody_listens(refused: str, tmp_path: Path) -> None:
     url = "http://localhost:1/"
-    assert run("get", "--proxy", f"http://{refused}", url) == failure(
+    assert run("get", *ONCE, "--proxy", f"http://{refused}", url) == failure(
         f"{url}: cannot connect to the proxy {refused}: Connection refused"
     )
     with socket.socket(socket.AF_INET6) as sock:
@@ -53,7 +38,7 @@ def test_nobody_listens(refused: str, tmp_path: Path) -> None:
         port = sock.getsockname()[1]
         zoned = f"http://[::1%251]:{port}/"
         message = f"{zoned}: cannot connect to [::1%1]:{port}: Connection refused"
-        assert run("get", zoned) == failure(message)
+        assert run("get", *ONCE, zoned) == failure(message)
     path = tmp_path / "socket"
     assert run("get", "--unix-socket", path, url) == failure(
         f"{url}: cannot connect to {path}: No such file or directory"
@@ -88,15 +73,17 @@ def test_nobody_listens(refused: str, tmp_path: Path) -> None:
 def test_the_server_lets_us_down(
     listener: Listener, response: bytes, out: bytes, message: str
 ) -> None:
-    with start("get", listener.url()) as process:
+    with start("get", *ONCE, listener.url()) as process:
         listener.serve(response)
         assert ended(process) == failure(f"{listener.url()}: {message}", out)
 
 
-def test_an_answer_cut_off_is_not_asked_for_again(listener: Listener) -> None:
+def test_an_answer_cut_off_in_a_pipeline_is_asked_for_again(listener: Listener) -> None:
+    """As long as there is progress: that is part of pipelining, and no attempt of its own."""
     urls = [listener.url("/1"), listener.url("/2")]
-    with start("get", *urls) as process:
+    with start("get", *ONCE, *urls) as process:
         listener.serve(OK, OK[:10])
+        listener.serve(OK[:10])
         message = "the connection ended in the middle of a response head"
         assert ended(process) == failure(f"{urls[1]}: {message}", b"hello")
     assert listener.is_left_alone()
@@ -138,7 +125,10 @@ def test_upgrade(listener: Listener) -> None:
 
 @pytest.mark.parametrize("sent", [b"", OK[:10], OK[:-3]])
 def test_the_server_stalls(listener: Listener, sent: bytes) -> None:
-    with start("get", "--timeout", "0.1", listener.url()) as process, listener.accept() as sock:
+    with (
+        start("get", *ONCE, "--timeout", "0.1", listener.url()) as process,
+        listener.accept() as sock,
+    ):
         head(sock)
         sock.sendall(sent)
         done = ended(process)

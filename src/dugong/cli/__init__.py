@@ -1,0 +1,106 @@
+"""The command ``dugong``: HTTP from the command line.
+
+One module per command, loaded when that command is called and not before. Each has
+``parser()``, which says what its arguments are, and ``run(args, parser)``, which returns the exit
+status: 0, 1 if something failed, 2 for wrong use, 130 after Ctrl-C.
+
+What the user is told is one line on standard error, by way of `output`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple, Protocol, cast
+
+from .. import __version__
+from .arguments import Parser
+from .output import OutputFailure, complain, flush_stdout, has_extra
+
+#: What comes after Ctrl-C: 128 and the number of the signal, as shells have it.
+INTERRUPTED = 130
+
+_EXTRA_MISSING = "{} needs more: pip install 'dugong[cli]'"
+
+
+class Command(NamedTuple):
+    """A line of the table of commands.
+
+    Attributes:
+        module: the module of this package that has it.
+        summary: what it does, in a few words.
+        needs_extra: whether it runs only with what the extra ``cli`` installs.
+    """
+
+    module: str
+    summary: str
+    needs_extra: bool = False
+
+
+COMMANDS = {
+    "get": Command("get", "print documents, or store them in files"),
+    "check": Command("check", "tell which of many documents are not there", needs_extra=True),
+    "put": Command("put", "store a file on a server", needs_extra=True),
+    "time": Command("timing", "show where the time of an exchange goes", needs_extra=True),
+    "completion": Command("completion", "have a shell complete all this"),
+}
+
+
+class Implementation(Protocol):
+    """What the module of a command has."""
+
+    def parser(self) -> Parser: ...
+
+    def run(self, args: argparse.Namespace, parser: Parser) -> int: ...
+
+
+def implementation(name: str) -> Implementation:
+    """Load the module of a command."""
+    module = import_module(f".{COMMANDS[name].module}", __name__)
+    return cast("Implementation", module)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Returns its exit status: 0, 1 if something failed, 2 for wrong use."""
+    try:
+        try:
+            name, *rest = main_parser().parse_args(argv).command
+            command = implementation(name)
+            parser = command.parser()
+            args = parser.parse_intermixed_args(rest)
+            if COMMANDS[name].needs_extra and not has_extra():
+                complain(_EXTRA_MISSING.format(name))
+                return 2
+            return command.run(args, parser)
+        finally:
+            if sys.stdout is not None:  # --help and --version print to it
+                flush_stdout()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OutputFailure as exc:
+        if isinstance(exc.__cause__, BrokenPipeError):
+            return 1  # whoever read our output has had enough
+        return complain(f"cannot write to standard output: {exc}")
+
+
+def main_parser() -> Parser:
+    """Return the parser of what stands before the name of a command."""
+    width = max(map(len, COMMANDS))
+    commands = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    parser = Parser(
+        prog="dugong",
+        description="An HTTP/1.1 client.",
+        epilog="\n".join(
+            ["commands:", *commands, "", "dugong get --help tells more of get, and so on."]
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"dugong {__version__}")
+    parser.add_argument(
+        "command", nargs=argparse.PARSER, choices=[*COMMANDS], metavar="COMMAND",
+        help="one of the commands below, followed by its arguments",
+    )  # fmt: skip
+    return parser

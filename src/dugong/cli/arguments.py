@@ -1,0 +1,216 @@
+"""What the arguments are and mean. The message of an ArgumentTypeError is shown; status 2."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import math
+import re
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NoReturn
+from urllib.parse import quote, urlsplit
+
+from ..blocking import HTTPConnection
+from ..protocol import grammar
+from ..protocol.request import NO_DEFAULTS, prepare
+from ..transport.proxy import parse_proxy
+from .output import complain
+
+#: What may stand in a request target as it is; everything else is percent-encoded.
+_TARGET_CHARACTERS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message} (see {self.prog} --help)")
+        sys.exit(2)
+
+
+def command_parser(name: str, description: str, epilog: str) -> Parser:
+    """Return the parser of a command, without arguments as yet; *epilog* is shown as it is."""
+    return Parser(
+        prog=f"dugong {name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+# Options that commands share.
+
+
+def add_fields(parser: Parser) -> None:
+    """Add ``-H``; its values are in ``headers``, pairs of name and value."""
+    parser.add_argument(
+        "-H", dest="headers", metavar="'NAME: VALUE'", type=field, action="append", default=[],
+        help="a field to send; may be given several times",
+    )  # fmt: skip
+
+
+def check_fields(args: argparse.Namespace, parser: Parser, method: str = "GET") -> None:
+    """Complain of fields given with ``-H`` that cannot be sent with a bodyless request."""
+    try:
+        prepare(method, "/", args.headers, None, False, NO_DEFAULTS)
+    except ValueError as exc:
+        parser.error(f"argument -H: {exc}")
+
+
+def add_route(parser: Parser, timeout: float | None = None) -> None:
+    """Add ``--proxy``, ``--unix-socket`` and ``--timeout``, which `servers.connection` obeys."""
+    by = parser.add_mutually_exclusive_group()
+    by.add_argument(
+        "--proxy", metavar="URL", type=proxy,
+        help="go through it: http://[user:password@]host:port",
+    )  # fmt: skip
+    by.add_argument("--unix-socket", metavar="PATH", type=file_name, help="connect to this socket")
+    usual = "" if timeout is None else f" ({timeout:g})"
+    parser.add_argument(
+        "--timeout", metavar="S", type=seconds, default=timeout,
+        help="give up when nothing moves for S seconds" + usual,
+    )  # fmt: skip
+
+
+def add_retries(parser: Parser, retries: int = 3) -> None:
+    """Add ``--retries`` and ``--retry-delay``, which `servers.attempts` obeys."""
+    parser.add_argument(
+        "--retries", "--retry", metavar="N", type=count, default=retries,
+        help=f"after a trouble of the network, try again N times ({retries})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retry-delay", metavar="S", type=seconds, default=1.0,
+        help="but after S seconds (1); twice as many from one time to the next",
+    )  # fmt: skip
+
+
+# The types of arguments.
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a URL says.
+
+    Attributes:
+        url: as given.
+        target: the request target.
+        name: what comes after the last slash of the path.
+    """
+
+    url: str
+    tls: bool
+    host: str
+    port: int | None
+    target: str
+    name: str
+
+    @property
+    def server(self) -> tuple[bool, str, int | None]:
+        """What documents share that one connection can fetch."""
+        return self.tls, self.host, self.port
+
+
+def url(text: str) -> Document:
+    """Take a URL apart."""
+
+    def wrong(why: str) -> argparse.ArgumentTypeError:
+        return argparse.ArgumentTypeError(f"{text!r}: {why}")
+
+    text = text.strip(" ")
+    if grammar.CONTROL.search(text):
+        raise wrong("a URL has no control characters")
+    try:
+        parts = urlsplit(text)
+    except ValueError as exc:
+        raise wrong(str(exc)) from None
+    if parts.scheme not in ("http", "https"):
+        raise wrong("a URL begins with http:// or https://")
+    if "@" in parts.netloc:
+        raise argparse.ArgumentTypeError(
+            "a user name or password in a URL is not sent: use -H 'Authorization: …'"
+        )
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise wrong("the port is not a number from 1 to 65535")
+    host = parts.hostname
+    if not host:
+        raise wrong("there is no host name in it")
+    try:
+        if "[" in parts.netloc:
+            host = host.replace("%25", "%")  # RFC 6874
+            ipaddress.IPv6Address(host)
+        if not re.fullmatch(r"(\[[^]]*\]|[^][:]*)(:[0-9]*)?", parts.netloc):
+            raise ValueError
+        _check_host(host)
+    except ValueError:
+        raise wrong(f"{host!r} is not a host name or address") from None
+    target = text.partition("#")[0].partition("//")[2][len(parts.netloc) :]
+    if not target.startswith("/"):
+        target = "/" + target
+    return Document(
+        text,
+        parts.scheme == "https",
+        host,
+        port,
+        quote(target.encode("utf-8", "surrogateescape"), safe=_TARGET_CHARACTERS),
+        parts.path.rpartition("/")[2],
+    )
+
+
+@lru_cache(1024)  # lists of URLs have few hosts
+def _check_host(host: str) -> None:
+    try:
+        host.encode("idna")  # its labels are neither empty nor too long
+        HTTPConnection(host)
+    except ValueError:
+        raise ValueError(f"{host!r} is not a host name or address") from None
+
+
+def file_name(text: str) -> str:
+    """Take the name of a file, which need not exist."""
+    if not text or text.endswith("/") or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file")
+    return text
+
+
+def field(text: str) -> tuple[str, str]:
+    """Take a field line apart. `check_fields` looks at the parts."""
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 'Name: value'")
+    return name, value.strip(" \t")
+
+
+def proxy(text: str) -> str:
+    """Take the URL of a proxy."""
+    try:
+        if grammar.CONTROL.search(text):
+            raise ValueError("a URL has no control characters")
+        _check_host(parse_proxy(text).host)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    return text
+
+
+def seconds(text: str) -> float:
+    """Take a time."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return number
+
+
+def count(text: str) -> int:
+    """Take a number that may be 0."""
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return int(text)

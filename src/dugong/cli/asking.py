@@ -1,0 +1,324 @@
+"""One server, and whether it has what it is asked for.
+
+It is asked by HEAD requests in a pipeline, or by GET where it refuses HEAD (405, 501), which is
+remembered as soon as a GET has had success.
+
+When a connection fails, only the oldest request is to blame. It is repeated alone, as often as
+`--retries` says; then the others have their turn again. If it fails for good, there is more to
+find out: a server that could not even be connected to is given up, and so is one that, after two
+documents in a row have failed, does not answer for ``/`` either.
+
+What is no HTTP may be what follows the answer before, if a server sends bodies upon HEAD. So that
+is repeated once as well, and such a server is asked for one document at a time.
+
+A server that says it is too busy (429, 503) is left in peace for as long as it says, or for
+`--retry-delay`; unless that has not helped before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import cache
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..aio import AsyncHTTPConnection
+from ..errors import DugongError, InvalidResponse, UnsupportedResponse
+from ..protocol.messages import HTTPResponse, Request
+from .arguments import Document
+from .judging import Outcome, Result, judged, kind_of_trouble
+from .servers import authority, is_temporary, retry_context, why
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Requests in flight. By GET there are bodies behind the answers, which may have to be cut off.
+_DEPTH = 64
+_GET_DEPTH = 8
+
+#: Fewer than that is no pipeline.
+_LEAST_DEPTH = 4
+
+#: Bytes of a body that are read to keep the connection; a longer one is cut off.
+_MOST_SKIPPED = 256 * 1024
+
+#: Seconds for which a server that has been given up is not asked again.
+VERDICT_HOLDS = 300.0
+
+#: Seconds for which a busy server is left in peace, at most.
+_LONGEST_PAUSE = 60.0
+
+#: Statuses that mean: not with this method, not now.
+_WRONG_METHOD = frozenset({405, 501})
+_BUSY = frozenset({429, 503})
+
+#: Documents in a row that fail before there is doubt whether the server answers at all.
+_DOUBTFUL = 2
+
+#: By what a request can fail. ValueError: it cannot be sent.
+_TROUBLES = (DugongError, OSError, ValueError)
+
+#: Troubles of a server that does answer.
+_ANSWERED = (InvalidResponse, UnsupportedResponse)
+
+
+class Address(NamedTuple):
+    """What documents share that can be asked for on one connection."""
+
+    tls: bool
+    host: str
+    port: int
+
+
+def address(document: Document) -> Address:
+    """Return where a document is asked for."""
+    return Address(document.tls, document.host, document.port or (443 if document.tls else 80))
+
+
+def connection(address: Address, args: argparse.Namespace) -> AsyncHTTPConnection:
+    """Return a connection, by the route that *args* say (`add_route`)."""
+    return AsyncHTTPConnection(
+        address.host,
+        address.port,
+        _tls_context() if address.tls else None,
+        args.proxy,
+        timeout=args.timeout,
+        unix_socket=args.unix_socket,
+    )
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return the context of all connections: to load the authorities takes its time."""
+    import ssl
+
+    return ssl.create_default_context()
+
+
+class Item(Request):
+    """A document to be asked for.
+
+    Attributes:
+        url: its URL, as given.
+        tries: how often the server was too busy for it.
+    """
+
+    __slots__ = ("tries", "url")
+
+    def __init__(self, url: str, target: str, fields: list[tuple[str, str]]) -> None:
+        super().__init__("HEAD", target, fields)
+        self.url = url
+        self.tries = 0
+
+
+class Verdict(NamedTuple):
+    """What holds for all documents of a server that has been given up, until that time."""
+
+    result: Outcome
+    message: str
+    until: float
+
+
+class Server:
+    """A server, and the documents it is to be asked for.
+
+    Args:
+        address: where it is.
+        args: the command's.
+        finish: told each result.
+
+    Attributes:
+        waiting: what it is to be asked for.
+        has_turn: for the use of who shares the turns out.
+    """
+
+    def __init__(
+        self, address: Address, args: argparse.Namespace, finish: Callable[[Result], None]
+    ) -> None:
+        self.waiting: deque[Item] = deque()
+        self.has_turn = False
+        self._address = address
+        self._args = args
+        self._finish = finish
+        self._conn: AsyncHTTPConnection | None = None
+        self._asked: deque[Item] = deque()  # what is in the pipeline
+        self._method = "HEAD"
+        self._depth = _DEPTH
+        self._pause = 0.0
+        self._stays_busy = False
+        self._failures = 0  # documents in a row
+        self._verdict: Verdict | None = None
+
+    async def ask(self, is_over: Callable[[], bool]) -> None:
+        """Ask until nothing is waiting, or the turn is over; for one document in any case."""
+        while self.waiting:
+            if self._verdict is not None:
+                self._condemn(self._verdict)
+                continue
+            if self._pause:
+                pause, self._pause = self._pause, 0.0
+                await asyncio.sleep(pause)
+            try:
+                await self._ask_together(is_over)
+            except _TROUBLES as exc:
+                await self._ask_alone(exc)
+            if is_over():
+                return
+
+    def disconnect(self) -> None:
+        """Close the connection, if there is one, and forget what it has learnt of the server."""
+        if self._conn is not None:
+            self._conn.disconnect()
+            self._conn = None
+
+    # Asking.
+
+    def _connection(self) -> AsyncHTTPConnection:
+        if self._conn is None:
+            self._conn = connection(self._address, self._args)
+        return self._conn
+
+    async def _ask_together(self, is_over: Callable[[], bool]) -> None:
+        """Ask for what is waiting, in a pipeline."""
+        depth = min(self._depth, _DEPTH if self._method == "HEAD" else _GET_DEPTH)
+        pipeline = self._connection().pipeline(self._take(is_over), depth)
+        async for response in pipeline:
+            self._answered(self._asked.popleft(), response)
+            if not await self._skip_body(response):
+                break
+        self._take_back()
+
+    def _take(self, is_over: Callable[[], bool]) -> Iterator[Item]:
+        method = self._method
+        while self.waiting and self._method == method and not self._pause:
+            item = self.waiting.popleft()
+            if item.method == "HEAD":
+                item.method = method
+            self._asked.append(item)
+            yield item
+            if is_over():
+                return
+
+    def _take_back(self) -> None:
+        """What has not been answered is to be asked for again."""
+        self.waiting.extendleft(reversed(self._asked))
+        self._asked.clear()
+
+    async def _skip_body(self, response: HTTPResponse) -> bool:
+        """Read the body, or hang up if it is long. Returns whether the connection is kept."""
+        if response.length == 0:
+            return True
+        conn = self._connection()
+        try:
+            await conn.readall(_MOST_SKIPPED)
+        except DugongError:
+            conn.disconnect()
+            return False
+        return True
+
+    def _answered(self, item: Item, response: HTTPResponse) -> None:
+        self._failures = 0
+        status = response.status
+        if status in _WRONG_METHOD and item.method == "HEAD":
+            item.method = "GET"
+            self.waiting.appendleft(item)
+            return
+        if status in _BUSY and item.tries < self._args.retries and not self._stays_busy:
+            item.tries += 1
+            self.waiting.appendleft(item)
+            self._slow_down(item, response)
+            return
+        self._stays_busy = status in _BUSY
+        if item.method == "GET" and status not in _WRONG_METHOD:
+            self._method = "GET"
+        self._finish(judged(item.url, response))
+
+    def _slow_down(self, item: Item, response: HTTPResponse) -> None:
+        if not self._pause:
+            self._depth = min(self._depth, max(_LEAST_DEPTH, self._depth // 2))
+        pause = self._args.retry_delay * 2 ** (item.tries - 1)
+        after = response.headers["Retry-After"]
+        if after is not None and after.isascii() and after.isdigit():
+            pause = max(pause, int(after[:9]))
+        self._pause = max(self._pause, min(pause, _LONGEST_PAUSE))
+
+    # Troubles.
+
+    async def _ask_alone(self, trouble: Exception) -> None:
+        """Ask once more for the document that *trouble* is about."""
+        self._connection().disconnect()
+        self._take_back()
+        if not self.waiting:
+            return
+        item = self.waiting.popleft()
+        try:
+            if isinstance(trouble, InvalidResponse):
+                self._depth = 1  # it may have come from what was asked for before
+                response = await self._connection().request(item.method, item.path, item.headers)
+            else:
+                response = await self._insist(item, trouble)
+        except _TROUBLES as exc:
+            await self._failed(item, exc)
+        else:
+            self._answered(item, response)
+            await self._skip_body(response)
+
+    async def _insist(self, item: Item, trouble: Exception) -> HTTPResponse:
+        timeouts = 0
+        first: Exception | None = trouble
+
+        def may_retry(exc: Exception) -> bool:
+            nonlocal timeouts
+            timeouts += isinstance(exc, TimeoutError)
+            return is_temporary(exc) and timeouts < _DOUBTFUL
+
+        async for attempt in retry_context(self._args, None, may_retry):
+            with attempt:
+                if first is not None:
+                    exc, first = first, None
+                    raise exc
+                conn = self._connection()
+                conn.disconnect()
+                return await conn.request(item.method, item.path, item.headers)
+        raise AssertionError  # either of these has happened
+
+    async def _failed(self, item: Item, exc: Exception) -> None:
+        conn = self._connection()
+        conn.disconnect()
+        message = why(exc, conn, self._args)
+        result = kind_of_trouble(exc)
+        self._finish(Result(item.url, result, message=message))
+        if not isinstance(exc, DugongError | OSError) or isinstance(exc, _ANSWERED):
+            return
+        self._failures += 1
+        if not getattr(exc, "bytes_sent", 0):
+            self._verdict = Verdict(result, message, monotonic() + VERDICT_HOLDS)
+        elif self._failures >= _DOUBTFUL and self.waiting and not await self._is_alive():
+            name = authority(self._address.host, self._address.port)
+            message = f"{name} does not answer any more: {message}"
+            self._verdict = Verdict(result, message, monotonic() + VERDICT_HOLDS)
+
+    async def _is_alive(self) -> bool:
+        """Tell whether the server answers at all."""
+        self._failures = 0
+        conn = self._connection()
+        try:
+            await conn.request(self._method, "/", self._args.headers)
+        except _ANSWERED:
+            pass
+        except _TROUBLES:
+            return False
+        finally:
+            conn.disconnect()
+        return True
+
+    def _condemn(self, verdict: Verdict) -> None:
+        if monotonic() > verdict.until:
+            self._verdict = None
+            return
+        for item in self.waiting:
+            self._finish(Result(item.url, verdict.result, message=verdict.message))
+        self.waiting.clear()

@@ -1,0 +1,111 @@
+"""``dugong get``: prints documents, or stores them in files."""
+
+from __future__ import annotations
+
+import argparse
+from urllib.parse import urldefrag
+
+from .arguments import (
+    Document,
+    Parser,
+    add_fields,
+    add_retries,
+    add_route,
+    check_fields,
+    command_parser,
+    file_name,
+    url,
+)
+from .fetching import Fetcher
+from .files import destination
+from .progress import bars
+from .ranges import fingerprint
+from .receiving import Job
+
+_EXAMPLES = """\
+examples:
+  dugong get http://localhost:8000/                   print a document
+  dugong get -O https://example.org/a.iso             store it as a.iso
+  dugong get -O --continue https://example.org/a.iso  go on where that was interrupted
+  dugong get -L -o page.html http://example.org/      follow redirects
+  dugong get -i -H 'Accept: text/plain' URL           its head, too
+  dugong get --unix-socket /run/app.sock http://app/status
+
+A file gets its name when it is complete; until then what has come is in NAME.part, if it
+can be continued. Redirects do not take Authorization, Cookie and Host to other servers, and
+lead from https to https only.
+
+Certificates are checked against the system's authorities, or those in the file that the
+environment variable SSL_CERT_FILE names. The exit status is 0 if every document was
+fetched, 1 if one was not, 2 if the command was wrong, 130 after Ctrl-C.
+"""
+
+#: Fields that say who asks, and nothing about what the answer will be.
+_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+def parser() -> Parser:
+    """Return the parser of the command's arguments."""
+    parser = command_parser("get", "Print documents, or store them in files.", _EXAMPLES)
+    parser.add_argument("documents", nargs="+", metavar="URL", type=url, help="http or https")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "-o", dest="output", metavar="FILE", type=file_name, help="store the document in FILE"
+    )
+    where.add_argument(
+        "-O", dest="remote_name", action="store_true", help="store it under its own name"
+    )
+    parser.add_argument(
+        "--continue", dest="resume", action="store_true",
+        help="go on with files that were interrupted, unless they have changed since",
+    )  # fmt: skip
+    parser.add_argument("-L", dest="follow", action="store_true", help="follow redirects")
+    parser.add_argument("-i", dest="head", action="store_true", help="write the response head, too")
+    add_fields(parser)
+    add_route(parser)
+    add_retries(parser)
+    return parser
+
+
+def run(args: argparse.Namespace, parser: Parser) -> int:
+    """Fetch the documents, one after the other."""
+    jobs = [_job(document, name, args) for document, name in _named(args, parser)]
+    to_files = args.remote_name or args.output not in (None, "-")
+    with bars(to_files) as shown, Fetcher(args, shown) as fetcher:
+        return fetcher.fetch_all(jobs)
+
+
+def _named(args: argparse.Namespace, parser: Parser) -> list[tuple[Document, str | None]]:
+    """Return what to fetch, and the name of the file to store it in (``None``: print it)."""
+    _check(args, parser)
+    documents: list[Document] = args.documents
+    if not args.remote_name:
+        if args.output is not None and len(documents) > 1:
+            parser.error("-o FILE takes one URL: use -O for several")
+        return [(document, None if args.output == "-" else args.output) for document in documents]
+    names: set[str] = set()
+    for document in documents:
+        if document.name in ("", ".", ".."):
+            parser.error(f"{document.url} has no file name in it: use -o FILE")
+        if document.name in names:
+            parser.error(f"two documents would be stored as {document.name}: use -o FILE")
+        names.add(document.name)
+    return [(document, document.name) for document in documents]
+
+
+def _check(args: argparse.Namespace, parser: Parser) -> None:
+    check_fields(args, parser)
+    if not args.resume:
+        return
+    if not args.remote_name and args.output in (None, "-"):
+        parser.error("--continue needs a file to go on with: use -O or -o FILE")
+    if args.head:
+        parser.error("--continue does not go with -i")
+    if any(name.lower() in ("range", "if-range") for name, _ in args.headers):
+        parser.error("--continue does not go with a Range of your own")
+
+
+def _job(document: Document, name: str | None, args: argparse.Namespace) -> Job:
+    fields = [f"{k.lower()}: {v}" for k, v in args.headers if k.lower() not in _CREDENTIALS]
+    request = fingerprint(urldefrag(document.url).url, *sorted(fields))
+    return Job(document, name or "", destination(name, request))

@@ -1,0 +1,257 @@
+"""When what happened in an exchange: what ``dugong time`` finds out, and draws and writes down."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ..blocking import HTTPConnection
+from ..errors import ConnectionClosed, DugongError
+from ..protocol.authority import authority
+from ..protocol.headers import Headers
+from ..protocol.messages import HTTPResponse, Request
+from ..settings import HTTP_PORT, HTTPS_PORT
+from ..transport.proxy import parse_proxy
+from ..transport.resolve import numeric
+from .arguments import Document
+from .output import Failure
+from .servers import why
+
+#: The phases of an exchange, and the event that ends each (see `HTTPConnection.on_event`).
+PHASES = {
+    "resolving": "resolved",
+    "connecting": "connected",
+    "TLS": "secured",
+    "sending": "sent",
+    "waiting": "first_byte",
+    "transfer": "done",
+}
+
+#: Those in which there is no connection yet.
+_CONNECTING = frozenset({"resolved", "connected", "secured"})
+
+_BLOCK_SIZE = 256 * 1024
+
+Fields = list[tuple[str, str]]
+
+
+@dataclass
+class Exchange:
+    """A request and its response.
+
+    Attributes:
+        document: what was asked for.
+        fields: with these.
+        started: the date and time at which it began.
+        start: the same by the monotonic clock, in seconds; so are the `marks`.
+        marks: when which event happened.
+        connection: the number of its connection, from 1.
+        address: the server's IP address, if that is known.
+        response: the head of the response.
+        body_size: bytes of the response's body.
+        request_head_size: bytes of the request's head, if they could be counted.
+        response_head_size: bytes of the response's head, if they could be counted.
+    """
+
+    document: Document
+    fields: Fields
+    started: datetime
+    start: float
+    response: HTTPResponse
+    marks: dict[str, float] = field(default_factory=dict)
+    connection: int = 0
+    address: str | None = None
+    body_size: int = 0
+    request_head_size: int | None = None
+    response_head_size: int | None = None
+
+    def phases(self) -> dict[str, tuple[float, float]]:
+        """Return when the phases that it had began and ended."""
+        found = {}
+        at = self.start
+        for phase, event in PHASES.items():
+            if event in self.marks:
+                found[phase] = (at, self.marks[event])
+                at = self.marks[event]
+        return found
+
+    @property
+    def end(self) -> float:
+        return self.marks["done"]
+
+    @property
+    def duration(self) -> float:
+        """Seconds from its beginning to its end."""
+        return self.end - self.start
+
+
+class Stopwatch:
+    """Notes when what happens on a connection.
+
+    Args:
+        conn: the connection. Its `on_event` is taken.
+        args: what `servers.connection` was given.
+    """
+
+    def __init__(self, conn: HTTPConnection, args: argparse.Namespace) -> None:
+        self._conn = conn
+        self._is_direct = args.proxy is None  # its peer is the server
+        dialled = conn.hostname if args.proxy is None else parse_proxy(args.proxy).host
+        self._has_name = numeric(dialled, conn.port) is None
+        self._exchanges: list[Exchange] = []
+        self._done = self._sent = 0  # so many of them are
+        self._connections = 0
+        self._ready = 0.0  # when the connection was
+        self._before = 0, 0  # bytes sent and received
+        conn.on_event = self._on_event
+
+    def begin(self, document: Document, fields: Fields) -> Exchange:
+        """An exchange begins behind those that are under way."""
+        started = datetime.now().astimezone()
+        pending = HTTPResponse("GET", document.target, 0, "", Headers())
+        exchange = Exchange(document, fields, started, time.monotonic(), pending)
+        self._exchanges.append(exchange)
+        self._before = self._conn.bytes_sent, self._conn.bytes_received
+        return exchange
+
+    def give_up(self) -> None:
+        """Forget what has not come to its end."""
+        del self._exchanges[self._done :]
+        self._sent = self._done
+
+    def _on_event(self, name: str) -> None:
+        now = time.monotonic()
+        exchange = self._exchanges[self._done]
+        if name in _CONNECTING:
+            self._connections += name == "connected"
+            self._ready = now
+            self._sent = self._done  # all that is not answered is sent (again)
+            self._before = self._conn.bytes_sent, self._conn.bytes_received
+            if name == "resolved" and not self._has_name:
+                return  # there was nothing to be looked up
+        elif name == "sent":
+            exchange = self._exchanges[self._sent]
+            if self._sent > self._done:  # the others have waited for the connection
+                exchange.start = max(exchange.start, self._ready)
+            self._sent += 1
+            exchange.connection = self._connections
+            exchange.address = self._peer() if self._is_direct else None
+            exchange.request_head_size = self._conn.bytes_sent - self._before[0]
+        elif name == "done":
+            self._done += 1
+            exchange.response_head_size = self._conn.bytes_received - self._before[1]
+        exchange.marks[name] = now
+
+    def _peer(self) -> str | None:
+        session = self._conn._open_session()
+        if session is None or session.link.stream is None:
+            return None
+        sock = session.link.stream.sock
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        address: str = sock.getpeername()[0]
+        return address.partition("%")[0]
+
+
+def fetch_one(
+    conn: HTTPConnection, watch: Stopwatch, document: Document, args: argparse.Namespace
+) -> Exchange:
+    """Fetch a document in an exchange of its own.
+
+    Raises:
+        Failure, DugongError: it could not be fetched.
+    """
+    kept = conn.bytes_received > 0
+    fields = fields_of(document, args.headers)
+    exchange = watch.begin(document, fields)
+    try:
+        try:
+            response = conn.request("GET", document.target, fields)
+        except ConnectionClosed as exc:
+            if not kept or not exc.safe_to_retry or exc.response_started:
+                raise
+            conn.disconnect()  # the server has not kept it for that long
+            watch.give_up()
+            exchange = watch.begin(document, fields)
+            response = conn.request("GET", document.target, fields)
+        exchange.response = response
+        exchange.body_size = _body_size(conn)
+    except OSError as exc:
+        watch.give_up()
+        conn.disconnect()
+        if isinstance(exc, DugongError):
+            raise
+        raise Failure(why(exc, conn, args)) from exc
+    except DugongError:
+        watch.give_up()
+        conn.disconnect()
+        raise
+    if response.status < 200:  # it speaks another protocol now
+        conn.disconnect()
+    assert exchange.response_head_size is not None
+    exchange.response_head_size -= exchange.body_size
+    if response.length is None or response.informational:
+        exchange.response_head_size = None  # chunks and interim responses are in it, too
+    return exchange
+
+
+def fetch_pipelined(
+    conn: HTTPConnection, documents: Sequence[Document], args: argparse.Namespace
+) -> list[Exchange]:
+    """Fetch documents of one server in a pipeline, on a new connection.
+
+    Raises:
+        Failure, DugongError: one of them could not be fetched.
+    """
+    conn.disconnect()
+    watch = Stopwatch(conn, args)
+    exchanges: list[Exchange] = []
+
+    def requests() -> Iterator[Request]:
+        for document in documents:
+            fields = fields_of(document, args.headers)
+            exchanges.append(watch.begin(document, fields))
+            yield Request("GET", document.target, fields)
+
+    try:
+        for number, response in enumerate(conn.pipeline(requests())):
+            exchanges[number].response = response
+            exchanges[number].body_size = _body_size(conn)
+    except OSError as exc:
+        if isinstance(exc, DugongError):
+            raise
+        raise Failure(why(exc, conn, args)) from exc
+    for exchange in exchanges:
+        exchange.request_head_size = exchange.response_head_size = None  # they came all together
+    return exchanges
+
+
+def _body_size(conn: HTTPConnection) -> int:
+    buffer = memoryview(bytearray(_BLOCK_SIZE))
+    size = 0
+    while count := conn.readinto(buffer):
+        size += count
+    return size
+
+
+def address_of(document: Document) -> str:
+    """Return the URL of a document as it was asked for."""
+    host = authority(document.host, document.port)
+    return f"{'https' if document.tls else 'http'}://{host}{document.target}"
+
+
+def fields_of(document: Document, given: Fields) -> Fields:
+    """Return all fields of a request: those that were given, and what every request has."""
+    usual = HTTPS_PORT if document.tls else HTTP_PORT
+    port = None if document.port == usual else document.port
+    fields = [
+        ("Host", authority(document.host, port)),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "keep-alive"),
+    ]
+    names = {name.lower() for name, _ in given}
+    return [*(one for one in fields if one[0].lower() not in names), *given]

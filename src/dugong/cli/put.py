@@ -1,0 +1,324 @@
+"""``dugong put``: stores a file on a server."""
+
+from __future__ import annotations
+
+import argparse
+import mimetypes
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+from ..blocking import HTTPConnection
+from ..errors import DugongError, is_temp_network_error
+from ..protocol.content import content_of
+from ..protocol.messages import BodyFollowing, HTTPResponse
+from ..protocol.request import NO_DEFAULTS, prepare
+from ..transport.poll import POLLIN, PollNeeded
+from .arguments import (
+    Document,
+    Parser,
+    add_fields,
+    add_retries,
+    add_route,
+    command_parser,
+    file_name,
+    url,
+)
+from .output import Failure, complain, is_terminal, print_line
+from .progress import Bar, bars
+from .refusals import what_is_said
+from .servers import attempts, connection, is_temporary, why
+
+#: Bytes that are taken from a stream at once.
+_BLOCK_SIZE = 64 * 1024
+
+#: A gateway or a server that may be well again a moment later (RFC 9110 section 15.6).
+_TEMPORARY_STATUSES = frozenset({502, 503, 504})
+
+#: Seconds that a server may ask to be left alone for, if it is to be asked again at all.
+_MAX_RETRY_AFTER = 60
+
+#: The media types of files that mimetypes takes for the encodings of others.
+_COMPRESSED = {
+    "br": "application/octet-stream",
+    "bzip2": "application/x-bzip2",
+    "compress": "application/x-compress",
+    "gzip": "application/gzip",
+    "xz": "application/x-xz",
+}
+
+_EXAMPLES = """\
+examples:
+  dugong put a.iso https://example.org/files/a.iso    store it under that URL
+  dugong put a.iso https://example.org/files/         the same: a slash, and the name is added
+  dugong put -H 'Authorization: Bearer x' a.iso URL   with a field of your own
+  tar c docs | dugong put - https://example.org/docs.tar
+
+What is read from a pipe is sent in chunks. Large files are sent when the server has said that it
+wants them (100-continue), or nothing for a second. After a trouble of the network, or a status of
+502, 503 or 504, the file is sent again; what came from a pipe is not, once it was read. If the
+server asks to be left alone (Retry-After) for more than a minute, it is.
+
+The exit status is 0 if the server has taken the file (a status of 2xx), 1 if not, 2 if the
+command was wrong.
+"""
+
+
+def parser() -> Parser:
+    """Return the parser of the command's arguments."""
+    parser = command_parser("put", "Store a file on a server.", _EXAMPLES)
+    parser.add_argument(
+        "file", metavar="FILE", type=file_name, help="what to store; - is standard input"
+    )
+    parser.add_argument(
+        "document", metavar="URL", type=url,
+        help="where to; if it ends in a slash, the name of the file is added",
+    )  # fmt: skip
+    parser.add_argument(
+        "--content-type", metavar="TYPE",
+        help="what the file is; without this, its name tells, if it does",
+    )  # fmt: skip
+    add_fields(parser)
+    add_retries(parser)
+    add_route(parser)
+    return parser
+
+
+def run(args: argparse.Namespace, parser: Parser) -> int:
+    document = _destination(args, parser)
+    fields = _fields(args, parser, document)
+    try:
+        with Source(args.file) as source:
+            try:
+                prepare("PUT", "/", fields, BodyFollowing(source.length), None, NO_DEFAULTS)
+            except ValueError as exc:
+                parser.error(str(exc))
+            response = _put(document, fields, source, args)
+            stored = source.name
+    except (Failure, DugongError) as exc:
+        return complain(f"{document.url}: {exc}")
+    if is_terminal(1):
+        said = f"{response.status} {response.reason}".rstrip()
+        print_line(f"{stored} is stored as {document.url} ({said})")
+    return 0
+
+
+def _destination(args: argparse.Namespace, parser: Parser) -> Document:
+    """Return where to store the file, with its name added where that is asked for."""
+    document: Document = args.document
+    if document.name:
+        return document
+    if args.file == "-":
+        parser.error(f"standard input has no name to add to {document.url}: give the whole URL")
+    name = quote(os.fsencode(Path(args.file).name), safe="")
+    parts = urlsplit(document.url)
+    return url(parts._replace(path=(parts.path or "/") + name).geturl())
+
+
+def _fields(args: argparse.Namespace, parser: Parser, document: Document) -> list[tuple[str, str]]:
+    """Return the fields to send."""
+    fields: list[tuple[str, str]] = args.headers
+    is_said = any(name.lower() == "content-type" for name, _ in fields)
+    given = args.content_type
+    if is_said and given is not None:
+        parser.error("argument --content-type: not allowed with -H Content-Type")
+    if given is None and not is_said:
+        given = _guessed_type(document.name if args.file == "-" else args.file)
+    return [("Content-Type", given), *fields] if given else fields
+
+
+def _guessed_type(name: str) -> str | None:
+    guess = getattr(mimetypes, "guess_file_type", mimetypes.guess_type)
+    kind: str | None
+    encoding: str | None
+    kind, encoding = guess(name)
+    return kind if encoding is None else _COMPRESSED.get(encoding)
+
+
+class Source:
+    """The file that is to be stored.
+
+    Args:
+        name: of the file, ``-`` for standard input.
+
+    Raises:
+        Failure: it cannot be read.
+
+    Attributes:
+        name: as it is called in messages.
+        length: how many bytes are to be sent, ``None`` if that is not known.
+        replayable: whether they can be sent more than once.
+        taken: whether any of what can be read only once was read.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = "standard input" if name == "-" else name
+        self.taken = False
+        try:
+            self._file = self._open(name)
+            try:
+                content = content_of(self._file)
+                self.length = content.length
+                self.replayable = content.replayable
+                self._start = self._file.tell() if self.replayable else 0
+            except BaseException:
+                self._file.close()
+                raise
+        except OSError as exc:
+            raise Failure(f"cannot read {self.name}: {exc.strerror}") from None
+
+    def _open(self, name: str) -> FileIO:
+        if name != "-":
+            return FileIO(name)
+        if sys.stdin is None:
+            raise Failure("cannot read standard input: it is closed")
+        return FileIO(0, closefd=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._file.close()
+
+    def body(self, bar: Bar, conn: HTTPConnection) -> FileIO | Iterator[bytes]:
+        """Return what to send, on *conn*, and have *bar* show how far that has got."""
+        if not self.replayable:
+            return self._blocks(bar)
+        self._file.seek(self._start)
+        before = conn.bytes_sent
+
+        def done() -> int:
+            sent = conn.bytes_sent - before  # the head is in it, too
+            return sent if self.length is None else min(sent, self.length)
+
+        bar.watch = done
+        return self._file
+
+    def _blocks(self, bar: Bar) -> Iterator[bytes]:
+        while True:
+            try:
+                block = self._file.read(_BLOCK_SIZE)
+            except OSError as exc:
+                raise Failure(f"cannot read {self.name}: {exc.strerror}") from None
+            if block is None:  # somebody has made it non-blocking
+                PollNeeded(self._file.fileno(), POLLIN).poll()
+                continue
+            if not block:
+                return
+            self.taken = True
+            yield block
+            bar.done += len(block)
+
+
+class Refusal(Failure):
+    """The server does not want the file.
+
+    Attributes:
+        not_before: when to ask again, by the monotonic clock; ``None``: not at all.
+    """
+
+    def __init__(self, message: str, not_before: float | None) -> None:
+        super().__init__(message)
+        self.not_before = not_before
+
+
+def _put(
+    document: Document, fields: list[tuple[str, str]], source: Source, args: argparse.Namespace
+) -> HTTPResponse:
+    """Store a file, in several attempts if need be. Returns the response."""
+    upload = Upload(document, fields, source, args)
+    label = Path(source.name).name
+    with bars() as shown, connection(document, args) as conn:
+        for attempt in attempts(args, document.url, upload.may_retry):
+            with attempt, shown.bar(label, source.length) as bar:
+                try:
+                    return upload.run(conn, bar)
+                except BaseException:
+                    conn.disconnect()
+                    raise
+    raise AssertionError("the last attempt raises what it failed by")
+
+
+class Upload:
+    """Attempts to store a file."""
+
+    def __init__(
+        self,
+        document: Document,
+        fields: list[tuple[str, str]],
+        source: Source,
+        args: argparse.Namespace,
+    ) -> None:
+        self._document = document
+        self._fields = fields
+        self._source = source
+        self._args = args
+        self._is_connected = False
+        self._not_before = 0.0
+
+    def run(self, conn: HTTPConnection, bar: Bar) -> HTTPResponse:
+        """Make an attempt. Returns a response that says that it has succeeded.
+
+        Raises:
+            Failure, DugongError: it has not.
+        """
+        time.sleep(max(0.0, self._not_before - time.monotonic()))
+        self._is_connected = False
+        conn.on_event = self._on_event
+        try:
+            body = self._source.body(bar, conn)
+            response = conn.request("PUT", self._document.target, self._fields, body)
+        except DugongError as exc:
+            if is_temp_network_error(exc) and self._source.taken:
+                raise Failure(f"{exc}; {self._source.name} cannot be sent a second time") from None
+            raise
+        except ValueError as exc:  # a body of unknown length, and a server that speaks HTTP/1.0
+            raise Failure(str(exc)) from None
+        except OSError as exc:
+            if self._is_connected:
+                raise Failure(f"cannot read {self._source.name}: {exc.strerror}") from None
+            raise Failure(why(exc, conn, self._args)) from exc
+        if not 200 <= response.status < 300:
+            raise self._refusal(conn, response)
+        return response
+
+    def _on_event(self, name: str) -> None:
+        if name == ("secured" if self._document.tls else "connected"):
+            self._is_connected = True
+        elif name == "resolved":
+            self._is_connected = False
+
+    def _refusal(self, conn: HTTPConnection, response: HTTPResponse) -> Refusal:
+        message = f"the server said {response.status} {response.reason}".rstrip()
+        location, allowed = response.headers["Location"], response.headers["Allow"]
+        delay = response.headers["Retry-After"]
+        if location:
+            message += f" (see {location})"
+        elif response.status == 405 and allowed:
+            message += f" (it allows {allowed})"
+        elif words := what_is_said(conn, response):
+            message += f": {words}"
+        not_before = None
+        if response.status in _TEMPORARY_STATUSES:
+            not_before = 0.0
+            if delay and re.fullmatch("[0-9]{1,9}", delay):
+                message += f" (try again after {delay} s)"
+                not_before = time.monotonic() + int(delay)
+                if int(delay) > _MAX_RETRY_AFTER:
+                    not_before = None
+        return Refusal(message, not_before)
+
+    def may_retry(self, exc: Exception) -> bool:
+        """Tell whether another attempt makes sense, and cannot do anything twice."""
+        if isinstance(exc, Refusal):
+            self._not_before = exc.not_before or 0.0
+            return exc.not_before is not None and self._source.replayable
+        cause = exc.__cause__ if isinstance(exc, Failure) else exc
+        may: bool = getattr(cause, "safe_to_retry", False)
+        return may and is_temporary(exc)

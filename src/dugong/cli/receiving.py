@@ -1,0 +1,138 @@
+"""What ``dugong get`` does with a response: whether it is the document, and where that goes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+
+from ..blocking import HTTPConnection
+from ..protocol.messages import HTTPResponse
+from .arguments import Document
+from .files import Destination
+from .output import Failure, print_bytes
+from .progress import Bars
+from .ranges import Answer, answer, beginning_of, extent, range_fields, source_of
+from .redirects import Trail
+
+_BLOCK_SIZE = 256 * 1024
+
+#: Digests that the library knows to check (RFC 9530 section 5).
+_DIGEST = re.compile(r"sha-(256|512)=:")
+
+
+class Refusal(Failure):
+    """The server answered, but not with a document. The connection may serve the next request."""
+
+
+@dataclass
+class Job:
+    """A document to be fetched.
+
+    Attributes:
+        document: which one.
+        name: of the file; ``""`` is standard output.
+        destination: where it goes.
+    """
+
+    document: Document
+    name: str
+    destination: Destination
+
+
+class Receiver:
+    """Takes responses.
+
+    Args:
+        args: the command's.
+        shown: where to show how far it has got.
+    """
+
+    def __init__(self, args: argparse.Namespace, shown: Bars) -> None:
+        self._wants_head: bool = args.head
+        self._bars = shown
+        self._own_range = any(name.lower() == "range" for name, _ in args.headers)
+
+    def range_fields(self, job: Job, trail: Trail) -> list[tuple[str, str]]:
+        """Return the fields to ask for the rest with, if this is where the beginning is from."""
+        there = job.destination
+        beginning = there.beginning
+        source = source_of(trail.document)
+        if beginning is None or not there.received or beginning.source != source:
+            return []
+        return range_fields(beginning, there.received)
+
+    def receive(self, conn: HTTPConnection, response: HTTPResponse, job: Job, trail: Trail) -> bool:
+        """Take what a response brings. Returns whether the document is complete.
+
+        Raises:
+            Refusal: it brings none.
+            Failure: it cannot be stored, or is not what was asked for.
+            DugongError: it did not come to its end.
+        """
+        there = job.destination
+        judged = self._judge(response, job, trail)
+        if judged is Answer.REFUSAL:
+            self._refuse(conn, response, job)
+        if judged is Answer.USELESS:
+            there.beginning = None
+            conn.disconnect()  # its body may be as long as the document
+            return False
+        total = response.length
+        end = None
+        if judged is Answer.REST:
+            end, total = extent(response)
+        elif judged is Answer.WHOLE:
+            if response.status == 206 and not self._own_range:
+                raise Failure("the server sent a part, though the whole was asked for")
+            beginning = beginning_of(response, source_of(trail.document))
+            head = _head(response) if self._wants_head else b""
+            there.begin(None if self._own_range else beginning, head)
+        if judged is not Answer.NOTHING_MISSING:
+            self._store(conn, response, job, total)
+        if end is not None and there.received != end:
+            there.beginning = None
+            raise Failure("the server sent a part of another length than it said")
+        if end != total and judged is Answer.REST:
+            return False  # a server may send less than it was asked for
+        there.finish()
+        return True
+
+    def _judge(self, response: HTTPResponse, job: Job, trail: Trail) -> Answer:
+        there = job.destination
+        if there.beginning is not None and self.range_fields(job, trail):
+            return answer(response, there.beginning, there.received)
+        return Answer.WHOLE if 200 <= response.status < 300 else Answer.REFUSAL
+
+    def _store(
+        self, conn: HTTPConnection, response: HTTPResponse, job: Job, total: int | None
+    ) -> None:
+        """Read the body to its end."""
+        announced = [response.headers[name] or "" for name in ("Content-Digest", "Repr-Digest")]
+        if _DIGEST.search(announced[0] if response.status == 206 else ", ".join(announced)):
+            conn.hash_body(check=True)
+        there = job.destination
+        buffer = memoryview(bytearray(_BLOCK_SIZE))
+        with self._bars.bar(job.name, total, there.received) as bar:
+            while count := conn.readinto(buffer):
+                there.write(buffer[:count])
+                bar.done += count
+
+    def show_head(self, response: HTTPResponse, job: Job) -> None:
+        """Print the head of what is no document, if heads are wanted and nothing is stored."""
+        if self._wants_head and not job.name:
+            print_bytes(_head(response))
+
+    def _refuse(self, conn: HTTPConnection, response: HTTPResponse, job: Job) -> None:
+        self.show_head(response, job)
+        if response.status < 200:  # it speaks another protocol now
+            conn.disconnect()
+        where = response.headers["Location"]
+        hint = f" (see {where})" if where else ""
+        raise Refusal(f"the server said {response.status} {response.reason}".rstrip() + hint)
+
+
+def _head(response: HTTPResponse) -> bytes:
+    lines = [f"HTTP/{response.version} {response.status} {response.reason}"]
+    lines += [f"{name}: {value}" for name, value in response.headers.items()]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")

@@ -1,0 +1,90 @@
+"""What a server says when it does not do what it is asked to: a few words out of the body."""
+
+from __future__ import annotations
+
+import time
+from html.parser import HTMLParser
+
+from ..blocking import HTTPConnection
+from ..errors import DugongError
+from ..protocol.messages import HTTPResponse
+
+#: What a server says of a refusal: bytes that are read, characters that are shown, and how many
+#: seconds it may take to say it.
+_MAX_READ = 16 * 1024
+_MAX_SHOWN = 200
+_PATIENCE = 2.0
+
+#: Elements of HTML whose text is not shown, and those that do not begin a line.
+_HIDDEN = frozenset({"head", "title", "script", "style"})
+_WITHIN_LINES = frozenset({"a", "abbr", "b", "code", "em", "i", "kbd", "span", "strong", "tt"})
+
+
+def what_is_said(conn: HTTPConnection, response: HTTPResponse) -> str:
+    """Return the beginning of what the server says besides the status, if that is text."""
+    kind = response.headers.get_content_type()
+    is_text = kind.startswith("text/") or kind.endswith(("json", "xml"))
+    if not is_text or "Content-Type" not in response.headers:
+        return ""
+    if "Content-Encoding" in response.headers:
+        return ""
+    charset = response.headers.get_content_charset() or "utf-8"
+    try:
+        text = _beginning(conn).decode(charset, "replace")
+    except LookupError:
+        return ""
+    lines = _lines_of_html(text) if kind in ("text/html", "application/xhtml+xml") else [text]
+    known = {response.reason.lower(), f"{response.status} {response.reason}".lower()}
+    lines = [" ".join(line.split()) for line in lines]
+    text = " ".join(line for line in lines if line.lower() not in known)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1].rstrip() + "…"
+
+
+def _beginning(conn: HTTPConnection) -> bytes:
+    """Read the beginning of a body, as much of it as comes soon."""
+    end = time.monotonic() + _PATIENCE
+    data = b""
+    try:
+        while len(data) < _MAX_READ:
+            conn.deadline = max(0.0, end - time.monotonic())
+            more = conn.read(_MAX_READ - len(data))
+            if not more:
+                break
+            data += more
+    except DugongError:
+        pass  # what has come is better than nothing
+    finally:
+        conn.deadline = None
+    return data
+
+
+class _Lines(HTMLParser):
+    """Gathers what a browser would show, down to the line above the name of the server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = [""]
+        self._hidden = False
+        self._ended = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._hidden = tag in _HIDDEN or (self._hidden and tag != "body")
+        self._ended |= tag == "hr"
+        if tag not in _WITHIN_LINES:
+            self.lines.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden &= tag not in _HIDDEN
+        if tag not in _WITHIN_LINES:
+            self.lines.append("")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden and not self._ended:
+            self.lines[-1] += data
+
+
+def _lines_of_html(page: str) -> list[str]:
+    parser = _Lines()
+    parser.feed(page)
+    parser.close()
+    return [line for line in parser.lines if line.strip()]

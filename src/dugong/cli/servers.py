@@ -1,0 +1,158 @@
+"""Connections to the servers of documents: made, explained when they fail, tried again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from ..blocking import HTTPConnection
+from ..connection import Connection
+from ..errors import DugongError, is_temp_network_error
+from ..transport.proxy import parse_proxy
+from .arguments import Document
+from .output import Failure, complain, has_extra, is_terminal
+
+#: OpenSSL's codes for certificates whose authority is not known (X509_V_ERR_…).
+_NO_AUTHORITY = frozenset({18, 19, 20, 21})
+
+#: Seconds between two attempts, at most.
+_LONGEST_DELAY = 60.0
+
+
+class RetryContext(Protocol):
+    """What stamina returns."""
+
+    def __iter__(self) -> Iterator[AbstractContextManager[object]]: ...
+
+    def __aiter__(self) -> AsyncIterator[AbstractContextManager[object]]: ...
+
+
+def connection(document: Document, args: argparse.Namespace) -> HTTPConnection:
+    """Return a connection for *document*, by the route that *args* say (`add_route`)."""
+    context = None
+    if document.tls:
+        import ssl
+
+        context = ssl.create_default_context()
+    return HTTPConnection(
+        document.host,
+        document.port,
+        context,
+        args.proxy,
+        timeout=args.timeout,
+        unix_socket=args.unix_socket,
+    )
+
+
+def connect(conn: HTTPConnection, args: argparse.Namespace) -> None:
+    """Connect, unless connected.
+
+    Raises:
+        Failure: the system's error, in words.
+        DugongError: these have words already.
+    """
+    try:
+        conn.connect()
+    except DugongError:
+        raise
+    except OSError as exc:
+        raise Failure(why(exc, conn, args)) from exc
+
+
+def authority(host: str, port: int) -> str:
+    """Return host and port as they stand in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def why(exc: BaseException, conn: Connection, args: argparse.Namespace) -> str:
+    """Say why an operation of *conn* failed, and what to do where that is not obvious.
+
+    Args:
+        exc: a `DugongError`, or the system's error from connecting.
+        conn: the connection.
+        args: what `connection` was given.
+    """
+    if isinstance(exc, DugongError) or not isinstance(exc, OSError):
+        return str(exc)
+    server = authority(conn.hostname, conn.port)
+    reason: str | None = getattr(exc, "reason", None)  # of an ssl.SSLError
+    if reason == "CERTIFICATE_VERIFY_FAILED":
+        code: int = getattr(exc, "verify_code", 0)
+        message: str = getattr(exc, "verify_message", "")
+        hint = " (SSL_CERT_FILE may name its authority)" if code in _NO_AUTHORITY else ""
+        return f"the certificate of {server} is not trusted: {message}{hint}"
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return f"{server} does not speak TLS: try http:// instead of https://"
+    if reason is not None:
+        return f"no TLS connection to {server}: {reason.replace('_', ' ').lower()}"
+    if args.proxy is not None:
+        proxy = parse_proxy(args.proxy)
+        server = f"the proxy {proxy.host}:{proxy.port}"
+    return f"cannot connect to {args.unix_socket or server}: {exc.strerror or exc}"
+
+
+# Trying again.
+
+
+def is_temporary(exc: BaseException) -> bool:
+    """Tell whether trying again may cure *exc*, or what a `Failure` puts in words."""
+    if isinstance(exc, Failure):
+        return exc.__cause__ is not None and is_temp_network_error(exc.__cause__)
+    return is_temp_network_error(exc)
+
+
+def attempts(
+    args: argparse.Namespace,
+    label: str,
+    may_retry: Callable[[Exception], bool] = is_temporary,
+) -> Iterator[AbstractContextManager[object]]:
+    """Yield attempts, with growing delays between them, until one succeeds.
+
+    ::
+
+        for attempt in attempts(args, url):
+            with attempt:
+                fetch(url)
+
+    An exception in the last one, or one that trying again does not cure, gets through. Without
+    the extra there is one attempt.
+
+    Args:
+        args: with what `add_retries` added.
+        label: what is being attempted, for the user who looks on.
+        may_retry: which exceptions to try again after.
+    """
+    if args.retries == 0 or not has_extra():
+        yield nullcontext()
+        return
+    yield from retry_context(args, label, may_retry)
+
+
+def retry_context(
+    args: argparse.Namespace,
+    label: str | None,
+    may_retry: Callable[[Exception], bool] = is_temporary,
+) -> RetryContext:
+    """Return what `attempts` yields from, for what cannot do without the extra.
+
+    It may also be iterated over by ``async for``. Where many things are attempted at once, *label*
+    is ``None``, and the user is not told of each.
+    """
+    import stamina
+    from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+    def tell(details: RetryDetails) -> None:
+        if label is not None and is_terminal(2):
+            complain(f"{label}: {details.caused_by}; trying again in {details.wait_for:.1f} s")
+
+    set_on_retry_hooks([tell])
+    return stamina.retry_context(
+        on=may_retry,
+        attempts=args.retries + 1,
+        timeout=None,
+        wait_initial=args.retry_delay,
+        wait_max=max(_LONGEST_DELAY, args.retry_delay),
+        wait_jitter=args.retry_delay / 2,
+    )

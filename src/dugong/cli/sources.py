@@ -1,0 +1,188 @@
+"""Where `check` has its URLs from: arguments, lists, the links of pages."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import DugongError
+from .arguments import url as parse_url
+from .asking import address, connection
+from .checking import LONGEST_URL
+from .links import Links, decode
+from .output import Failure, complain
+from .redirects import Trail, followed, location
+from .servers import retry_context, why
+
+#: Bytes. A list is read in pieces so small that asking begins at once.
+_BLOCK_SIZE = 8192
+
+#: Bytes. More than the longest URL may have.
+_LONGEST_LINE = 8 * LONGEST_URL
+
+#: Bytes. No page is that long.
+_LONGEST_PAGE = 64 * 1024 * 1024
+
+#: What a page with links is; a server may also say nothing of it.
+_HTML = frozenset({"text/html", "application/xhtml+xml"})
+
+
+class Sources:
+    """The URLs that the arguments name.
+
+    Attributes:
+        failed: whether something could not be read. That has been said then.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self.failed = False
+
+    async def urls(self) -> AsyncIterator[str]:
+        """Yield them as they come: what is there already first, what may be slow last."""
+        args = self._args
+        for url in args.urls:
+            if url != "-":
+                yield url
+        for page in args.pages:
+            for url in await self._links(page):
+                yield url
+        for name in [*args.lists, *(url for url in args.urls if url == "-")]:
+            with self._telling(name), _opened(name) as fd:
+                async for line in lines(fd):
+                    yield line
+
+    @contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Say what cannot be read, and have it count."""
+        try:
+            yield
+        except Failure as exc:
+            complain(f"{name}: {exc}")
+            self.failed = True
+
+    async def _links(self, page: str) -> list[str]:
+        """Return the links of a page, which is the name of a file or a URL."""
+        links: list[str] = []
+        with self._telling(page):
+            base: str | None = None
+            if page.lower().startswith(("http://", "https://")):
+                text, base = await self._fetched(page)
+            else:
+                text = _read(page)
+            if self._args.base is not None:
+                base = self._args.base.url
+            found = Links(text, base)
+            links = list(found)
+            if found.relative:
+                complain(f"{page}: {found.relative} relative links left out: use --base URL")
+        return links
+
+    async def _fetched(self, page: str) -> tuple[str, str]:
+        """Return the text of a page, and where redirects have led to."""
+        try:
+            trail = Trail(parse_url(page), self._args.headers)
+        except argparse.ArgumentTypeError as exc:
+            raise Failure(str(exc).removeprefix(f"{page!r}: ")) from None
+        async for attempt in retry_context(self._args, None):
+            with attempt:
+                return await self._fetch(trail)
+        raise AssertionError  # one of them has failed for good
+
+    async def _fetch(self, trail: Trail) -> tuple[str, str]:
+        document = trail.document
+        conn = connection(address(document), self._args)
+        try:
+            response = await conn.request("GET", document.target, trail.fields)
+            target = location(response)
+            if target is None:
+                if not 200 <= response.status < 300:
+                    raise Failure(f"the server said {response.status} {response.reason}".rstrip())
+                kind = response.headers.get_content_type()
+                if "Content-Type" in response.headers and kind not in _HTML:
+                    raise Failure(f"it is {kind}, and has no links that could be found")
+                body = await conn.readall(_LONGEST_PAGE)
+                return decode(body, response.headers.get_content_charset()), document.url
+        except (DugongError, OSError) as exc:
+            raise Failure(why(exc, conn, self._args)) from exc
+        finally:
+            conn.disconnect()
+        return await self._fetch(followed(trail, target))
+
+
+def _read(name: str) -> str:
+    try:
+        return decode(Path(name).read_bytes())
+    except OSError as exc:
+        raise Failure(f"cannot read it: {exc.strerror}") from exc
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[int]:
+    """Open a list.
+
+    Raises:
+        Failure: it cannot be opened, or read.
+    """
+    try:
+        if name == "-":
+            if sys.stdin is None:
+                raise Failure("standard input is closed")
+            yield 0
+            return
+        fd = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may be a pipe
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+    except OSError as exc:
+        raise Failure(f"cannot read it: {exc.strerror}") from exc
+
+
+async def lines(fd: int) -> AsyncIterator[str]:
+    """Yield the lines that are not empty, without the white space around them."""
+    rest = b""
+    too_long = False
+    while True:
+        await _readable(fd)
+        try:
+            block = os.read(fd, _BLOCK_SIZE)
+        except BlockingIOError:
+            continue
+        *complete, rest = (rest + block).split(b"\n")
+        if not block and rest:
+            complete, rest = [rest], b""
+        for line in complete:
+            if not too_long and (text := _text(line)):
+                yield text
+            too_long = False
+        if len(rest) > _LONGEST_LINE:
+            if not too_long:
+                yield _text(rest)  # which is too long, too
+            rest, too_long = b"", True
+        if not block:
+            return
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
+
+
+async def _readable(fd: int) -> None:
+    """Wait until there is something to read; let others do something in any case."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(fd, ready.set)
+    except PermissionError:  # a regular file, on which nobody ever waits
+        await asyncio.sleep(0)
+        return
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)

@@ -1,0 +1,189 @@
+"""Progress bars: on a terminal, and nothing at all elsewhere."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.apps import MIB
+from tests.cli.command import COMMAND, NOT_FOUND, OK, ONCE, Done, Listener, ended, head, start
+from tests.cli.terminal import Terminal
+
+PART = bytes(MIB)
+LONG = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n' % (10 * MIB)
+REST = (
+    b'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\nContent-Range: bytes %d-%d/%d\r\n'
+    b"Content-Length: %d\r\n\r\n" % (6 * MIB, 10 * MIB - 1, 10 * MIB, 4 * MIB)
+)
+
+#: Has the command run as if the extra were not installed.
+WITHOUT_EXTRA = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Hidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("rich", "stamina"):
+            sys.path[:] = []  # so that nobody else finds it
+        return None
+
+sys.meta_path.insert(0, Hidden())
+from dugong.cli import main, get, completion, put, check, timing
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def in_last_line(pattern: str) -> Callable[[list[str]], bool]:
+    """Return what tells whether the last line of a screen has *pattern* in it."""
+    return lambda lines: bool(lines) and bool(re.search(pattern, lines[-1]))
+
+
+@pytest.mark.usefixtures("folder")
+def test_on_a_terminal(listener: Listener) -> None:
+    urls = [listener.url(path) for path in ("/a.iso", "/gone", "/b")]
+    with (
+        Terminal(*COMMAND, "get", "-O", *urls) as terminal,
+        listener.accept() as sock,
+    ):
+        head(sock)
+        sock.sendall(LONG + 4 * PART)
+        terminal.await_screen(in_last_line(r"4\.0 of 10\.0 MiB"))
+        sock.sendall(2 * PART)
+        [line] = terminal.await_screen(
+            in_last_line(r"6\.0 of 10\.0 MiB +\d.* [KM]iB/s +0:\d\d left")
+        )
+        assert line.startswith("a.iso ━━━")
+        sock.sendall(4 * PART)
+        head(sock)
+        sock.sendall(NOT_FOUND)
+        head(sock)
+        sock.sendall(OK)
+        status, _ = terminal.ended()
+    assert status == 1
+    first, complaint, second = terminal.screen()
+    assert re.fullmatch(r"a\.iso ━+ 10\.0 MiB .* [KM]iB/s in 0:\d\d", first)
+    assert complaint == f"dugong: {urls[1]}: the server said 404 Not Found"
+    assert re.fullmatch(r"b ━+ 5 bytes .*in 0:\d\d", second)
+    assert Path("a.iso").read_bytes() == 10 * PART
+
+
+@pytest.mark.usefixtures("folder")
+def test_goes_on_and_is_interrupted(listener: Listener) -> None:
+    command = [*COMMAND, "get", "-O", "--retry-delay", "0.01", listener.url("/a")]
+    with Terminal(*command, columns=160) as terminal:
+        listener.serve(LONG + 6 * PART)
+        with listener.accept() as sock:
+            head(sock)
+            sock.sendall(REST + PART)
+            terminal.await_screen(in_last_line(r"7\.0 of 10\.0 MiB"))
+            terminal.type(b"\x03")
+            status, _ = terminal.ended()
+    assert status == 130
+    again, interrupted = terminal.screen()
+    prefix = f"dugong: {listener.url('/a')}: "
+    assert again.startswith(f"{prefix}the connection ended 4194304 bytes before the body did; try")
+    assert interrupted == f"{prefix}interrupted; --continue goes on with a.part (7.0 MiB)"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_server_that_is_not_there(refused: str) -> None:
+    """Each attempt is told of; what else is there is tried once."""
+    urls = [f"http://{refused}/{name}" for name in "abc"]
+    command = [*COMMAND, "get", "-O", "--retries", "2", "--retry-delay", "0.01", *urls]
+    with Terminal(*command, columns=160) as terminal:
+        assert terminal.ended()[0] == 1
+    why = f"cannot connect to {refused}: Connection refused"
+    again = rf"dugong: {urls[0]}: {why}; trying again in 0\.\d s"
+    first, second, *failed = terminal.screen()
+    assert re.fullmatch(again, first)
+    assert re.fullmatch(again, second)
+    assert failed == [f"dugong: {url}: {why}" for url in urls]
+
+
+@pytest.mark.usefixtures("folder")
+def test_length_unknown_on_a_narrow_terminal(listener: Listener) -> None:
+    name = "a-very-long-name-of-a-file[bold]\u00ad.tar.gz"
+    with (
+        Terminal(*COMMAND, "get", "-O", listener.url(f"/{name}"), columns=40) as terminal,
+        listener.accept() as sock,
+    ):
+        head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        [line] = terminal.await_screen(in_last_line("5 bytes"))
+        assert line.startswith("a-very-long-… ")
+        sock.sendall(b"0\r\n\r\n")
+        assert terminal.ended()[0] == 0
+    [line] = terminal.screen()
+    assert line.startswith("a-very-long-… ")
+    assert len(line) <= 40
+
+
+@pytest.mark.parametrize("where", ["terminal", "file"])
+def test_nothing_when_it_is_printed(listener: Listener, folder: Path, where: str) -> None:
+    """What is printed may be read by what draws on the same terminal."""
+    out = "" if where == "terminal" else "out"
+    with Terminal(*COMMAND, "get", listener.url(), stdout=out) as terminal:
+        listener.serve(OK)
+        assert terminal.ended() == (0, "" if out else "hello")
+    assert [path.name for path in folder.iterdir()] == ([out] if out else [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_nothing_in_a_pipe(listener: Listener) -> None:
+    with start("get", "-O", "--retry-delay", "0.01", listener.url("/a")) as process:
+        listener.serve(LONG + 6 * PART)
+        listener.serve(REST + 4 * PART)
+        assert ended(process) == Done(0, b"", "")
+    assert Path("a").stat().st_size == 10 * MIB
+
+
+# --------------------------------------------------------------------- without the extra
+
+
+def without_extra(*args: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-c", WITHOUT_EXTRA, *args]
+
+
+@pytest.mark.usefixtures("folder")
+def test_get_without_extra(listener: Listener) -> None:
+    """No bar, and one attempt."""
+    url = listener.url("/a")
+    with Terminal(*without_extra("get", "-O", url), columns=160) as terminal:
+        listener.serve(LONG + 6 * PART)
+        message = "the connection ended 4194304 bytes before the body did"
+        rest = "--continue goes on with a.part (6.0 MiB)"
+        assert terminal.ended() == (1, f"dugong: {url}: {message}; {rest}\n")
+    with Terminal(*without_extra("get", "-O", "--continue", url)) as terminal:
+        listener.serve(REST + 4 * PART)
+        assert terminal.ended() == (0, "")
+    assert Path("a").stat().st_size == 10 * MIB
+
+
+@pytest.mark.parametrize(
+    "args", [["put", __file__, "http://[::1]:1/"], ["check", "http://[::1]:1/"]]
+)
+def test_others_without_extra(args: list[str]) -> None:
+    with start(*args, command=without_extra()) as process:
+        message = f"dugong: {args[0]} needs more: pip install 'dugong[cli]'\n"
+        assert ended(process) == Done(2, b"", message)
+    with start(args[0], "--help", command=without_extra()) as process:
+        assert ended(process).status == 0
+
+
+def test_nothing_of_the_extra_is_loaded() -> None:
+    code = "import sys; from dugong.cli import main; main(['get', *sys.argv[1:]]); "
+    code += "sys.exit(bool({'rich', 'stamina', 'asyncio'} & set(sys.modules)))"
+    with start(*ONCE, "http://127.0.0.1:1", command=[sys.executable, "-c", code]) as process:
+        assert ended(process).status == 0
