@@ -14,6 +14,7 @@ in `AsyncHTTPConnection`::
 In the styles ``asyncio`` and ``trio`` the connection *is* an `AsyncHTTPConnection`, and the
 library of that name runs the test. In the other two it is an `HTTPConnection` in disguise, and
 awaiting ``conn.x()`` means ``yield from conn.co_x()``, or a call of the blocking ``conn.x()``.
+A pipeline is gone through by ``async for`` in each.
 
 What the peers do is the same everywhere: the scripts move on while the client waits. In asyncio
 that is where the loop would sleep, in trio where all tasks are blocked, so that as with
@@ -34,7 +35,7 @@ from functools import partial
 from types import coroutine
 from typing import Any, Protocol, TypeVar, cast
 
-from dugong import AsyncHTTPConnection, ConnectionTimedOut, HTTPConnection
+from dugong import AsyncHTTPConnection, ConnectionTimedOut, HTTPConnection, HTTPResponse
 from tests.drive import Crt, Outcome, advance, describe, drive_among, poller_for
 from tests.farend import GUARD
 from tests.peer import Peer
@@ -58,9 +59,7 @@ def waiting(crt: Any) -> Any:
 class Operate(Protocol):
     """Carries out the operation of this name."""
 
-    def __call__(
-        self, conn: HTTPConnection, name: str, *args: Any, **kwargs: Any
-    ) -> Awaitable[Any]: ...
+    def __call__(self, conn: Any, name: str, *args: Any, **kwargs: Any) -> Awaitable[Any]: ...
 
 
 class Disguise:
@@ -72,7 +71,12 @@ class Disguise:
     def __getattr__(self, name: str) -> Any:
         if name in WAITING:
             return partial(self._operate, self._conn, name)
+        if name == "pipeline":
+            return self._pipeline
         return getattr(self._conn, name)
+
+    def _pipeline(self, *args: Any, **kwargs: Any) -> Steps:
+        return Steps(self._conn.pipeline(*args, **kwargs), self._operate)
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._conn, name, value)
@@ -85,7 +89,28 @@ class Disguise:
         self._conn.__exit__(*args)
 
 
-async def _by_generator(conn: HTTPConnection, name: str, *args: Any, **kwargs: Any) -> Any:
+class Steps:
+    """A pipeline of an `HTTPConnection`, to be gone through by ``async for``."""
+
+    def __init__(self, pipeline: Any, operate: Operate) -> None:
+        self._pipeline = pipeline
+        self._operate = operate
+        self.co_next = pipeline.co_next
+
+    def next(self) -> HTTPResponse | None:
+        return next(self._pipeline, None)
+
+    def __aiter__(self) -> Steps:
+        return self
+
+    async def __anext__(self) -> HTTPResponse:
+        response: HTTPResponse | None = await self._operate(self, "next")
+        if response is None:
+            raise StopAsyncIteration
+        return response
+
+
+async def _by_generator(conn: Any, name: str, *args: Any, **kwargs: Any) -> Any:
     return await waiting(getattr(conn, f"co_{name}")(*args, **kwargs))
 
 
@@ -182,7 +207,7 @@ class BlockingWire(StyledWire):
         self._conns.append(conn)
         return cast(AsyncHTTPConnection, Disguise(conn, self._call))
 
-    async def _call(self, conn: HTTPConnection, name: str, *args: Any, **kwargs: Any) -> Any:
+    async def _call(self, conn: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         with self._playing():
             return getattr(conn, name)(*args, **kwargs)
 

@@ -313,7 +313,10 @@ class HTTPConnection(Connection):
 
         Args:
             requests: an iterable of paths, pairs ``(method, path)``, or `Request` objects with
-                whole bodies. It may be endless, and is never taken more than *depth* ahead.
+                whole bodies. It may be endless, and is never taken more than *depth* ahead. Those
+                of a list, or anything else that knows its length, are sent many at once; from a
+                generator each is sent before the next is taken, which may be long in coming.
+                While an iterable waits, responses wait too; an async one does not hold them up.
             depth: how many requests may be unanswered, at least 1.
 
         Returns:

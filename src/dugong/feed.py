@@ -38,6 +38,9 @@ class Feed:
     def __iter__(self) -> Feed:
         return self
 
+    def __length_hint__(self) -> int:
+        return len(self._arrived)
+
     def __next__(self) -> Any:
         """Return what has arrived.
 

@@ -12,10 +12,6 @@ from ..protocol.limits import BUFFER_SIZE
 from ..protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
 from ..protocol.request import Outgoing
 
-#: Seconds. If the caller's iterable takes longer for one request, those before it are not kept
-#: waiting for more.
-_PROMPT = 0.001
-
 
 class NotYet(Exception):
     """An iterable may give more later, but has nothing now."""
@@ -75,21 +71,21 @@ class Items:
 
     Args:
         requests: the caller's iterable.
-        clock: tells the seconds.
 
     Attributes:
         in_flight: how many of them are being sent, or were: the first ones.
         ended: whether the iterable has no more.
-        is_slow: whether it took long to give the last one.
+        may_wait: whether it may take its time for the next one. What knows how many it has, such
+            as a list, has them already. From anything else each is sent before the next is taken.
     """
 
-    def __init__(self, requests: Iterable[Any], clock: Callable[[], float]) -> None:
+    def __init__(self, requests: Iterable[Any]) -> None:
         self._source: Iterator[Any] = iter(requests)
-        self._clock = clock
         self._items: deque[Item] = deque()
         self.in_flight = 0
         self.ended = False
-        self.is_slow = False
+        kind = type(requests)
+        self.may_wait = not (hasattr(kind, "__len__") or hasattr(kind, "__length_hint__"))
 
     @property
     def first(self) -> Item | None:
@@ -145,7 +141,7 @@ class Items:
             if before is not None and (item.alone or before.alone or (batch and has_content)):
                 break
             batch.append(item)
-            if has_content or self.is_slow:
+            if has_content or self.may_wait:
                 break
             before = item
             count += 1
@@ -156,7 +152,6 @@ class Items:
         """Take the next request from the caller. What is wrong with it will be raised later."""
         if self.ended:
             return None
-        begin = self._clock()
         try:
             item = as_item(next(self._source))
         except NotYet:
@@ -167,7 +162,6 @@ class Items:
         except Exception as exc:
             self.ended = True
             item = _failed(exc)
-        self.is_slow = self._clock() - begin > _PROMPT
         self._items.append(item)
         return item
 

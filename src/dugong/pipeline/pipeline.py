@@ -4,7 +4,8 @@ Theory of operation
 ===================
 
 1. Requests are taken from the caller's iterable when there is room for them, at most *depth*
-   being unanswered. Those that have no body go out together, in one piece.
+   being unanswered. Those that have no body go out together, in one piece, unless the iterable
+   may take its time for the next one: then each is sent before that is asked for.
 2. One step sends what can be sent and receives what has arrived, and waits only when neither is
    possible, for both. While the caller reads a body, sending goes on too (`Link.meanwhile`). So
    no size of request or response can make both sides wait for each other.
@@ -63,7 +64,7 @@ class Pipeline:
             raise ValueError(f"a pipeline has a depth of at least 1, not {depth}")
         self._connection = connection
         self._depth = depth
-        self._items = Items(requests, connection._activity.clock)
+        self._items = Items(requests)
         self._run: Run | None = None
         self._alone = False  # the next request goes alone
         self._told: BaseException | None = None  # what is being raised on purpose
@@ -125,13 +126,13 @@ class Pipeline:
                 return want_read
             if want_read is None and want_write is None:
                 continue  # by another connection
-            if items.is_slow and want_read is not None and want_read.poll(0):
+            if items.may_wait and want_read is not None and want_read.poll(0):
                 continue
             before = items.in_flight
             if want_write is None:
                 want_write = self._send_some(eagerly=False)
-            if items.is_slow and items.in_flight > before:
-                continue  # that took time: look what has come meanwhile
+            if items.may_wait and items.in_flight > before:
+                continue  # that may have taken time: look what has come meanwhile
             if need := _both(want_read, want_write):
                 return need
 
@@ -241,11 +242,11 @@ class Pipeline:
         while True:
             if self._run is not None and (need := self._run.keep_sending()) is not None:
                 return need
-            if eagerly and items.in_flight > (0 if items.is_slow else self._depth // 2):
+            if eagerly and items.in_flight > (0 if items.may_wait else self._depth // 2):
                 return None
             if not self._start_sending():
                 return None
-            if items.is_slow:
+            if items.may_wait:
                 return None if self._run is None else self._run.keep_sending()
 
     def _start_sending(self) -> bool:
