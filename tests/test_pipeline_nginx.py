@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from dugong import AsyncHTTPConnection
+from dugong import AsyncHTTPConnection, HTTPConnection
 from tests.apps import DOCUMENTS, document
 from tests.pipeline_process import body_of, path_of
 from tests.servers import ROOT, Endpoint, NginxEndpoints, serving
@@ -116,3 +119,35 @@ def test_in_loops(numbered: int, library: str, asynchronous: bool) -> None:
         trio.run(main)
     else:
         asyncio.run(main())
+
+
+#: What the system has been given and has not put on the wire (linux/sockios.h).
+SIOCOUTQNSD = 0x894B
+
+
+def unsent(sock: socket.socket) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(sock, SIOCOUTQNSD, bytes(4)))[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system how much it holds back")
+def test_a_quick_generator(numbered: int) -> None:
+    """The system joins what comes one by one, but holds nothing back while a step waits."""
+    held = 0
+    with HTTPConnection("127.0.0.1", numbered) as conn:
+
+        def one_by_one() -> Iterator[str]:
+            nonlocal held
+            for number in range(500):
+                if (session := conn._session) is not None and session.link.stream is not None:
+                    held = max(held, unsent(session.link.stream.sock))
+                yield path_of(number)
+
+        pipeline = conn.pipeline(one_by_one())
+        for number in range(500):
+            step = pipeline.co_next()
+            while (need := next(step, None)) is not None:
+                stream = conn._session.link.stream if conn._session is not None else None
+                assert stream is None or unsent(stream.sock) == 0
+                need.poll()
+            assert conn.readall() == body_of(number)
+    assert held > 1000

@@ -314,8 +314,9 @@ class HTTPConnection(Connection):
         Args:
             requests: an iterable of paths, pairs ``(method, path)``, or `Request` objects with
                 whole bodies. It may be endless, and is never taken more than *depth* ahead. Those
-                of a list, or anything else that knows its length, are sent many at once; from a
-                generator each is sent before the next is taken, which may be long in coming.
+                of a list, or anything else that knows its length, are sent many at once. From a
+                generator each is given to the system before the next is taken, which may be long
+                in coming; after a quick series of them Linux may hold a few for 0.2 seconds.
                 While an iterable waits, responses wait too; an async one does not hold them up.
             depth: how many requests may be unanswered, at least 1.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from typing import Any
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
@@ -11,6 +12,12 @@ from ..protocol.inflight import Exchange
 from ..protocol.limits import BUFFER_SIZE
 from ..protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
 from ..protocol.request import Outgoing
+
+#: Seconds for one request.
+_QUICK = 0.001
+
+#: So often in a row an iterable has to be quick to be taken for quick.
+_OFTEN = 16
 
 
 class NotYet(Exception):
@@ -75,8 +82,9 @@ class Items:
     Attributes:
         in_flight: how many of them are being sent, or were: the first ones.
         ended: whether the iterable has no more.
-        may_wait: whether it may take its time for the next one. What knows how many it has, such
-            as a list, has them already. From anything else each is sent before the next is taken.
+        at_hand: whether it has them all already, because it knows how many, as a list does. From
+            anything else each is sent before the next is taken, for which it may wait.
+        is_quick: whether it has been quick to give one for a while.
     """
 
     def __init__(self, requests: Iterable[Any]) -> None:
@@ -85,7 +93,12 @@ class Items:
         self.in_flight = 0
         self.ended = False
         kind = type(requests)
-        self.may_wait = not (hasattr(kind, "__len__") or hasattr(kind, "__length_hint__"))
+        self.at_hand = hasattr(kind, "__len__") or hasattr(kind, "__length_hint__")
+        self._quick = 0  # how often in a row
+
+    @property
+    def is_quick(self) -> bool:
+        return self.at_hand or self._quick >= _OFTEN
 
     @property
     def first(self) -> Item | None:
@@ -131,7 +144,12 @@ class Items:
         size, count = 0, self.in_flight
         before = self.last_sent() if count else None
         while count < limit and size < BUFFER_SIZE:
-            item = self._items[count] if count < len(self._items) else self._take()
+            if count < len(self._items):
+                item: Item | None = self._items[count]
+            elif batch and not self.at_hand:
+                break
+            else:
+                item = self._take()
             if item is None or item.failure is not None:
                 break
             if item.outgoing is None and not prepare(item):
@@ -141,7 +159,7 @@ class Items:
             if before is not None and (item.alone or before.alone or (batch and has_content)):
                 break
             batch.append(item)
-            if has_content or self.may_wait:
+            if has_content:
                 break
             before = item
             count += 1
@@ -152,6 +170,7 @@ class Items:
         """Take the next request from the caller. What is wrong with it will be raised later."""
         if self.ended:
             return None
+        begin = monotonic()
         try:
             item = as_item(next(self._source))
         except NotYet:
@@ -162,6 +181,7 @@ class Items:
         except Exception as exc:
             self.ended = True
             item = _failed(exc)
+        self._quick = self._quick + 1 if monotonic() - begin < _QUICK else 0
         self._items.append(item)
         return item
 

@@ -126,12 +126,12 @@ class Pipeline:
                 return want_read
             if want_read is None and want_write is None:
                 continue  # by another connection
-            if items.may_wait and want_read is not None and want_read.poll(0):
+            if not items.is_quick and want_read is not None and want_read.poll(0):
                 continue
             before = items.in_flight
             if want_write is None:
                 want_write = self._send_some(eagerly=False)
-            if items.may_wait and items.in_flight > before:
+            if not items.is_quick and items.in_flight > before:
                 continue  # that may have taken time: look what has come meanwhile
             if need := _both(want_read, want_write):
                 return need
@@ -238,16 +238,20 @@ class Pipeline:
             eagerly: whether responses are perhaps there already, so that requests need not be
                 sent one by one as each makes room.
         """
-        items = self._items
+        items, need = self._items, None
         while True:
             if self._run is not None and (need := self._run.keep_sending()) is not None:
-                return need
-            if eagerly and items.in_flight > (0 if items.may_wait else self._depth // 2):
-                return None
+                break
+            if eagerly and items.in_flight > (self._depth // 2 if items.is_quick else 0):
+                break
             if not self._start_sending():
-                return None
-            if items.may_wait:
-                return None if self._run is None else self._run.keep_sending()
+                break
+            if not items.is_quick:
+                need = None if self._run is None else self._run.keep_sending()
+                break
+        if self._run is not None:
+            self._run.push()
+        return need
 
     def _start_sending(self) -> bool:
         """Begin to send the next requests. Returns whether there are any that may be sent now."""
@@ -261,7 +265,7 @@ class Pipeline:
             return False
         batch = items.next_to_send(limit, self._prepare)
         if batch:
-            run.start(batch)
+            run.start(batch, more=not items.at_hand and items.is_quick)
         return bool(batch)
 
     def _limit(self) -> int:

@@ -49,8 +49,13 @@ class Run:
         link = self.session.link
         return link.closed and not link.exchanges.closed and self._failure is None
 
-    def start(self, batch: list[Item]) -> None:
-        """Begin to send *batch*: one request with a body, or some without."""
+    def start(self, batch: list[Item], more: bool) -> None:
+        """Begin to send *batch*: one request with a body, or some without.
+
+        Args:
+            batch: the next ones.
+            more: whether others will probably follow at once.
+        """
         exchanges, sender = self.session.link.exchanges, self.session.sender
         self._items.in_flight += len(batch)
         self.overlapped |= self._items.in_flight > 1
@@ -60,11 +65,20 @@ class Run:
             accept = exchanges.accept_behind if accepted else exchanges.accept
             item.exchange = accept(item.outgoing)
             accepted.append(item.exchange)
+        stream = self.session.link.stream
+        if more and stream is not None:
+            stream.expect_more()
         first = accepted[0]
         if first.outgoing.content is not None:
             self._sending = sender.co_send(first, _look)
         else:
             self._sending = sender.co_send_together(accepted)
+
+    def push(self) -> None:
+        """Nothing more follows at once."""
+        stream = self.session.link.stream
+        if stream is not None:
+            stream.push()
 
     def keep_sending(self) -> PollNeeded | None:
         """Go on with what is being sent. Returns what that waits for, if it does."""

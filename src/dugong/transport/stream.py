@@ -18,6 +18,7 @@ import os
 import socket
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import RLock
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
@@ -31,6 +32,9 @@ _MAX_PIECES = 16
 #: A view is filled further if that much has just come, and that much still has room in it. Over
 #: TLS it is a whole record (RFC 8446 section 5.1): OpenSSL gives and takes one at a time.
 PIECE_SIZE = 16 * 1024
+
+#: For small pieces that are followed by others at once. Where there is no such flag they just go.
+_MORE = getattr(socket, "MSG_MORE", 0)
 
 #: What ``sendfile`` says of files that it cannot send, or not read.
 _FILE_ERRNOS = frozenset(
@@ -57,6 +61,7 @@ class Stream:
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
         self._closed = False
         self._detached = False
+        self._flags = 0
         self.sock = sock
         self._activity = activity
         # A connection that is simply let go is closed like any other, and without a warning. In a
@@ -151,7 +156,21 @@ class Stream:
     def _send(self, pieces: Sequence[memoryview]) -> int:
         if len(pieces) > 1 and hasattr(self.sock, "sendmsg"):
             return self.sock.sendmsg(pieces[:_MAX_PIECES])
-        return self.sock.send(pieces[0])
+        return self.sock.send(pieces[0], self._flags)
+
+    def expect_more(self) -> None:
+        """More will be sent in a moment: the system may join small pieces, until `push`.
+
+        If that does not come, Linux sends what it has after 0.2 seconds all the same.
+        """
+        self._flags = _MORE
+
+    def push(self) -> None:
+        """Undo `expect_more`, and send what the system has held back."""
+        if self._flags:
+            self._flags = 0
+            with self._send_lock, suppress(OSError):  # it is closed, or no TCP socket
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def co_send_all(self, pieces: Sequence[memoryview]) -> Co[None]:
         """Send all of *pieces*, none of them empty, waiting as need be. Raises as `send`."""
