@@ -181,7 +181,7 @@ class Fetcher:
         conn = connection(jobs[0].document, self._args)
         targets = [job.document.target for job in jobs]
         fields = self._args.headers
-        responses = conn.pipeline(Request("GET", target, fields) for target in targets)
+        responses = conn.pipeline([Request("GET", target, fields) for target in targets])
         try:
             while jobs and self._fetch_next(conn, responses, jobs.popleft()):
                 pass
