@@ -208,17 +208,10 @@ def fetch_pipelined(
         Failure, DugongError: one of them could not be fetched.
     """
     conn.disconnect()
-    watch = Stopwatch(conn, args)
-    exchanges: list[Exchange] = []
-
-    def requests() -> Iterator[Request]:
-        for document in documents:
-            fields = fields_of(document, args.headers)
-            exchanges.append(watch.begin(document, fields))
-            yield Request("GET", document.target, fields)
-
+    requests = _Requests(documents, args, Stopwatch(conn, args))
+    exchanges = requests.exchanges
     try:
-        for number, response in enumerate(conn.pipeline(requests())):
+        for number, response in enumerate(conn.pipeline(requests)):
             exchanges[number].response = response
             exchanges[number].body_size = _body_size(conn)
     except OSError as exc:
@@ -228,6 +221,30 @@ def fetch_pipelined(
     for exchange in exchanges:
         exchange.request_head_size = exchange.response_head_size = None  # they came all together
     return exchanges
+
+
+class _Requests:
+    """The requests for documents. Each exchange begins when a pipeline takes its request.
+
+    It knows how many there are, so that they are sent together.
+    """
+
+    def __init__(
+        self, documents: Sequence[Document], args: argparse.Namespace, watch: Stopwatch
+    ) -> None:
+        self._documents = documents
+        self._given: Fields = args.headers
+        self._watch = watch
+        self.exchanges: list[Exchange] = []
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[Request]:
+        for document in self._documents:
+            fields = fields_of(document, self._given)
+            self.exchanges.append(self._watch.begin(document, fields))
+            yield Request("GET", document.target, fields)
 
 
 def _body_size(conn: HTTPConnection) -> int:
