@@ -178,7 +178,9 @@ class Link:
 
         A server that refused a body may still be discarding it: that connection is closed.
         """
-        if self.exchanges.sending is REFUSED and not self.exchanges.pending:
+        if self.exchanges.queue:
+            return  # not before the last response
+        if self.exchanges.sending is REFUSED:
             self.close()
             return
         timeout = keep_alive_timeout(response)

@@ -31,26 +31,31 @@ class Item:
         request: the caller's object, or what was made of it.
         is_request: whether it is one. Otherwise it only stands for its failure.
         outgoing: how it goes on the wire; ``None`` before that is known.
+        alone: whether nothing else may be in flight with it; known together with *outgoing*.
         exchange: what it is in the session it was sent in; ``None`` if it is to be sent (again).
         failure: what to raise in place of a response.
     """
 
-    __slots__ = ("exchange", "failure", "is_request", "outgoing", "request")
+    __slots__ = ("alone", "exchange", "failure", "is_request", "outgoing", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.is_request = True
         self.outgoing: Outgoing | None = None
+        self.alone = False
         self.exchange: Exchange | None = None
         self.failure: BaseException | None = None
 
-    @property
-    def alone(self) -> bool:
-        """Whether nothing else may be in flight with it."""
-        outgoing = self.outgoing
-        return self.request.method not in IDEMPOTENT_METHODS or (
-            outgoing is not None and (outgoing.closes or outgoing.upgrades)
+    def goes_as(self, outgoing: Outgoing) -> None:
+        """It is ready to be sent."""
+        request = self.request
+        if request.headers is not None and isinstance(request.headers, Iterator):
+            request.headers = outgoing.request.headers  # it is used up by now
+        outgoing.request = request
+        self.alone = (
+            request.method not in IDEMPOTENT_METHODS or outgoing.closes or outgoing.upgrades
         )
+        self.outgoing = outgoing
 
     def send_again(self, exc: Exception | None) -> None:
         """The connection has ended, by *exc* if it is known: send it on another one, or fail."""
@@ -138,7 +143,7 @@ class Items:
 
         Args:
             limit: from 1.
-            prepare: sets `Item.outgoing`, and says whether it has.
+            prepare: calls `Item.goes_as`, and says whether it could.
         """
         batch: list[Item] = []
         size, count = 0, self.in_flight
@@ -170,7 +175,7 @@ class Items:
         """Take the next request from the caller. What is wrong with it will be raised later."""
         if self.ended:
             return None
-        begin = monotonic()
+        begin = 0.0 if self.at_hand else monotonic()
         try:
             item = as_item(next(self._source))
         except NotYet:
@@ -181,7 +186,8 @@ class Items:
         except Exception as exc:
             self.ended = True
             item = _failed(exc)
-        self._quick = self._quick + 1 if monotonic() - begin < _QUICK else 0
+        if not self.at_hand:
+            self._quick = self._quick + 1 if monotonic() - begin < _QUICK else 0
         self._items.append(item)
         return item
 

@@ -26,7 +26,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import index
 from typing import Any
 
@@ -286,10 +286,7 @@ class Pipeline:
         except Exception as exc:
             item.failure = exc
             return False
-        if isinstance(request.headers, Iterator):  # which is used up by now
-            request.headers = outgoing.request.headers
-        outgoing.request = request
-        item.outgoing = outgoing
+        item.goes_as(outgoing)
         return True
 
     # Receiving.
