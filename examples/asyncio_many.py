@@ -5,6 +5,8 @@
 Each connection fetches all the paths. The time limit is asyncio's: it may be put around anything,
 and cancels what waits, wherever that is. `async with` then closes the connection. What it prints
 is what came, and how often.
+
+The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@
 Each connection has a greenlet and fetches all the paths. Whatever blocks in dugong blocks in
 `select` and `socket`, which gevent replaces, so the calls need no change at all. The replacing has
 to come before anything else is imported. What it prints is what came, and how often.
+
+It needs gevent (`pip install gevent`).
+The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
 """
 
 from __future__ import annotations

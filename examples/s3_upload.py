@@ -6,6 +6,8 @@
 The key is the file's name, the region AWS_REGION or us-east-1. A file of 1 MiB or more is sent
 only when the server has said that it wants it (100-continue), so a wrong key costs a request
 head, not an upload. The server's MD5 (the ETag) is compared with that of what was sent.
+
+It needs botocore (`pip install botocore`).
 """
 
 from __future__ import annotations

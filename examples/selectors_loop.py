@@ -6,6 +6,8 @@ Each connection fetches all the paths. A coroutine of dugong says what it waits 
 `PollNeeded`: a descriptor, a mask, and perhaps a time after which it wants to be resumed anyway.
 That is all a loop has to know, so any loop will do; this one is made of the standard library's
 `selectors`. What it prints is what came, and how often.
+
+The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
 No request waits for the answer to the one before it (pipelining), and neither thread can hold up
 the other for good: while the server waits for somebody to read, somebody reads. The queue tells
 the reader how many answers to expect. What it prints is what came, and how often.
+
+The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
 """
 
 from __future__ import annotations

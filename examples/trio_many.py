@@ -5,6 +5,9 @@
 Each connection fetches all the paths, and does not wait for an answer before it asks for the next
 (pipelining). The class is the one that asyncio programs use: it finds out which library runs it.
 What it prints is what came, and how often.
+
+It needs trio (`pip install trio`).
+The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
 """
 
 from __future__ import annotations

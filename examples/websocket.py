@@ -5,6 +5,8 @@
 Sends each message and prints what comes back for it, as from an echo server. After the 101
 (Switching Protocols), `detach` gives the connected socket away, and with it the bytes that the
 server has sent right behind its response: they are the beginning of what is to be parsed.
+
+It needs wsproto (`pip install wsproto`).
 """
 
 from __future__ import annotations

@@ -236,7 +236,11 @@ class Connection(Settings):
         session.receiver.take_end()
         exchanges = session.link.exchanges
         if exchanges.outstanding:
-            raise StateError("this needs a connection on which nothing else is outstanding")
+            if exchanges.receiving is Receiving.BODY:
+                raise StateError(
+                    "the body of the last response is unread: read or discard it first"
+                )
+            raise StateError("other requests are unfinished: read their responses first")
         if exchanges.broken or session.idle_fault() is not None:
             session.link.close()
         return self._open_session()

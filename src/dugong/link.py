@@ -100,6 +100,10 @@ class Link:
             stream.trace = open_trace()
         except BaseException as exc:
             self._connect_failure = exc
+            if isinstance(exc, Exception):  # whoever was to send a request says more
+                exc.__dict__.update(
+                    bytes_sent=0, response_started=False, safe_to_retry=True, unanswered=()
+                )
             self.close()
             raise
         finally:

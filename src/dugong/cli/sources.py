@@ -80,6 +80,7 @@ class Sources:
             found = Links(text, base)
             links = list(found)
             if found.relative:
+                self.failed = True
                 complain(f"{page}: {found.relative} relative links left out: use --base URL")
         return links
 
