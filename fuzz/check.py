@@ -11,6 +11,8 @@ connection ends; the rest is what the server sends. It is sent whole and in piec
 
 from __future__ import annotations
 
+import atexit
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,6 +98,7 @@ class ReusedSocket(ScriptedSocket):
 
 
 _SOCKET = ReusedSocket()
+atexit.register(socket.socket.close, _SOCKET)
 
 
 #: A head can be both; which of the two it is called may depend on how much of it is there.
