@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dugong import HTTPConnection, HTTPResponse
+from dugong import ConnectionClosed, HTTPConnection, HTTPResponse
 from tests.apps import LARGE_SIZE, MIB, document
 from tests.servers import Documents, Endpoint, NginxEndpoints
 
@@ -126,7 +126,12 @@ def test_denied(endpoint: Endpoint, tmp_path: Path, kind: str, expect100: bool |
             conn.discard()
             if hasattr(given, "close"):
                 given.close()
-            conn.request("GET", f"/doc/{n}.txt")
+            try:
+                conn.request("GET", f"/doc/{n}.txt")
+            except ConnectionClosed as exc:
+                # Servers may close a moment after they have not read a body. This was in between.
+                assert (exc.safe_to_retry, exc.response_started) == (True, False)
+                conn.request("GET", f"/doc/{n}.txt")
             assert conn.readall() == document(n)
 
 
