@@ -171,11 +171,8 @@ class Pipeline:
             StateError: something else is outstanding on the connection.
         """
         run, connection = self._run, self._connection
-        if run is not None:
-            if run.answered > 1:
-                connection._short_lived = 0
-            if run.session.link.exchanges.receiving is Receiving.SWITCHED:
-                run.session.link.close()
+        if run is not None and run.session.link.exchanges.receiving is Receiving.SWITCHED:
+            run.session.link.close()
         try:
             old = connection._idle_session()
             session = old or connection._new_session(connection._route())
@@ -201,9 +198,7 @@ class Pipeline:
             ConnectionClosed, ConnectionTimedOut, OSError: that is *exc*; there was no progress.
         """
         connection, first = self._connection, self._items.first
-        if run.answered > 1:
-            connection._short_lived = 0
-        elif run.answered and run.overlapped:
+        if run.answered == 1 and run.overlapped:
             connection._short_lived += 1
         self._describe(exc)
         self._alone = not run.session.link.exchanges.closed
@@ -353,6 +348,8 @@ class Pipeline:
         if isinstance(got, HTTPResponse):
             self._connection._learn(got)
             self._connection._response_session = run.session
+            if run.answered > 1:
+                self._connection._short_lived = 0
             self._alone = False
             self._items.forget_first()
         return got
