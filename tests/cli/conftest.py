@@ -12,6 +12,7 @@ import trustme
 
 from tests.cli.addresses import many_addresses
 from tests.cli.command import Listener
+from tests.cli.putting import LARGE
 from tests.servers import HOST, Documents
 
 
@@ -43,6 +44,22 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "old").write_text("before")
     return folder
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A small file to be put somewhere."""
+    file = tmp_path / "file.txt"
+    file.write_bytes(b"hello")
+    return file
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """One that is large enough to be asked for first."""
+    file = tmp_path / "large.bin"
+    file.write_bytes(LARGE)
+    return file
 
 
 @pytest.fixture

@@ -18,21 +18,6 @@ from tests.cli.terminal import Terminal
 from tests.servers import Documents, Endpoint, NginxEndpoints, Proxies
 from tests.uploads import CONTINUE
 
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    file = tmp_path / "file.txt"
-    file.write_bytes(b"hello")
-    return file
-
-
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    file = tmp_path / "large.bin"
-    file.write_bytes(LARGE)
-    return file
-
-
 # --------------------------------------------------------------------- to real servers
 
 
