@@ -204,6 +204,18 @@ async def test_one_response_per_connection_is_found_out(wire: StyledWire, how: H
     assert sum(asked(server)) < 2 * 30 + 4 * 8
 
 
+async def test_one_that_has_found_its_way_back_is_believed(wire: StyledWire) -> None:
+    """What was found out holds until a connection gives a second response."""
+    server = Server(wire, *[Ending(1)] * 4, again=False)
+    conn = wire.dial(server.listener)
+    steps = await walk(conn, paths(40), depth=8)
+    assert bodies(steps) == expected(paths(40))
+    on_the_last = [seen for seen in server.log if seen.connection == len(server.connections) - 1]
+    assert len(on_the_last) > 30
+    assert [seen.before for seen in on_the_last[:2]] == [0, 0]
+    assert max(seen.before + bool(seen.behind) for seen in on_the_last[2:]) > 1
+
+
 async def test_so_is_one_that_says_so_each_time(wire: StyledWire) -> None:
     server = Server(wire, Ending(1, "announced"))
     conn = wire.dial(server.listener)
