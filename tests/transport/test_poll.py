@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import select
+import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -94,6 +98,43 @@ def test_end_of_the_connection_is_ready(module: ModuleType, pair: Pair) -> None:
     near, far = pair
     far.close()
     assert module.PollNeeded(near.fileno(), module.POLLIN).poll(0) is True
+
+
+def test_limit_longer_than_one_system_call(module: ModuleType, pair: Pair) -> None:
+    begun = time.monotonic()
+    assert module.PollNeeded(pair[0].fileno(), module.POLLIN).poll(1.25 * module._WAIT) is False
+    assert time.monotonic() - begun >= 1.25 * module._WAIT
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks whether the main thread sleeps")
+@pytest.mark.parametrize("timeout", [None, 1e9, float("inf")])
+def test_signal_that_the_system_call_misses(
+    module: ModuleType, pair: Pair, timeout: float | None
+) -> None:
+    """Such as one that another thread gets: it is handled soon, though nothing else happens."""
+
+    class Handled(Exception):
+        pass
+
+    def handle(number: int, frame: object) -> None:
+        raise Handled
+
+    main = threading.main_thread().native_id
+
+    def interrupt() -> None:
+        while Path(f"/proc/self/task/{main}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=interrupt)
+    try:
+        with pytest.raises(Handled):
+            thread.start()
+            module.PollNeeded(pair[0].fileno(), module.POLLIN).poll(timeout)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def _fill(sock: socket.socket) -> None:

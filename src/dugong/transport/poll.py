@@ -52,18 +52,26 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             Whether it is ready, also in the sense that it failed or was closed. Resume the
             coroutine to find out.
         """
-        if timeout:
-            timeout = min(max(0.0, timeout), _LONGEST_WAIT)
+        left = timeout
+        while True:
+            seconds = _WAIT if left is None or left > _WAIT else max(left, 0.0)
+            if self._wait(seconds):
+                return True
+            if left is not None:
+                left -= seconds
+                if left <= 0:
+                    return False
+
+    def _wait(self, seconds: float) -> bool:
         if _HAS_POLL:
-            milliseconds = timeout * 1000 if timeout else timeout
             try:
-                return bool((self._poller or self._make_poller()).poll(milliseconds))
+                return bool((self._poller or self._make_poller()).poll(seconds * 1000))
             except RuntimeError:  # another thread waits by the same object
-                return bool(self._make_poller().poll(milliseconds))
+                return bool(self._make_poller().poll(seconds * 1000))
         fd, mask = self
         readers = [fd] if mask & POLLIN else []
         writers = [fd] if mask & POLLOUT else []
-        return any(select.select(readers, writers, [fd], timeout))
+        return any(select.select(readers, writers, [fd], seconds))
 
     def _make_poller(self) -> Any:
         self._poller = poller = select.poll()
@@ -76,8 +84,10 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
 
 _HAS_POLL = hasattr(select, "poll")
 
-#: Seconds. The system takes no more than 2**31 milliseconds.
-_LONGEST_WAIT = 2.0e6
+#: Seconds after which a wait that blocks gives the interpreter a turn. A signal that comes between
+#: its last look for signals and the system call, or to another thread, does not end that call: its
+#: handler (ctrl-C, for one) would run when the wait is over, which may be never.
+_WAIT = 1.0
 
 #: A coroutine in the sense of this package: it yields what it waits for and returns a T.
 Co: TypeAlias = Generator[PollNeeded, Any, T]
