@@ -143,6 +143,11 @@ def growth() -> list[Case]:
 CASES = [
     Case("sequential", "10,000 GETs one by one", "sequential", count=10_000),
     Case("pipelined", "50,000 GETs, 100 in flight", "pipelined", count=50_000, depth=100),
+    # A client may remember the head that it has parsed last.
+    Case("new-heads/sequential", "one by one, no two heads alike", "sequential", count=10_000,
+         path="/new-head"),
+    Case("new-heads/pipelined", "100 in flight, no two heads alike", "pipelined", count=50_000,
+         path="/new-head", depth=100),
     *downloads(),
     *uploads(),
     *concurrent(),

@@ -45,6 +45,11 @@ http {{
         ssl_certificate_key {directory}/key.pem;
         add_header {field} "{value}";
         root {directory};
+        location = /new-head {{
+            alias {directory}/document;
+            add_header {field} "{value}";
+            add_header X-Request-Id $request_id;
+        }}
     }}
 }}
 """

@@ -1,7 +1,7 @@
 """A server that does what nginx cannot be told to do, at the speed of bare system calls.
 
     GET /chunked/SIZE/TOTAL   TOTAL bytes in chunks of SIZE
-    GET /fields/N             the document, with N fields in the head
+    GET /fields/N             the document, with N fields in the head, one of which is always new
     GET /drip/SIZE/TOTAL      TOTAL bytes in segments of SIZE, each sent on its own
     PUT /sink                 receives the body and says how long it was
     PUT /digest               says its SHA-256 instead
@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
+from itertools import count
 from threading import Thread
 
 from bench.content import BLOCK, DOCUMENT, FIELD, MIB, VALUE
@@ -53,14 +54,18 @@ def send_chunked(sock: socket.socket, size: int, total: int) -> None:
 
 
 @cache
-def many_fields(count: int) -> bytes:
-    """Return a response with *count* fields and the document."""
-    more = [f"X-Field-{n}: value of field number {n}" for n in range(count - 3)]
-    return head(f"Content-Length: {len(DOCUMENT)}", *more) + DOCUMENT
+def many_fields(fields: int) -> bytes:
+    """Return a head with so many *fields*, to be formatted with a number."""
+    more = [f"X-Field-{n}: value of field number {n}" for n in range(fields - 4)]
+    return head(f"Content-Length: {len(DOCUMENT)}", "X-Request: %08d", *more)
 
 
-def send_fields(sock: socket.socket, count: int) -> None:
-    sock.sendall(many_fields(count))
+#: No two heads are alike: a client may remember what it has parsed.
+responses = count()
+
+
+def send_fields(sock: socket.socket, fields: int) -> None:
+    sock.sendall(many_fields(fields) % next(responses) + DOCUMENT)
 
 
 def send_drip(sock: socket.socket, size: int, total: int) -> None:

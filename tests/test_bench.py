@@ -27,6 +27,8 @@ CASES = [
     "connect/resumed",
     "import",
     "growth/drip/10000",
+    "growth/fields/5",
+    "new-heads/sequential",
 ]
 
 ALONE = {"pipelined", "asyncio/50", "trio/50"}  # what http.client cannot do

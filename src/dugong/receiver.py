@@ -18,7 +18,7 @@ from .link import Link, Turn
 from .protocol.framing import frame
 from .protocol.inflight import Exchange
 from .protocol.messages import HTTPResponse
-from .protocol.response import find_head, parse_head
+from .protocol.response import KnownHead, find_head, parse_head
 from .transport.poll import Co, PollNeeded
 from .transport.stream import Stream
 
@@ -38,6 +38,7 @@ class Receiver:
         self._link = link
         self._exchanges = link.exchanges
         self._turn = Turn("reading from")
+        self._known: KnownHead | None = None  # the last one
         self.body = BodyReader(link)
         self.buffer = self.body.buffer
 
@@ -126,7 +127,14 @@ class Receiver:
             head = self._try_head(exchange, stream)
             if isinstance(head, PollNeeded):
                 return head
-            response = parse_head(head, request.method, request.path)
+            known = self._known
+            if known is not None and (head is not known.head or request.method != known.method):
+                known = None
+            response = (
+                parse_head(head, request.method, request.path)
+                if known is None
+                else known.response(request.path)
+            )
             response.request = request
             if self._link.activity.bytes_received - len(self.buffer) < exchange.received_before:
                 # RFC 9112 section 9.2: what came unasked for is nobody's response.
@@ -139,18 +147,23 @@ class Receiver:
                 if awaited:
                     return response
             else:
-                framing = frame(response)
-                self._exchanges.received_final(exchange, response, framing)
+                if known is None:
+                    known = self._known = KnownHead(head, response, frame(response))
+                self._exchanges.received_final(exchange, response, known.framing)
                 self.buffer.consume(len(head))
-                self.body.begin(response, framing)
+                self.body.begin(response, known.framing)
                 return response
 
     def _try_head(self, exchange: Exchange, stream: Stream) -> bytes | PollNeeded:
         """Receive until the buffer begins with a complete head, and return that, not consumed."""
-        buffer = self.buffer
+        buffer, known = self.buffer, self._known
         while True:
             if buffer.end > buffer.start:
                 exchange.response_started = True
+                if known is not None and buffer.data.startswith(
+                    known.head, buffer.start, buffer.end
+                ):
+                    return known.head
                 end = find_head(buffer.data, buffer.start, buffer.end, buffer.scanned)
                 if end >= 0:
                     return bytes(buffer.view[buffer.start : end])

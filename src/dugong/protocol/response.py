@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from ..errors import InvalidResponse, UnsupportedResponse
 from . import grammar
+from .framing import Framing
 from .headers import Headers
 from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .messages import HTTPResponse
@@ -99,6 +100,36 @@ def _parse_status_line(line: str) -> tuple[str, int, str]:
     if major != "1":
         raise UnsupportedResponse(f"the server speaks HTTP/{major}.{minor}, not HTTP/1.1")
     return "1.0" if minor == "0" else "1.1", int(status), reason
+
+
+class KnownHead:
+    """A final head that was parsed, for the next one: a server's heads are often alike.
+
+    What it means depends on its bytes and on the request's method, and on nothing else.
+
+    Attributes:
+        head: the bytes from the status line to the empty line.
+        method: the method of the request that it answered.
+        framing: how its body is delimited.
+    """
+
+    __slots__ = ("_fields", "_reason", "_status", "_version", "framing", "head", "method")
+
+    def __init__(self, head: bytes, response: HTTPResponse, framing: Framing) -> None:
+        self.head = head
+        self.method = response.method
+        self.framing = framing
+        # Not the response itself: that is the caller's, who may change it.
+        self._status = response.status
+        self._reason = response.reason
+        self._fields = response.headers
+        self._version = response.version
+
+    def response(self, path: str) -> HTTPResponse:
+        """Return what `parse_head` would return for the same head and method."""
+        return HTTPResponse(
+            self.method, path, self._status, self._reason, self._fields, None, self._version
+        )
 
 
 def parse_fields(block: str, *, fold: bool) -> list[tuple[str, str]]:
