@@ -120,7 +120,7 @@ class Receiver:
     def _try_response(self, exchange: Exchange, stream: Stream) -> HTTPResponse | PollNeeded:
         if not exchange.looked_for:
             exchange.looked_for = True
-            if stream.peeks and not self.buffer and not self._exchanges.is_cut_off(exchange):
+            if stream.peeks and not self.buffer.end and not self._exchanges.is_cut_off(exchange):
                 return stream.want_read  # it has just been sent: nothing can be there yet
         request = exchange.outgoing.request
         while True:
@@ -136,21 +136,23 @@ class Receiver:
                 else known.response(request.path)
             )
             response.request = request
-            if self._link.activity.bytes_received - len(self.buffer) < exchange.received_before:
+            buffer = self.buffer
+            consumed = self._link.activity.bytes_received - (buffer.end - buffer.start)
+            if consumed < exchange.received_before:
                 # RFC 9112 section 9.2: what came unasked for is nobody's response.
                 raise InvalidResponse("the response came before its request was sent", response)
             if response.status < 200 and response.status != 101:
                 exchange.response_started = False
                 frame(response)
                 awaited = self._exchanges.received_interim(exchange, response)
-                self.buffer.consume(len(head))
+                buffer.consume(len(head))
                 if awaited:
                     return response
             else:
                 if known is None:
                     known = self._known = KnownHead(head, response, frame(response))
                 self._exchanges.received_final(exchange, response, known.framing)
-                self.buffer.consume(len(head))
+                buffer.consume(len(head))
                 self.body.begin(response, known.framing)
                 return response
 
