@@ -60,7 +60,8 @@ class BodyReader(IncomingBody):
             raise self._beyond(limit)
         rest = b""
         if body is None or (length is not None and length <= len(self.buffer)):
-            self._exchanges.check_alive()
+            if self._exchanges.failure is not None:
+                self._exchanges.check_alive()
             if body is not None:
                 rest = self.buffer.take(length or 0)
                 self._took_all(body, rest)

@@ -31,6 +31,6 @@ class Session:
         if not link.exchanges.idle:
             return None
         fault = link.idle_fault()
-        if fault is None and self.receiver.buffer:
+        if fault is None and self.receiver.buffer.end:
             fault = "the server sent data that nobody asked for"
         return fault

@@ -233,7 +233,7 @@ class Pipeline:
             eagerly: whether responses are perhaps there already, so that requests need not be
                 sent one by one as each makes room.
         """
-        items, need = self._items, None
+        items, need, started = self._items, None, False
         while True:
             if self._run is not None and (need := self._run.keep_sending()) is not None:
                 break
@@ -241,10 +241,11 @@ class Pipeline:
                 break
             if not self._start_sending():
                 break
+            started = True
             if not items.is_quick:
                 need = None if self._run is None else self._run.keep_sending()
                 break
-        if self._run is not None:
+        if started and self._run is not None:
             self._run.push()
         return need
 

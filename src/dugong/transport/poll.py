@@ -55,19 +55,21 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
         left = timeout
         while True:
             seconds = _WAIT if left is None or left > _WAIT else max(left, 0.0)
-            if self._wait(seconds):
+            if not _HAS_POLL:
+                ready = self._select(seconds)
+            else:
+                try:
+                    ready = (self._poller or self._make_poller()).poll(seconds * 1000)
+                except RuntimeError:  # another thread waits by the same object
+                    ready = self._make_poller().poll(seconds * 1000)
+            if ready:
                 return True
             if left is not None:
                 left -= seconds
                 if left <= 0:
                     return False
 
-    def _wait(self, seconds: float) -> bool:
-        if _HAS_POLL:
-            try:
-                return bool((self._poller or self._make_poller()).poll(seconds * 1000))
-            except RuntimeError:  # another thread waits by the same object
-                return bool(self._make_poller().poll(seconds * 1000))
+    def _select(self, seconds: float) -> bool:
         fd, mask = self
         readers = [fd] if mask & POLLIN else []
         writers = [fd] if mask & POLLOUT else []
