@@ -314,6 +314,13 @@ def test_location(given: str | None, location: str | None) -> None:
         (("Retry-After: 86400",), 60),
         (("Retry-After: Wed, 21 Oct 2026 07:28:00 GMT",), 0.001),
         (("Retry-After: -1",), 0.001),
+        (
+            (
+                "Date: Wed, 21 Oct 2026 07:28:00 GMT",
+                "Retry-After: Wed, 21 Oct 2026 07:28:07 GMT",
+            ),
+            7,
+        ),
     ],
 )
 def test_too_busy(

@@ -198,8 +198,8 @@ def test_page_is_fetched_again_after_a_trouble(listener: Listener) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "give URLs, -f FILE, --from-html PAGE, or - for a list on standard input"),
-        (["--base", "http://a/"], "give URLs, -f FILE, --from-html PAGE, or - for a list"),
+        ([], "give URLs, -f FILE, --from-html FILE|URL, or - for a list on standard input"),
+        (["--base", "http://a/"], "give URLs, -f FILE, --from-html FILE|URL, or - for a list"),
         (["--base", "http://a/", "http://b/"], "--base is for --from-html"),
         (["--base", "a", "--from-html", "x"], "argument --base: 'a': a URL begins with"),
         (["--servers", "0", "http://b/"], "argument --servers: nobody can be asked then"),

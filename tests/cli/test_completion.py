@@ -64,6 +64,7 @@ def shell(
         ("dugong put wal", "dugong put walrus.txt"),
         ("dugong put --content-t", "dugong put --content-type"),
         ("dugong completion zs", "dugong completion zsh"),
+        ("dugong check --from-html wal", "dugong check --from-html walrus.txt"),
     ],
 )
 def test_completes(shell: Terminal, typed: str, completed: str) -> None:

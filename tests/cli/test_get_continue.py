@@ -147,8 +147,8 @@ def test_some_errors_are_for_good(listener: Listener, folder: Path) -> None:
         listener.serve(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n")
         assert ended(process).status == 1
     with start("get", "-O", *SOON, listener.url("/x"), cwd=folder) as process:
-        listener.serve(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
-        assert ended(process) == failure(f"{listener.url('/x')}: the server said 503 Busy")
+        listener.serve(b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n")
+        assert ended(process) == failure(f"{listener.url('/x')}: the server said 500 Broken")
     assert listener.is_left_alone()
 
 

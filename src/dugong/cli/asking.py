@@ -30,6 +30,7 @@ from ..errors import DugongError, InvalidResponse, UnsupportedResponse
 from ..protocol.messages import HTTPResponse, Request
 from .arguments import Document
 from .judging import Outcome, Result, judged, kind_of_trouble
+from .refusals import retry_after
 from .servers import authority, is_temporary, retry_context, why
 
 if TYPE_CHECKING:
@@ -240,9 +241,7 @@ class Server:
         if not self._pause:
             self._depth = min(self._depth, max(_LEAST_DEPTH, self._depth // 2))
         pause = self._args.retry_delay * 2 ** (item.tries - 1)
-        after = response.headers["Retry-After"]
-        if after is not None and after.isascii() and after.isdigit():
-            pause = max(pause, int(after[:9]))
+        pause = max(pause, retry_after(response) or 0)
         self._pause = max(self._pause, min(pause, _LONGEST_PAUSE))
 
     # Troubles.

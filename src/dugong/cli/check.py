@@ -48,9 +48,9 @@ Each URL that is not simply there gets a line as soon as that is known, in whate
   invalid       this is no URL of http or https
 
 The exit status is 0 if all are there, redirected or denied (--strict: if all are there), 1 if
-not, 2 if the command was wrong. A server that cannot be reached is not asked for anything else
-for five minutes. URLs that occur several times are checked several times, but the links of
-a page once.
+not, 2 if the command was wrong, 130 after Ctrl-C. A server that cannot be reached is not asked
+for anything else for five minutes. URLs that occur several times are checked several times, but
+the links of a page once.
 """
 
 
@@ -67,7 +67,7 @@ def parser() -> Parser:
         help="the URLs on the lines of FILE, too",
     )  # fmt: skip
     parser.add_argument(
-        "--from-html", dest="pages", metavar="PAGE", action="append", default=[],
+        "--from-html", dest="pages", metavar="FILE|URL", action="append", default=[],
         help="the links of an HTML page, too: a file or a URL",
     )  # fmt: skip
     parser.add_argument(
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     if args.servers == 0:
         parser.error("argument --servers: nobody can be asked then")
     if not (args.urls or args.lists or args.pages):
-        parser.error("give URLs, -f FILE, --from-html PAGE, or - for a list on standard input")
+        parser.error("give URLs, -f FILE, --from-html FILE|URL, or - for a list on standard input")
     if args.base is not None and not args.pages:
         parser.error("--base is for --from-html")
     sources = Sources(args)

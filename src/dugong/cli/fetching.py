@@ -21,8 +21,9 @@ from ..protocol.messages import HTTPResponse, Request
 from .arguments import Document
 from .output import Failure, complain
 from .progress import Bars
-from .receiving import Job, Receiver, Refusal
+from .receiving import Job, Receiver
 from .redirects import Trail, followed, location
+from .refusals import Refusal
 from .servers import attempts, connect, connection, is_temporary, why
 
 #: Bytes of an error's body that are read to keep the connection; a longer one is not worth it.
@@ -115,8 +116,13 @@ class Fetcher:
                 job.destination.resume()
             server = job.document.server
             once = server in self._unreachable
+            refusal: Refusal | None = None
 
             def may_retry(exc: Exception) -> bool:
+                nonlocal refusal
+                refusal = exc if isinstance(exc, Refusal) else None
+                if refusal is not None:
+                    return refusal.not_before is not None and job.destination.can_go_on()
                 return is_temporary(exc) and not once and job.destination.can_go_on()
 
             try:
@@ -125,6 +131,8 @@ class Fetcher:
                         if trouble is not None:
                             first, trouble = trouble, None
                             raise first
+                        if refusal is not None:
+                            refusal.wait()
                         self._try(job, trail or Trail(job.document, self._args.headers))
             except Failure as exc:
                 if is_temporary(exc):
@@ -204,13 +212,14 @@ class Fetcher:
                     trail = followed(trail, target)
                 elif self._receiver.receive(conn, response, job, trail):
                     return True
-            except DugongError as exc:
+            except (DugongError, Refusal) as exc:
                 trouble = exc
             except OSError as exc:
                 trouble = Failure(why(exc, conn, self._args))
                 trouble.__cause__ = exc
             self._fetch(job, trail, trouble)
-        return response is not None and trouble is None and _skip_body(conn)
+        goes_on = trouble is None or isinstance(trouble, Refusal)
+        return response is not None and goes_on and _skip_body(conn)
 
 
 def _skip_body(conn: HTTPConnection) -> bool:

@@ -35,6 +35,9 @@ A file gets its name when it is complete; until then what has come is in NAME.pa
 can be continued. Redirects do not take Authorization, Cookie and Host to other servers, and
 lead from https to https only.
 
+After a trouble of the network, or a status of 429, 502, 503 or 504, it is tried again. If
+the server asks to be left alone (Retry-After) for more than a minute, it is.
+
 Certificates are checked against the system's authorities, or those in the file that the
 environment variable SSL_CERT_FILE names. The exit status is 0 if every document was
 fetched, 1 if one was not, 2 if the command was wrong, 130 after Ctrl-C.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import mimetypes
 import os
-import re
 import sys
-import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -32,17 +30,11 @@ from .arguments import (
 )
 from .output import Failure, complain, is_terminal, print_line
 from .progress import Bar, bars
-from .refusals import what_is_said
+from .refusals import Refusal, what_is_said
 from .servers import attempts, connection, is_temporary, why
 
 #: Bytes that are taken from a stream at once.
 _BLOCK_SIZE = 64 * 1024
-
-#: A gateway or a server that may be well again a moment later (RFC 9110 section 15.6).
-_TEMPORARY_STATUSES = frozenset({502, 503, 504})
-
-#: Seconds that a server may ask to be left alone for, if it is to be asked again at all.
-_MAX_RETRY_AFTER = 60
 
 #: The media types of files that mimetypes takes for the encodings of others.
 _COMPRESSED = {
@@ -62,11 +54,11 @@ examples:
 
 What is read from a pipe is sent in chunks. Large files are sent when the server has said that it
 wants them (100-continue), or nothing for a second. After a trouble of the network, or a status of
-502, 503 or 504, the file is sent again; what came from a pipe is not, once it was read. If the
+429, 502, 503 or 504, the file is sent again; what came from a pipe is not, once it was read. If the
 server asks to be left alone (Retry-After) for more than a minute, it is.
 
 The exit status is 0 if the server has taken the file (a status of 2xx), 1 if not, 2 if the
-command was wrong.
+command was wrong, 130 after Ctrl-C.
 """
 
 
@@ -216,18 +208,6 @@ class Source:
             bar.done += len(block)
 
 
-class Refusal(Failure):
-    """The server does not want the file.
-
-    Attributes:
-        not_before: when to ask again, by the monotonic clock; ``None``: not at all.
-    """
-
-    def __init__(self, message: str, not_before: float | None) -> None:
-        super().__init__(message)
-        self.not_before = not_before
-
-
 def _put(
     document: Document, fields: list[tuple[str, str]], source: Source, args: argparse.Namespace
 ) -> HTTPResponse:
@@ -260,7 +240,7 @@ class Upload:
         self._source = source
         self._args = args
         self._is_connected = False
-        self._not_before = 0.0
+        self._refusal: Refusal | None = None
 
     def run(self, conn: HTTPConnection, bar: Bar) -> HTTPResponse:
         """Make an attempt. Returns a response that says that it has succeeded.
@@ -268,7 +248,8 @@ class Upload:
         Raises:
             Failure, DugongError: it has not.
         """
-        time.sleep(max(0.0, self._not_before - time.monotonic()))
+        if self._refusal is not None:
+            self._refusal.wait()
         self._is_connected = False
         conn.on_event = self._on_event
         try:
@@ -285,7 +266,7 @@ class Upload:
                 raise Failure(f"cannot read {self._source.name}: {exc.strerror}") from None
             raise Failure(why(exc, conn, self._args)) from exc
         if not 200 <= response.status < 300:
-            raise self._refusal(conn, response)
+            raise self._refused(conn, response)
         return response
 
     def _on_event(self, name: str) -> None:
@@ -294,30 +275,21 @@ class Upload:
         elif name == "resolved":
             self._is_connected = False
 
-    def _refusal(self, conn: HTTPConnection, response: HTTPResponse) -> Refusal:
+    def _refused(self, conn: HTTPConnection, response: HTTPResponse) -> Refusal:
         message = f"the server said {response.status} {response.reason}".rstrip()
         location, allowed = response.headers["Location"], response.headers["Allow"]
-        delay = response.headers["Retry-After"]
         if location:
             message += f" (see {location})"
         elif response.status == 405 and allowed:
             message += f" (it allows {allowed})"
         elif words := what_is_said(conn, response):
             message += f": {words}"
-        not_before = None
-        if response.status in _TEMPORARY_STATUSES:
-            not_before = 0.0
-            if delay and re.fullmatch("[0-9]{1,9}", delay):
-                message += f" (try again after {delay} s)"
-                not_before = time.monotonic() + int(delay)
-                if int(delay) > _MAX_RETRY_AFTER:
-                    not_before = None
-        return Refusal(message, not_before)
+        return Refusal(message, response)
 
     def may_retry(self, exc: Exception) -> bool:
         """Tell whether another attempt makes sense, and cannot do anything twice."""
+        self._refusal = exc if isinstance(exc, Refusal) else None
         if isinstance(exc, Refusal):
-            self._not_before = exc.not_before or 0.0
             return exc.not_before is not None and self._source.replayable
         cause = exc.__cause__ if isinstance(exc, Failure) else exc
         may: bool = getattr(cause, "safe_to_retry", False)

@@ -14,15 +14,12 @@ from .output import Failure, print_bytes
 from .progress import Bars
 from .ranges import Answer, answer, beginning_of, extent, range_fields, source_of
 from .redirects import Trail
+from .refusals import Refusal
 
 _BLOCK_SIZE = 256 * 1024
 
 #: Digests that the library knows to check (RFC 9530 section 5).
 _DIGEST = re.compile(r"sha-(256|512)=:")
-
-
-class Refusal(Failure):
-    """The server answered, but not with a document. The connection may serve the next request."""
 
 
 @dataclass
@@ -129,7 +126,8 @@ class Receiver:
             conn.disconnect()
         where = response.headers["Location"]
         hint = f" (see {where})" if where else ""
-        raise Refusal(f"the server said {response.status} {response.reason}".rstrip() + hint)
+        message = f"the server said {response.status} {response.reason}".rstrip()
+        raise Refusal(message + hint, response)
 
 
 def _head(response: HTTPResponse) -> bytes:

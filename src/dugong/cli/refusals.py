@@ -1,13 +1,23 @@
-"""What a server says when it does not do what it is asked to: a few words out of the body."""
+"""Servers that do not do what they are asked to: what they say, and when to ask them again."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 
 from ..blocking import HTTPConnection
 from ..errors import DugongError
 from ..protocol.messages import HTTPResponse
+from .output import Failure
+
+#: Too many requests (RFC 6585 section 4), or a gateway or a server that may be well again a moment
+#: later (RFC 9110 section 15.6).
+_TEMPORARY_STATUSES = frozenset({429, 502, 503, 504})
+
+#: Seconds that a server may ask to be left alone for, if it is to be asked again at all.
+_MAX_RETRY_AFTER = 60
 
 #: What a server says of a refusal: bytes that are read, characters that are shown, and how many
 #: seconds it may take to say it.
@@ -18,6 +28,53 @@ _PATIENCE = 2.0
 #: Elements of HTML whose text is not shown, and those that do not begin a line.
 _HIDDEN = frozenset({"head", "title", "script", "style"})
 _WITHIN_LINES = frozenset({"a", "abbr", "b", "code", "em", "i", "kbd", "span", "strong", "tt"})
+
+
+class Refusal(Failure):
+    """The server answered, but did not do what it was asked to. The connection may go on.
+
+    Attributes:
+        not_before: when to ask again, by the monotonic clock; ``None``: not at all.
+    """
+
+    def __init__(self, message: str, response: HTTPResponse) -> None:
+        self.not_before: float | None = None
+        if response.status in _TEMPORARY_STATUSES:
+            delay = retry_after(response)
+            if delay is not None:
+                message += f" (try again after {delay} s)"
+            if delay is None or delay <= _MAX_RETRY_AFTER:
+                self.not_before = time.monotonic() + (delay or 0)
+        super().__init__(message)
+
+    def wait(self) -> None:
+        """Wait until the server may be asked again."""
+        time.sleep(max(0.0, (self.not_before or 0.0) - time.monotonic()))
+
+
+def retry_after(response: HTTPResponse) -> int | None:
+    """Return for how many seconds to leave the server alone (RFC 9110 section 10.2.3), if it says.
+
+    A date is compared with the server's own clock, if its response has a date.
+    """
+    given = response.headers["Retry-After"]
+    if given is None:
+        return None
+    if given.isascii() and given.isdigit():
+        return int(given[:9])
+    until = _date(given)
+    if until is None:
+        return None
+    now = _date(response.headers["Date"] or "") or datetime.now(UTC)
+    return max(0, int((until - now).total_seconds()))
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def what_is_said(conn: HTTPConnection, response: HTTPResponse) -> str:

@@ -43,7 +43,8 @@ An archive (--har) has all that was measured, but no bodies, and not the values 
 Authorization, Cookie and Set-Cookie. A picture (--svg) is of URLs of one server: they are fetched
 one after the other, and then once more, in a pipeline on a new connection.
 
-The exit status is 0 if every URL could be fetched, 1 if one could not, 2 if the command was wrong.
+The exit status is 0 if every URL could be fetched, 1 if one could not, 2 if the command was wrong,
+130 after Ctrl-C.
 """
 
 #: What the phases look like in a terminal.

@@ -1,0 +1,129 @@
+"""Servers that are busy: `dugong get` asks again, and not before they have said."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dugong import Headers, HTTPResponse
+from dugong.cli.refusals import Refusal, retry_after
+from tests.cli.command import OK, Done, Listener, ended, failure, head, start
+
+SOON = ["--retry-delay", "0.01"]
+
+LATER = "Wed, 21 Oct 2026 07:28:07 GMT"
+NOW = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
+def busy(status: str = "503 Busy", *fields: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Content-Length: 4", *fields]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + b"wait"
+
+
+def response(status: int, *fields: tuple[str, str]) -> HTTPResponse:
+    return HTTPResponse("GET", "/", status, "", Headers(fields))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("status", ["429 Slow", "502 Bad", "503 Busy", "504 Late"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_is_asked_again(listener: Listener, folder: Path, status: str, kept: bool) -> None:
+    """Over the same connection if that is there."""
+    with start("get", "-O", *SOON, listener.url("/x"), cwd=folder) as process:
+        if kept:
+            listener.serve(busy(status), busy(status, "Retry-After: 0"), OK)
+        else:
+            listener.serve(busy(status))
+            listener.serve(busy(status, f"Retry-After: {LATER}", f"Date: {LATER}"))
+            listener.serve(OK)
+        assert ended(process) == Done(0, b"", "")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"x": b"hello"}
+
+
+def test_patience_ends(listener: Listener, folder: Path) -> None:
+    url = listener.url("/x")
+    with start("get", "-O", *SOON, "--retries", "2", url, cwd=folder) as process:
+        listener.serve(*3 * [busy()])
+        assert ended(process) == failure(f"{url}: the server said 503 Busy")
+    assert listener.is_left_alone()
+    assert [*folder.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        (["Retry-After: 61"], 61),
+        (["Retry-After: Wed, 21 Oct 2026 08:28:00 GMT", f"Date: {NOW}"], 3600),
+    ],
+)
+def test_wants_to_be_left_alone_for_long(
+    listener: Listener, fields: list[str], seconds: int
+) -> None:
+    url = listener.url("/x")
+    with start("get", *SOON, url) as process:
+        listener.serve(busy("503 Busy", *fields))
+        message = f"{url}: the server said 503 Busy (try again after {seconds} s)"
+        assert ended(process) == failure(message)
+    assert listener.is_left_alone()
+
+
+@pytest.mark.parametrize("status", ["500 No", "501 Never", "404 Gone"])
+def test_others_are_for_good(listener: Listener, status: str) -> None:
+    url = listener.url("/x")
+    with start("get", *SOON, url) as process:
+        listener.serve(busy(status, "Retry-After: 0"))
+        assert ended(process) == failure(f"{url}: the server said {status}")
+    assert listener.is_left_alone()
+
+
+def test_one_of_several(listener: Listener) -> None:
+    """It is asked for by itself, in its turn; the pipeline goes on behind it."""
+    with start("get", *SOON, *map(listener.url, ["/1", "/2", "/3"])) as process:
+        with listener.accept() as sock:
+            head(sock)
+            sock.sendall(OK)
+            assert [head(sock).split()[1] for _ in range(2)] == [b"/2", b"/3"]
+            sock.sendall(busy() + OK.replace(b"hello", b"three"))
+            [again] = listener.serve(OK.replace(b"hello", b"2nd.."))
+            assert again.split()[1] == b"/2"
+            assert ended(process) == Done(0, b"hello2nd..three", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ([], None),
+        ([("Retry-After", "5")], 5),
+        ([("Retry-After", "0")], 0),
+        ([("Retry-After", "9" * 30)], 999_999_999),
+        ([("Retry-After", "-1")], None),
+        ([("Retry-After", "1.5")], None),
+        ([("Retry-After", "\xb2")], None),
+        ([("Retry-After", "soon")], None),
+        ([("Retry-After", LATER), ("Date", NOW)], 7),
+        ([("Retry-After", LATER.replace("GMT", "-0000")), ("Date", NOW)], 7),
+        ([("Retry-After", NOW), ("Date", LATER)], 0),
+        ([("Retry-After", "Wed, 21 Oct 2020 07:28:00 GMT")], 0),
+        ([("Retry-After", "Wed, 21 Oct 2020 07:28:00 GMT"), ("Date", "today")], 0),
+        ([("Retry-After", "Wed, 99 Oct 2026 07:28:00 GMT")], None),
+    ],
+)
+def test_retry_after(fields: list[tuple[str, str]], seconds: int | None) -> None:
+    assert retry_after(response(503, *fields)) == seconds
+
+
+def test_waits_as_long_as_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    Refusal("busy", response(503, ("Retry-After", "50"))).wait()
+    Refusal("busy", response(503)).wait()
+    assert 40 < slept[0] <= 50
+    assert slept[1:] == [0]
