@@ -34,6 +34,7 @@ html_css_files = ["dugong.css"]
 html_show_sphinx = False
 html_copy_source = html_show_sourcelink = False
 pygments_style = "friendly"
+copybutton_prompt_text = "$ "  # what follows it is copied, and no output
 
 default_role = "py:obj"
 # Every name in a reference has to be found, but for those of Python itself, which would take its

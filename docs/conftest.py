@@ -1,4 +1,7 @@
-"""Runs the Python blocks of these pages, from the top of each page, as a reader would.
+"""Runs the examples of these pages, from the top of each page, as a reader would.
+
+Blocks of Python are run. Blocks of ``console`` are sessions: each is run in a terminal, and has to
+look as the page says, where ``…`` stands for anything; port 8000 is the practice server's.
 
 What is not shown is told here: the folder that a page's examples run in, with the practice server
 beside them, and who answers under the one name that is not this machine's.
@@ -7,6 +10,8 @@ beside them, and who answers under the one name that is not this machine's.
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -19,8 +24,8 @@ from typing import Any
 
 import pytest
 import trustme
-from sybil import Sybil
-from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+from sybil import Example, Sybil
+from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 from dugong import HTTPConnection
 
@@ -90,6 +95,28 @@ def serve(context: ssl.SSLContext | None) -> Iterator[int]:
     server.server_close()
 
 
+def run_session(example: Example) -> None:
+    """Run a block of ``console``. A command may fail if the next one is ``echo $?``."""
+    from tests.cli.command import COMMAND  # not before pytest has loaded its plugins from there
+    from tests.cli.terminal import Terminal
+
+    shown = example.parsed.rstrip()
+    commands = re.findall(r"^\$ (.*(?<!\\)(?:\\\n.*)*)", shown, re.MULTILINE)
+    port = str(example.namespace["server"].server_port)
+    script = f'dugong() {{ {shlex.join(COMMAND)} "$@"; }}; status=0\n'
+    for command in commands:
+        if command != "echo $?":
+            script += "[ $status = 0 ] || exit $status\n"
+        script += f"echo {shlex.quote('$ ' + command)}; (exit $status)\n"
+        script += command.replace("localhost:8000", f"localhost:{port}") + "\nstatus=$?\n"
+    with Terminal("/bin/bash", "-c", script + "exit $status", columns=150) as terminal:
+        status, _ = terminal.ended()
+        screen = "\n".join(terminal.screen()).replace(f"localhost:{port}", "localhost:8000")
+    expected = ".*".join(map(re.escape, shown.split("…")))
+    assert re.fullmatch(expected, screen, re.DOTALL), screen
+    assert status == 0, screen
+
+
 def clean_up(namespace: dict[str, Any]) -> None:
     """Close what a page's examples have left open."""
     for value in namespace.values():
@@ -101,7 +128,7 @@ def clean_up(namespace: dict[str, Any]) -> None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), SkipParser()],
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_session), SkipParser()],
     patterns=["*.md"],
     excludes=["coming-from/*.md"],
     fixtures=["reader"],
