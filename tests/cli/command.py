@@ -29,6 +29,23 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nlost"
 
 
+#: Has the command run as if the extra were not installed.
+WITHOUT_EXTRA = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Hidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("rich", "stamina"):
+            sys.path[:] = []  # so that nobody else finds it
+        return None
+
+sys.meta_path.insert(0, Hidden())
+from dugong.cli import main, get, completion, put, check, timing
+sys.exit(main())
+"""
+
+
 @dataclass(frozen=True)
 class Done:
     """What became of the command."""
@@ -62,6 +79,11 @@ def start(
             yield process
         finally:
             process.kill()
+
+
+def without_extra(*args: str) -> list[str]:
+    """Return what runs ``dugong`` with *args* as if the extra were not installed."""
+    return [sys.executable, "-W", "error", "-c", WITHOUT_EXTRA, *args]
 
 
 def ended(process: subprocess.Popen[bytes]) -> Done:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
 from dugong import Headers, HTTPResponse
 from dugong.cli.refusals import Refusal, retry_after
-from tests.cli.command import OK, Done, Listener, ended, failure, head, start
+from tests.cli.command import (
+    COMMAND,
+    OK,
+    Done,
+    Listener,
+    ended,
+    failure,
+    head,
+    start,
+    without_extra,
+)
+from tests.cli.terminal import Terminal
 
 SOON = ["--retry-delay", "0.01"]
 
 LATER = "Wed, 21 Oct 2026 07:28:07 GMT"
 NOW = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+CUT = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 5\r\n\r\nhell'
+REST = (
+    b'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\nContent-Range: bytes 4-4/5\r\n'
+    b"Content-Length: 1\r\n\r\no"
+)
 
 
 def busy(status: str = "503 Busy", *fields: str) -> bytes:
@@ -48,6 +69,19 @@ def test_is_asked_again(listener: Listener, folder: Path, status: str, kept: boo
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"x": b"hello"}
 
 
+def test_is_left_alone_meanwhile(listener: Listener) -> None:
+    with start("get", *SOON, listener.url("/x")) as process:
+        with listener.accept() as sock:
+            head(sock)
+            before = time.monotonic()
+            sock.sendall(busy("503 Busy", "Retry-After: 1"))
+            head(sock)
+            waited = time.monotonic() - before
+            sock.sendall(OK)
+            assert ended(process) == Done(0, b"hello", "")
+    assert waited >= 1
+
+
 def test_patience_ends(listener: Listener, folder: Path) -> None:
     url = listener.url("/x")
     with start("get", "-O", *SOON, "--retries", "2", url, cwd=folder) as process:
@@ -73,6 +107,39 @@ def test_wants_to_be_left_alone_for_long(
         message = f"{url}: the server said 503 Busy (try again after {seconds} s)"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
+
+
+def test_what_was_there_stays(listener: Listener, folder: Path) -> None:
+    """For another day, on which the server is not busy."""
+    url = listener.url("/x")
+    rest = "--continue goes on with x.part (4 bytes)"
+    with start("get", "-O", *SOON, "--retries", "1", url, cwd=folder) as process:
+        listener.serve(CUT)
+        listener.serve(busy())
+        assert ended(process) == failure(f"{url}: the server said 503 Busy; {rest}")
+    with start("get", "-O", "--continue", *SOON, url, cwd=folder) as process:
+        asked = listener.serve(busy(), REST)
+        assert ended(process) == Done(0, b"", "")
+    assert [b"\r\nRange: bytes=4-\r\n" in request for request in asked] == [True, True]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"x": b"hello"}
+
+
+def test_without_the_extra(listener: Listener) -> None:
+    urls = [listener.url("/1"), listener.url("/2")]
+    with start("get", *urls, command=without_extra()) as process:
+        listener.serve(busy("503 Busy", "Retry-After: 0"), OK)
+        message = f"{urls[0]}: the server said 503 Busy (try again after 0 s)"
+        assert ended(process) == failure(message, b"hello")
+    assert listener.is_left_alone()
+
+
+def test_when_is_told_in_a_terminal(listener: Listener) -> None:
+    """When it is really asked again, and not when that would be without Retry-After."""
+    command = [*COMMAND, "get", *SOON, listener.url("/x")]
+    with Terminal(*command, stdout=os.devnull, columns=160) as terminal:
+        listener.serve(busy("503 Busy", "Retry-After: 60"))
+        [line] = terminal.await_screen(bool)
+    assert re.search(r"Busy \(try again after 60 s\); trying again in (60\.0|5\d\.\d) s", line)
 
 
 @pytest.mark.parametrize("status", ["500 No", "501 Never", "404 Gone"])
@@ -114,10 +181,24 @@ def test_one_of_several(listener: Listener) -> None:
         ([("Retry-After", "Wed, 21 Oct 2020 07:28:00 GMT")], 0),
         ([("Retry-After", "Wed, 21 Oct 2020 07:28:00 GMT"), ("Date", "today")], 0),
         ([("Retry-After", "Wed, 99 Oct 2026 07:28:00 GMT")], None),
+        ([("Retry-After", f"Wed, 21 Oct {'9' * 30} 07:28:00 GMT")], None),
+        ([("Retry-After", f"Wed, 21 Oct 2026 {'9' * 30}:28:00 GMT")], None),
+        ([("Retry-After", f"{'9' * 5000} Oct 2026 07:28:00 GMT")], None),
+        ([("Retry-After", LATER.replace("GMT", "+99999999999"))], None),
     ],
 )
 def test_retry_after(fields: list[tuple[str, str]], seconds: int | None) -> None:
     assert retry_after(response(503, *fields)) == seconds
+
+
+def test_retry_after_by_the_clock() -> None:
+    """Never before the second that was named."""
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=30)
+    given = response(503, ("Retry-After", format_datetime(until, usegmt=True)))
+    seconds = retry_after(given)
+    assert seconds is not None
+    assert 0 < seconds <= 30
+    assert datetime.now(UTC) + timedelta(seconds=seconds) >= until
 
 
 def test_waits_as_long_as_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

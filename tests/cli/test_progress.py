@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.apps import MIB
-from tests.cli.command import COMMAND, NOT_FOUND, OK, ONCE, Done, Listener, ended, head, start
+from tests.cli.command import (
+    COMMAND,
+    NOT_FOUND,
+    OK,
+    ONCE,
+    Done,
+    Listener,
+    ended,
+    head,
+    start,
+    without_extra,
+)
 from tests.cli.terminal import Terminal
 
 PART = bytes(MIB)
@@ -19,22 +30,6 @@ REST = (
     b'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\nContent-Range: bytes %d-%d/%d\r\n'
     b"Content-Length: %d\r\n\r\n" % (6 * MIB, 10 * MIB - 1, 10 * MIB, 4 * MIB)
 )
-
-#: Has the command run as if the extra were not installed.
-WITHOUT_EXTRA = """
-import sys
-from importlib.abc import MetaPathFinder
-
-class Hidden(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name in ("rich", "stamina"):
-            sys.path[:] = []  # so that nobody else finds it
-        return None
-
-sys.meta_path.insert(0, Hidden())
-from dugong.cli import main, get, completion, put, check, timing
-sys.exit(main())
-"""
 
 
 @pytest.fixture
@@ -150,10 +145,6 @@ def test_nothing_in_a_pipe(listener: Listener) -> None:
 
 
 # --------------------------------------------------------------------- without the extra
-
-
-def without_extra(*args: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-c", WITHOUT_EXTRA, *args]
 
 
 @pytest.mark.usefixtures("folder")

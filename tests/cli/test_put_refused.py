@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,19 @@ def test_asked_to_wait(listener: Listener, file: Path) -> None:
         message = f"{url}: the server said 503 Busy (try again after 3600 s)"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
+
+
+def test_the_server_is_left_alone_meanwhile(listener: Listener, file: Path) -> None:
+    with start("put", *QUICKLY, file, listener.url("/x")) as process:
+        with listener.accept() as sock:
+            head(sock)
+            sock.recv(5)
+            before = time.monotonic()
+            sock.sendall(reply("429 Slow", "", "Retry-After: 1"))
+        uploaded(listener)
+        waited = time.monotonic() - before
+        assert ended(process) == Done(0, b"", "")
+    assert waited >= 1
 
 
 def test_new_attempts_are_told_in_a_terminal(listener: Listener, file: Path) -> None:

@@ -152,6 +152,7 @@ def test_help_of_each(command: str) -> None:
     done = run(command, "--help")
     assert (done.status, done.err) == (0, "")
     assert f"usage: dugong {command} ".encode() in done.out
+    assert b"130 after Ctrl-C" in done.out or command == "completion"
     assert b"\n  dugong " in done.out or command == "completion"  # an example
     assert max(len(line) for line in done.out.decode().splitlines()) <= 100
 

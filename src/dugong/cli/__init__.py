@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, cast
 
 from .. import __version__
 from .arguments import Parser
-from .output import OutputFailure, complain, flush_stdout, has_extra
+from .output import EnvironmentFailure, OutputFailure, complain, flush_stdout, has_extra
 
 #: What comes after Ctrl-C: 128 and the number of the signal, as shells have it.
 INTERRUPTED = 130
@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 flush_stdout()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except EnvironmentFailure as exc:
+        return complain(str(exc))
     except OutputFailure as exc:
         if isinstance(exc.__cause__, BrokenPipeError):
             return 1  # whoever read our output has had enough

@@ -31,7 +31,7 @@ from ..protocol.messages import HTTPResponse, Request
 from .arguments import Document
 from .judging import Outcome, Result, judged, kind_of_trouble
 from .refusals import retry_after
-from .servers import authority, is_temporary, retry_context, why
+from .servers import authority, is_temporary, retry_context, tls_context, why
 
 if TYPE_CHECKING:
     import ssl
@@ -94,9 +94,7 @@ def connection(address: Address, args: argparse.Namespace) -> AsyncHTTPConnectio
 @cache
 def _tls_context() -> ssl.SSLContext:
     """Return the context of all connections: to load the authorities takes its time."""
-    import ssl
-
-    return ssl.create_default_context()
+    return tls_context()
 
 
 class Item(Request):

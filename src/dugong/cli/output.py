@@ -19,6 +19,10 @@ class Failure(Exception):
     """What was asked for cannot be done: a message for the user."""
 
 
+class EnvironmentFailure(Exception):
+    """The command's environment is at fault, and not one document: a message for the user."""
+
+
 class OutputFailure(Exception):
     """Standard output takes no more; ``__cause__`` is why."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -47,9 +48,14 @@ class Refusal(Failure):
                 self.not_before = time.monotonic() + (delay or 0)
         super().__init__(message)
 
+    @property
+    def delay(self) -> float:
+        """Seconds for which the server is still to be left alone."""
+        return max(0.0, (self.not_before or 0.0) - time.monotonic())
+
     def wait(self) -> None:
         """Wait until the server may be asked again."""
-        time.sleep(max(0.0, (self.not_before or 0.0) - time.monotonic()))
+        time.sleep(self.delay)
 
 
 def retry_after(response: HTTPResponse) -> int | None:
@@ -66,13 +72,13 @@ def retry_after(response: HTTPResponse) -> int | None:
     if until is None:
         return None
     now = _date(response.headers["Date"] or "") or datetime.now(UTC)
-    return max(0, int((until - now).total_seconds()))
+    return max(0, math.ceil((until - now).total_seconds()))
 
 
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 

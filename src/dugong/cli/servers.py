@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from ..blocking import HTTPConnection
 from ..connection import Connection
 from ..errors import DugongError, is_temp_network_error
 from ..transport.proxy import parse_proxy
 from .arguments import Document
-from .output import Failure, complain, has_extra, is_terminal
+from .output import EnvironmentFailure, Failure, complain, has_extra, is_terminal
+from .refusals import Refusal
+
+if TYPE_CHECKING:
+    import ssl
 
 #: OpenSSL's codes for certificates whose authority is not known (X509_V_ERR_…).
 _NO_AUTHORITY = frozenset({18, 19, 20, 21})
@@ -31,19 +38,55 @@ class RetryContext(Protocol):
 
 def connection(document: Document, args: argparse.Namespace) -> HTTPConnection:
     """Return a connection for *document*, by the route that *args* say (`add_route`)."""
-    context = None
-    if document.tls:
-        import ssl
-
-        context = ssl.create_default_context()
     return HTTPConnection(
         document.host,
         document.port,
-        context,
+        tls_context() if document.tls else None,
         args.proxy,
         timeout=args.timeout,
         unix_socket=args.unix_socket,
     )
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities, or those that the environment names.
+
+    Raises:
+        EnvironmentFailure: they cannot be read: OpenSSL would trust nobody then, and not say why;
+            or the log of keys cannot be written.
+    """
+    import ssl
+
+    file = os.environ.get("SSL_CERT_FILE")
+    if file and (reason := _unusable(file, is_directory=False)):
+        raise EnvironmentFailure(f"cannot read {file}, which SSL_CERT_FILE names: {reason}")
+    directories = [name for name in os.environ.get("SSL_CERT_DIR", "").split(os.pathsep) if name]
+    reasons = [_unusable(name, is_directory=True) for name in directories]
+    if reasons and all(reasons):  # lists for several systems name what is not there
+        names = os.pathsep.join(directories)
+        raise EnvironmentFailure(f"cannot read {names}, which SSL_CERT_DIR names: {reasons[0]}")
+    try:
+        return ssl.create_default_context()
+    except OSError as exc:
+        if not (log := os.environ.get("SSLKEYLOGFILE")):
+            raise
+        reason = exc.strerror or str(exc)
+        message = f"cannot write to {log}, which SSLKEYLOGFILE names: {reason}"
+        raise EnvironmentFailure(message) from exc
+
+
+def _unusable(name: str, *, is_directory: bool) -> str | None:
+    """Say why a file or a directory cannot be read. It is not opened: it may be a pipe."""
+    path = Path(name)
+    try:
+        path.stat()
+    except OSError as exc:
+        return exc.strerror
+    if path.is_dir() != is_directory:
+        return os.strerror(errno.ENOTDIR if is_directory else errno.EISDIR)
+    if not os.access(path, os.X_OK if is_directory else os.R_OK):
+        return os.strerror(errno.EACCES)
+    return None
 
 
 def connect(conn: HTTPConnection, args: argparse.Namespace) -> None:
@@ -145,7 +188,9 @@ def retry_context(
 
     def tell(details: RetryDetails) -> None:
         if label is not None and is_terminal(2):
-            complain(f"{label}: {details.caused_by}; trying again in {details.wait_for:.1f} s")
+            exc = details.caused_by
+            delay = max(details.wait_for, exc.delay if isinstance(exc, Refusal) else 0.0)
+            complain(f"{label}: {exc}; trying again in {delay:.1f} s")
 
     set_on_retry_hooks([tell])
     return stamina.retry_context(
