@@ -87,6 +87,14 @@ def test_some_are_there(
     assert run("get", f"https://{HOST}:{nginx.tls.port}/doc/1.txt").status == 0
 
 
+def test_nothing_is_named(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty value is left to OpenSSL."""
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    done = run("get", f"https://{HOST}:{nginx.tls.port}/doc/1.txt")
+    assert done.status == 1
+    assert "is not trusted: unable to get local issuer certificate" in done.err
+
+
 def test_nobody_needs_them(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     with start("get", listener.url()) as process:
