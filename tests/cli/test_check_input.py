@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 
 from tests.cli.addresses import HOSTS, check, objects
-from tests.cli.command import COMMAND, NOT_FOUND, OK, Done, Listener, ended, head, run, start
+from tests.cli.command import (
+    COMMAND,
+    NOT_FOUND,
+    OK,
+    PATIENCE,
+    Done,
+    Listener,
+    ended,
+    head,
+    run,
+    start,
+)
 from tests.cli.terminal import Terminal
 
 # --------------------------------------------------------------------- input
@@ -280,6 +291,7 @@ def test_interrupted(listener: Listener, moment: str) -> None:
             elif moment == "before trying again":
                 sock.close()
             process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)  # its input stays open: it ends by nothing else
             assert ended(process) == Done(130, b"", "")
         assert out.startswith(b"ok " if moment == "reading" else b"")
 

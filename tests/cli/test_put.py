@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,8 @@ def shows_at_least(least: int) -> Callable[[list[str]], bool]:
 
 def test_in_a_terminal(listener: Listener, large: Path) -> None:
     url = listener.url("/x/")
+    # The system would otherwise take the last third at once, if it has time to grow its buffers.
+    listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     with Terminal(*COMMAND, "put", large, url, columns=150) as terminal:
         with listener.accept() as sock:
             head(sock)
