@@ -101,17 +101,3 @@ def test_longer_and_shorter(plain: Wire) -> None:
     longer = HEAD[:-2] + b"B: c\r\n\r\n"
     for first, second in itertools.permutations([HEAD, longer, HEAD[:-2] + longer[-8:]], 2):
         assert outcome(plain, first, second) == outcome(plain, second)
-
-
-async def test_announced_close(wire: StyledWire) -> None:
-    """The same head says so to each of two requests: the second has no answer."""
-    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
-    conn, peer = wire.pair()
-    for _ in range(2):
-        peer.expect_request()
-        await conn.send_request("GET", "/")
-    peer.reply(2 * head)
-    assert (await conn.read_response()).will_close
-    assert await conn.readall() == b"hi"
-    with pytest.raises(ConnectionClosed, match="announced"):
-        await conn.read_response()

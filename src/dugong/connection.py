@@ -381,9 +381,7 @@ class Connection(Settings):
 
     def _try_readall(self, limit: int | None) -> bytes | PollNeeded:
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
-        session = self._response_session
-        if session is not None and session.link.closed:
-            session = self._unless_lost(session)
+        session = self._unless_lost(self._response_session)
         if session is None:
             return b""
         return session.receiver.try_do(session.receiver.body.try_readall, limit)

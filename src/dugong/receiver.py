@@ -116,7 +116,7 @@ class Receiver:
         """Read the response to the oldest exchange, sent whole or not, or the 100 it awaits."""
         if self._exchanges.failure is not None:
             self._exchanges.check_alive()
-        return self._try_response(exchange, self._link.stream or self._link.require_stream())
+        return self._try_response(exchange, self._link.require_stream())
 
     def _try_response(self, exchange: Exchange, stream: Stream) -> HTTPResponse | PollNeeded:
         if not exchange.looked_for:

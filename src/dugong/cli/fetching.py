@@ -116,14 +116,13 @@ class Fetcher:
                 job.destination.resume()
             server = job.document.server
             once = server in self._unreachable
-            refusal: Refusal | None = None
 
             def may_retry(exc: Exception) -> bool:
-                nonlocal refusal
-                refusal = exc if isinstance(exc, Refusal) else None
-                if refusal is not None:
-                    return refusal.not_before is not None and job.destination.can_go_on()
-                return is_temporary(exc) and not once and job.destination.can_go_on()
+                if isinstance(exc, Refusal):
+                    passes = exc.not_before is not None
+                else:
+                    passes = is_temporary(exc) and not once
+                return passes and job.destination.can_go_on()
 
             try:
                 for attempt in attempts(self._args, job.document.url, may_retry):
@@ -131,8 +130,6 @@ class Fetcher:
                         if trouble is not None:
                             first, trouble = trouble, None
                             raise first
-                        if refusal is not None:
-                            refusal.wait()
                         self._try(job, trail or Trail(job.document, self._args.headers))
             except Failure as exc:
                 if is_temporary(exc):

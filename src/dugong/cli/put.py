@@ -240,7 +240,6 @@ class Upload:
         self._source = source
         self._args = args
         self._is_connected = False
-        self._refusal: Refusal | None = None
 
     def run(self, conn: HTTPConnection, bar: Bar) -> HTTPResponse:
         """Make an attempt. Returns a response that says that it has succeeded.
@@ -248,8 +247,6 @@ class Upload:
         Raises:
             Failure, DugongError: it has not.
         """
-        if self._refusal is not None:
-            self._refusal.wait()
         self._is_connected = False
         conn.on_event = self._on_event
         try:
@@ -288,7 +285,6 @@ class Upload:
 
     def may_retry(self, exc: Exception) -> bool:
         """Tell whether another attempt makes sense, and cannot do anything twice."""
-        self._refusal = exc if isinstance(exc, Refusal) else None
         if isinstance(exc, Refusal):
             return exc.not_before is not None and self._source.replayable
         cause = exc.__cause__ if isinstance(exc, Failure) else exc

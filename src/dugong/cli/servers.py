@@ -153,6 +153,8 @@ def attempts(
 ) -> Iterator[AbstractContextManager[object]]:
     """Yield attempts, with growing delays between them, until one succeeds.
 
+    None is made before the server may be asked again, if the last one was refused.
+
     ::
 
         for attempt in attempts(args, url):
@@ -170,7 +172,17 @@ def attempts(
     if args.retries == 0 or not has_extra():
         yield nullcontext()
         return
-    yield from retry_context(args, label, may_retry)
+    refusal: Refusal | None = None
+
+    def noting(exc: Exception) -> bool:
+        nonlocal refusal
+        refusal = exc if isinstance(exc, Refusal) else None
+        return may_retry(exc)
+
+    for attempt in retry_context(args, label, noting):
+        if refusal is not None:
+            refusal.wait()
+        yield attempt
 
 
 def retry_context(
