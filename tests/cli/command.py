@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "dugong"]
 
 #: Settings of an interpreter that change what these tests see.
 UNWANTED = {"PYTHONUNBUFFERED", "PYTHONWARNINGS"}
+
+#: The status of what Ctrl-C has ended: the signal itself. Shells call that 130.
+INTERRUPTED = -signal.SIGINT
 
 #: Seconds after which something hangs.
 PATIENCE = 60

@@ -15,6 +15,7 @@ import pytest
 from tests.cli.addresses import HOSTS, check, objects
 from tests.cli.command import (
     COMMAND,
+    INTERRUPTED,
     NOT_FOUND,
     OK,
     PATIENCE,
@@ -273,7 +274,7 @@ def test_ctrl_c_in_a_terminal(listener: Listener, url: str) -> None:
             head(sock)
             terminal.await_words("404 Not Found")
             terminal.type(b"\x03")
-            assert terminal.ended() == (130, f"missing       {url}/no: 404 Not Found\n^C")
+            assert terminal.ended() == (INTERRUPTED, f"missing       {url}/no: 404 Not Found\n^C")
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -292,7 +293,7 @@ def test_interrupted(listener: Listener, moment: str) -> None:
                 sock.close()
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE)  # its input stays open: it ends by nothing else
-            assert ended(process) == Done(130, b"", "")
+            assert ended(process) == Done(INTERRUPTED, b"", "")
         assert out.startswith(b"ok " if moment == "reading" else b"")
 
 
@@ -314,7 +315,7 @@ def test_interrupted_while_nobody_reads(url: str) -> None:
         else:
             pytest.skip("the system does not say what a process waits for")
         process.send_signal(signal.SIGINT)
-        assert ended(process) == Done(130, b"", "")
+        assert ended(process) == Done(INTERRUPTED, b"", "")
 
 
 def test_nobody_reads_on(url: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import (
+    INTERRUPTED,
     NOT_FOUND,
     OK,
     ONCE,
@@ -184,7 +185,7 @@ def test_continue(
             done = ended(process)
         if how is signal.SIGINT:
             rest = "interrupted; --continue goes on with large.bin.part (28.6 MiB)"
-            assert done == Done(130, b"", f"dugong: {url}: {rest}\n")
+            assert done == Done(INTERRUPTED, b"", f"dugong: {url}: {rest}\n")
         else:
             assert done == Done(-how, b"", "")
         assert sorted(path.name for path in folder.iterdir()) == [

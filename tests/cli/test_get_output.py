@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.apps import MIB
 from tests.cli.command import (
     COMMAND,
+    INTERRUPTED,
     NOT_FOUND,
     OK,
     ONCE,
@@ -239,7 +241,7 @@ def test_interrupted(listener: Listener, folder: Path) -> None:
                 sock.sendall(LARGE + BLOCK)
                 assert f"{name}.part" in contents(folder)
                 process.send_signal(signal.SIGINT)
-                assert ended(process) == Done(130, b"", "")
+                assert ended(process) == Done(INTERRUPTED, b"", "")
         assert contents(folder) == UNTOUCHED
 
 
@@ -257,5 +259,18 @@ def test_ctrl_c_in_a_terminal(listener: Listener, folder: Path) -> None:
     with Terminal(*command) as terminal, listener.accept() as sock:
         head(sock)
         terminal.type(b"\x03")
-        assert terminal.ended() == (130, "^C")
+        assert terminal.ended() == (INTERRUPTED, "^C")
     assert contents(folder) == UNTOUCHED
+
+
+@pytest.mark.parametrize("command", ["get", "check"])
+def test_ctrl_c_ends_the_loop_of_a_shell(listener: Listener, command: str) -> None:
+    """A shell goes on with its loop unless the signal has ended the command."""
+    line = f"{shlex.join(COMMAND)} {command} {listener.url()}"
+    script = f"for i in 1 2; do {line}; done; echo not ended"
+    with Terminal("/bin/bash", "-c", script) as terminal, listener.accept() as sock:
+        head(sock)
+        terminal.type(b"\x03")
+        status, shown = terminal.ended()
+    assert (status, shown.strip()) == (INTERRUPTED, "^C")
+    assert listener.is_left_alone()

@@ -12,6 +12,7 @@ import pytest
 from tests.apps import MIB
 from tests.cli.command import (
     COMMAND,
+    INTERRUPTED,
     NOT_FOUND,
     OK,
     ONCE,
@@ -85,7 +86,7 @@ def test_goes_on_and_is_interrupted(listener: Listener) -> None:
             terminal.await_screen(in_last_line(r"7\.0 of 10\.0 MiB"))
             terminal.type(b"\x03")
             status, _ = terminal.ended()
-    assert status == 130
+    assert status == INTERRUPTED
     again, interrupted = terminal.screen()
     prefix = f"dugong: {listener.url('/a')}: "
     assert again.startswith(f"{prefix}the connection ended 4194304 bytes before the body did; try")

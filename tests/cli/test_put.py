@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps import MIB
-from tests.cli.command import COMMAND, Done, Listener, ended, failure, head, run, start
+from tests.cli.command import COMMAND, INTERRUPTED, Done, Listener, ended, failure, head, run, start
 from tests.cli.putting import CREATED, LARGE, fed, fields_of, uploaded, url_of
 from tests.cli.terminal import Terminal
 from tests.servers import Documents, Endpoint, NginxEndpoints, Proxies
@@ -272,7 +272,7 @@ def test_interrupted(listener: Listener, large: Path) -> None:
         sock.sendall(CONTINUE)
         sock.recv(1)
         process.send_signal(signal.SIGINT)
-        assert ended(process) == Done(130, b"", "")
+        assert ended(process) == Done(INTERRUPTED, b"", "")
 
 
 def test_typed(listener: Listener) -> None:
@@ -304,6 +304,6 @@ def test_ctrl_c_in_a_terminal(listener: Listener, large: Path) -> None:
         terminal.await_words("large.bin")
         terminal.type(b"\x03")
         status, shown = terminal.ended()
-    assert status == 130
+    assert status == INTERRUPTED
     assert "Traceback" not in shown
     assert "stored" not in shown

@@ -8,7 +8,18 @@ import signal
 import pytest
 
 from tests.apps import document
-from tests.cli.command import COMMAND, NOT_FOUND, OK, Done, Listener, ended, head, run, start
+from tests.cli.command import (
+    COMMAND,
+    INTERRUPTED,
+    NOT_FOUND,
+    OK,
+    Done,
+    Listener,
+    ended,
+    head,
+    run,
+    start,
+)
 from tests.cli.terminal import Terminal
 from tests.servers import HOST, Endpoint, NginxEndpoints, Proxies
 
@@ -116,7 +127,7 @@ def test_interrupted(listener: Listener) -> None:
     with start("time", listener.url()) as process, listener.accept() as sock:
         head(sock)
         process.send_signal(signal.SIGINT)
-        assert ended(process) == Done(130, b"", "")
+        assert ended(process) == Done(INTERRUPTED, b"", "")
 
 
 @pytest.mark.parametrize(
@@ -206,4 +217,4 @@ def test_ctrl_c_in_a_terminal(listener: Listener) -> None:
     with Terminal(*COMMAND, "time", listener.url()) as terminal, listener.accept() as sock:
         head(sock)
         terminal.type(b"\x03")
-        assert terminal.ended() == (130, "^C")
+        assert terminal.ended() == (INTERRUPTED, "^C")

@@ -2,7 +2,8 @@
 
 One module per command, loaded when that command is called and not before. Each has
 ``parser()``, which says what its arguments are, and ``run(args, parser)``, which returns the exit
-status: 0, 1 if something failed, 2 for wrong use, 130 after Ctrl-C.
+status: 0, 1 if something failed, 2 for wrong use. Ctrl-C is a ``KeyboardInterrupt`` until all is
+cleaned up; then `main` has the process end by the signal.
 
 What the user is told is one line on standard error, by way of `output`.
 """
@@ -10,6 +11,7 @@ What the user is told is one line on standard error, by way of `output`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,9 +20,6 @@ from typing import NamedTuple, Protocol, cast
 from .. import __version__
 from .arguments import Parser
 from .output import EnvironmentFailure, OutputFailure, complain, flush_stdout, has_extra
-
-#: What comes after Ctrl-C: 128 and the number of the signal, as shells have it.
-INTERRUPTED = 130
 
 _EXTRA_MISSING = "{} needs more: pip install 'dugong[cli]'"
 
@@ -63,7 +62,11 @@ def implementation(name: str) -> Implementation:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Returns its exit status: 0, 1 if something failed, 2 for wrong use."""
+    """Run the command. Returns its exit status: 0, 1 if something failed, 2 for wrong use.
+
+    After Ctrl-C it does not return: the process ends by that signal, as shells expect. They call it
+    status 130, and run nothing more of the loop or the script that the command was called in.
+    """
     try:
         try:
             name, *rest = main_parser().parse_args(argv).command
@@ -78,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:  # --help and --version print to it
                 flush_stdout()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+        raise
     except EnvironmentFailure as exc:
         return complain(str(exc))
     except OutputFailure as exc:

@@ -7,9 +7,6 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NoReturn
 
 from .arguments import (
     Parser,
@@ -103,34 +100,13 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
         parser.error("--base is for --from-html")
     sources = Sources(args)
     reporter = Reporter(args)
-    with asyncio.Runner(debug=False) as runner, _interruptible(runner.get_loop()):
-        runner.run(check(sources.urls(), args, reporter.report))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not ignored, say
+        # There is nothing to clean up, and an exception that comes anywhere in a loop is not safe.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    asyncio.run(check(sources.urls(), args, reporter.report), debug=False)
     if is_terminal(2):
         reporter.summarize()
     return 1 if reporter.failed or sources.failed else 0
-
-
-@contextmanager
-def _interruptible(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Have Ctrl-C end this at once.
-
-    asyncio would first wait for what the loop is doing, and that may be writing to a pipe of which
-    nobody reads.
-    """
-
-    def interrupt(number: int, frame: object) -> NoReturn:
-        loop.set_exception_handler(lambda *args: None)  # there is nothing to be said
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # it is ignored, say
-        yield
-        return
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class Reporter:
