@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .connection import Connection
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
@@ -10,12 +10,14 @@ from .protocol.messages import HTTPResponse
 from .transport.poll import Co, PollNeeded, T, run, run_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from .protocol.messages import Body, HeadersArgument, Request, WholeBody
+
+A = TypeVar("A")
 
 
 class HTTPConnection(Connection):
@@ -78,6 +80,16 @@ class HTTPConnection(Connection):
             result = stop.value
             return result
         return run_on(crt, need, self.timeout, self._activity.bytes_moved, None)
+
+    def _read(
+        self, attempt: Callable[[A], T | PollNeeded], coroutine: Callable[[A], Co[T]], argument: A
+    ) -> T:
+        """Do what *coroutine* does, without it where *attempt* has no need to wait, as is usual."""
+        if self.deadline is None:
+            got = attempt(argument)
+            if not isinstance(got, PollNeeded):
+                return got
+        return self._run(coroutine(argument))
 
     def connect(self) -> None:
         """Connect, unless connected. Rarely needed: every operation connects if need be.
@@ -250,7 +262,7 @@ class HTTPConnection(Connection):
             ConnectionTimedOut: a wait took longer than `timeout`. The call may be repeated.
             InvalidResponse: the body's chunks are not valid.
         """
-        return self._run(self.co_read(n))
+        return self._read(self._try_read, self.co_read, n)
 
     def readinto(self, buf: WriteableBuffer) -> int:
         """Read a part of the body straight into *buf*, a writable buffer.
@@ -262,7 +274,7 @@ class HTTPConnection(Connection):
             TypeError: *buf* is not a writable buffer.
             DugongError: as for `read`.
         """
-        return self._run(self.co_readinto(buf))
+        return self._read(self._try_readinto, self.co_readinto, buf)
 
     def readall(self, limit: int | None = None) -> bytes:
         """Read the rest of the body.
@@ -276,11 +288,7 @@ class HTTPConnection(Connection):
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
                 reading call serves what has been gathered.
         """
-        if self.deadline is None:
-            got = self._try_readall(limit)
-            if not isinstance(got, PollNeeded):
-                return got
-        return self._run(self.co_readall(limit))
+        return self._read(self._try_readall, self.co_readall, limit)
 
     def discard(self) -> None:
         """Read the rest of the body and throw it away. Raises as `read`."""

@@ -20,6 +20,7 @@ from .protocol.states import Receiving
 from .session import Session
 from .settings import Settings
 from .transport.activity import Activity
+from .transport.buffer import writable
 from .transport.connect import Route
 from .transport.poll import Co, PollNeeded
 from .upload import Upload
@@ -357,29 +358,41 @@ class Connection(Settings):
         self._learn(response)
         return response
 
+    def _try_read(self, n: int | None = None) -> bytes | PollNeeded:
+        """Do what `co_read` does, if that can be done at once; if not, it goes on from here."""
+        if n is None or n < 0:
+            return self._try_readall()
+        session = self._unless_lost(self._response_session)
+        if session is None:
+            return b""
+        return session.receiver.try_do(session.receiver.body.try_read, n)
+
     def co_read(self, n: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.read`; returns `bytes`."""
         if n is None or n < 0:
             return (yield from self.co_readall())
         session = self._unless_lost(self._response_session)
-        return (
-            b""
-            if session is None
-            else (yield from session.receiver.co_do(session.receiver.body.try_read, n))
-        )
+        if session is None:
+            return b""
+        return (yield from session.receiver.co_do(session.receiver.body.try_read, n))
+
+    def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
+        """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
+        with writable(buf) as view:
+            session = self._unless_lost(self._response_session)
+            if session is None:
+                return 0
+            return session.receiver.try_do(session.receiver.body.try_readinto, view)
 
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
         """Coroutine of `HTTPConnection.readinto`; returns the number of bytes."""
-        with memoryview(buf) as whole:
-            if whole.readonly:
-                raise TypeError("readinto() needs a writable buffer")
+        with writable(buf) as view:
             session = self._unless_lost(self._response_session)
-            if session is None or not whole.nbytes:
+            if session is None:
                 return 0
-            with whole.cast("B") as view:
-                return (yield from session.receiver.co_do(session.receiver.body.try_readinto, view))
+            return (yield from session.receiver.co_do(session.receiver.body.try_readinto, view))
 
-    def _try_readall(self, limit: int | None) -> bytes | PollNeeded:
+    def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
         session = self._unless_lost(self._response_session)
         if session is None:

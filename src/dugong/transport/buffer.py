@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from ..protocol.limits import BUFFER_SIZE, FIRST_BUFFER_SIZE
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 class ReceiveBuffer:
@@ -81,6 +85,20 @@ class ReceiveBuffer:
             return found + 1 - self.start
         self.scanned = stop
         return -1
+
+
+def writable(buf: WriteableBuffer) -> memoryview:
+    """View a buffer of any format and shape as flat bytes.
+
+    Raises:
+        TypeError: it is not a buffer, or not to be written to, or not in one piece.
+    """
+    view = memoryview(buf)
+    if view.readonly:
+        raise TypeError("readinto() needs a writable buffer")
+    if view.format == "B" and view.ndim == 1 and view.c_contiguous:
+        return view
+    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 #: Bytes. A body in small chunks is received in pieces of this size.
