@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConnectionClosed, StateError
 from .protocol.content import as_bytes
-from .protocol.messages import BodyFollowing, HTTPResponse
+from .protocol.messages import BodyFollowing, HTTPResponse, Request
 from .protocol.states import Receiving
 from .session import Session
 from .settings import Settings
 from .transport.activity import Activity
-from .transport.buffer import writable
+from .transport.buffer import writable_view
 from .transport.connect import Route
 from .transport.poll import Co, PollNeeded
 from .upload import Upload
@@ -266,7 +266,7 @@ class Connection(Settings):
             raise ValueError("expect100 needs a body of type BodyFollowing; see also request()")
         session = self._sending_session()
         route = self._route() if session is None else session.link.route
-        outgoing = self._prepare(route, method, path, headers, body, expect100)
+        outgoing = self._prepare(route, Request(method, path, headers, body), expect100)
         if session is None:
             session = self._new_session(route)
         elif (fault := session.idle_fault()) is not None:
@@ -301,11 +301,12 @@ class Connection(Settings):
         """Coroutine of `HTTPConnection.request`; returns the `HTTPResponse`."""
         if isinstance(body, BodyFollowing):
             raise TypeError("request() sends the whole body: give it one, or use send_request()")
+        request = Request(method, path, headers, body)
         while True:
             session = self._idle_session()
             used_before = session is not None
             route = self._route() if session is None else session.link.route
-            outgoing = self._prepare(route, method, path, headers, body, expect100)
+            outgoing = self._prepare(route, request, expect100)
             session = session or self._new_session(route)
             self._response_session = session
             upload = Upload(session)
@@ -323,7 +324,6 @@ class Connection(Settings):
             finally:
                 if upload.expect_failed:
                     self._server_knows_expect = False
-            headers = outgoing.request.headers
             if outgoing.content is not None:
                 outgoing.content.rewind()
 
@@ -378,7 +378,7 @@ class Connection(Settings):
 
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
         """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
-        with writable(buf) as view:
+        with writable_view(buf) as view:
             session = self._unless_lost(self._response_session)
             if session is None:
                 return 0
@@ -386,7 +386,7 @@ class Connection(Settings):
 
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
         """Coroutine of `HTTPConnection.readinto`; returns the number of bytes."""
-        with writable(buf) as view:
+        with writable_view(buf) as view:
             session = self._unless_lost(self._response_session)
             if session is None:
                 return 0

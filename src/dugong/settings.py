@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .errors import StateError
 from .protocol.authority import authority
 from .protocol.limits import CONTINUE_TIMEOUT
-from .protocol.messages import HTTPResponse
+from .protocol.messages import HTTPResponse, Request
 from .protocol.request import Defaults, Outgoing, exactly_str, prepare
 from .transport.connect import Route
 from .transport.proxy import check_port, parse_proxy
@@ -16,7 +16,6 @@ from .transport.proxy import check_port, parse_proxy
 if TYPE_CHECKING:
     import ssl
 
-    from .protocol.messages import Body, HeadersArgument
 
 HTTP_PORT = 80
 HTTPS_PORT = 443
@@ -107,28 +106,21 @@ class Settings:
             defaults=Defaults(defaults),
         )
 
-    def _prepare(
-        self,
-        route: Route,
-        method: str,
-        path: str,
-        headers: HeadersArgument | None,
-        body: Body,
-        expect100: bool | None,
-    ) -> Outgoing:
-        target = path
+    def _prepare(self, route: Route, request: Request, expect100: bool | None) -> Outgoing:
+        target = None
         if route.proxy is not None and route.tunnel is None:
-            target = path = exactly_str(path, "a request target")
-            if path.startswith("/"):
-                target = f"http://{route.authority}{path}"  # RFC 9112 section 3.2.2
-            elif path == "*":
-                target = f"http://{route.authority}"
-        may_ask = self._server_knows_expect
-        given = None if target is path else path
-        outgoing = prepare(method, target, headers, body, expect100, route.defaults, given, may_ask)
+            target = self._target_for_proxy(route, request)
+        outgoing = prepare(request, expect100, route.defaults, target, self._server_knows_expect)
         if outgoing.length is None and self._server_is_http10:
             raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
         return outgoing
+
+    def _target_for_proxy(self, route: Route, request: Request) -> str:
+        """Return the target that a proxy is asked for (RFC 9112 section 3.2.2)."""
+        path = exactly_str(request.path, "a request target")
+        if path.startswith("/"):
+            return f"http://{route.authority}{path}"
+        return f"http://{route.authority}" if path == "*" else path
 
     def _learn(self, response: HTTPResponse) -> None:
         if response.version == "1.0":

@@ -19,6 +19,7 @@ from dugong import (
 from dugong.protocol.exchange import Exchanges
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.inflight import Exchange
+from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
 from dugong.protocol.states import RECEIVING, SENDING, Receiving, Sending
 
@@ -26,7 +27,7 @@ CAUSE = OSError("cable cut")
 
 
 def request(method: str = "GET", body: Any = None, expect: bool = False, **fields: str) -> Outgoing:
-    return prepare(method, "/", fields, body, expect, NO_DEFAULTS)
+    return prepare(Request(method, "/", fields, body), expect, NO_DEFAULTS)
 
 
 def response(status: int = 200) -> HTTPResponse:

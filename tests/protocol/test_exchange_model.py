@@ -20,11 +20,12 @@ from dugong import (
 from dugong.protocol.exchange import Exchanges
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.inflight import Exchange
+from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
 
 
 def request(method: str, body: BodyFollowing | None, expect: bool, **fields: str) -> Outgoing:
-    return prepare(method, "/", fields, body, expect, NO_DEFAULTS)
+    return prepare(Request(method, "/", fields, body), expect, NO_DEFAULTS)
 
 
 #: A request of each kind; made anew for each use.

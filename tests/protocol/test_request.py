@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dugong import BodyFollowing, CaseInsensitiveDict
+from dugong import BodyFollowing, CaseInsensitiveDict, Request
 from dugong.protocol.content import as_bytes
 from dugong.protocol.request import Defaults, Outgoing, prepare, serialise_trailers
 
@@ -28,7 +28,7 @@ def make(
     body: Any = None,
     expect100: bool = False,
 ) -> Outgoing:
-    return prepare(method, target, headers, body, expect100, DEFAULTS)
+    return prepare(Request(method, target, headers, body), expect100, DEFAULTS)
 
 
 def lines(outgoing: Outgoing) -> list[str]:
@@ -162,7 +162,7 @@ def test_values(value: str | int, sent: str) -> None:
 
 
 def test_path_is_what_the_user_gave() -> None:
-    outgoing = prepare("GET", "http://h/x", None, None, False, DEFAULTS, "/x")
+    outgoing = prepare(Request("GET", "/x"), False, DEFAULTS, "http://h/x")
     assert outgoing.head.startswith(b"GET http://h/x HTTP/1.1\r\n")
     assert outgoing.request.path == "/x"
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from ..blocking import HTTPConnection
 from ..protocol import grammar
+from ..protocol.messages import Request
 from ..protocol.request import NO_DEFAULTS, prepare
 from ..transport.proxy import parse_proxy
 from .output import complain
@@ -55,7 +56,7 @@ def add_fields(parser: Parser) -> None:
 def check_fields(args: argparse.Namespace, parser: Parser, method: str = "GET") -> None:
     """Complain of fields given with ``-H`` that cannot be sent with a bodyless request."""
     try:
-        prepare(method, "/", args.headers, None, False, NO_DEFAULTS)
+        prepare(Request(method, "/", args.headers), False, NO_DEFAULTS)
     except ValueError as exc:
         parser.error(f"argument -H: {exc}")
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from ..blocking import HTTPConnection
 from ..errors import DugongError, is_temp_network_error
 from ..protocol.content import content_of
-from ..protocol.messages import BodyFollowing, HTTPResponse
+from ..protocol.messages import BodyFollowing, HTTPResponse, Request
 from ..protocol.request import NO_DEFAULTS, prepare
 from ..transport.poll import POLLIN, PollNeeded
 from .arguments import (
@@ -88,7 +88,9 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     try:
         with Source(args.file) as source:
             try:
-                prepare("PUT", "/", fields, BodyFollowing(source.length), None, NO_DEFAULTS)
+                prepare(
+                    Request("PUT", "/", fields, BodyFollowing(source.length)), None, NO_DEFAULTS
+                )
             except ValueError as exc:
                 parser.error(str(exc))
             response = _put(document, fields, source, args)

@@ -48,12 +48,8 @@ class Item:
 
     def goes_as(self, outgoing: Outgoing) -> None:
         """It is ready to be sent."""
-        request = self.request
-        if request.headers is not None and isinstance(request.headers, Iterator):
-            request.headers = outgoing.request.headers  # it is used up by now
-        outgoing.request = request
         self.alone = (
-            request.method not in IDEMPOTENT_METHODS or outgoing.closes or outgoing.upgrades
+            self.request.method not in IDEMPOTENT_METHODS or outgoing.closes or outgoing.upgrades
         )
         self.outgoing = outgoing
 

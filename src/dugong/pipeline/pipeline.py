@@ -274,11 +274,9 @@ class Pipeline:
     def _prepare(self, item: Item) -> bool:
         """Make *item* ready to be sent. Returns whether it can be."""
         assert self._run is not None
-        route, request = self._run.session.link.route, item.request
+        route = self._run.session.link.route
         try:
-            outgoing = self._connection._prepare(
-                route, request.method, request.path, request.headers, request.body, expect100=False
-            )
+            outgoing = self._connection._prepare(route, item.request, expect100=False)
         except Exception as exc:
             item.failure = exc
             return False

@@ -83,26 +83,20 @@ class Outgoing:
 
 
 def prepare(
-    method: str,
-    target: str,
-    headers: HeadersArgument | None,
-    body: Body,
+    request: Request,
     expect100: bool | None,
     defaults: Defaults,
-    path: str | None = None,
+    target: str | None = None,
     may_ask: bool = True,
 ) -> Outgoing:
     """Validate a request and serialise its head (RFC 9112 section 3).
 
     Args:
-        method: a token.
-        target: the request target as it goes on the wire: visible ASCII.
-        headers: a mapping or pairs; names are `str`, values `str` or `int`.
-        body: what `HTTPConnection.send_request` takes as a body.
+        request: its headers are replaced by the fields that they had if they may be used up then.
         expect100: whether to ask for a 100 (Continue), and to await it; ``None`` to do so if the
             caller's own field asks, or the body is large or of unknown length.
         defaults: what to add unless the caller gave it.
-        path: the target as the user gave it, where it differs (requests through a proxy).
+        target: the request target as it goes on the wire, if that is not the request's path.
         may_ask: whether *expect100* ``None`` goes by the body.
 
     Raises:
@@ -110,14 +104,16 @@ def prepare(
         ValueError: the method, the target or a field is not valid, or does not fit the body.
         StateError: the body is one-shot, and was taken before.
     """
+    method, headers, body = request.method, request.headers, request.body
+    target = target or request.path
     if type(method) is not str or type(target) is not str:
-        method = exactly_str(method, "a method")
+        request.method = method = exactly_str(method, "a method")
         target = exactly_str(target, "a request target")
     line = f"{method} {target} HTTP/1.1\r\n"
     if not grammar.REQUEST_LINE.fullmatch(line):
         raise _bad_line(method, target)
     if headers is None and body is None:
-        outgoing = Outgoing(Request(method, path or target), None, 0, False)
+        outgoing = Outgoing(request, None, 0, False)
         framing = "Content-Length: 0\r\n" if method in _METHODS_WITH_CONTENT else ""
         outgoing.head = f"{line}{defaults.all}{framing}\r\n".encode("latin-1")
         return outgoing
@@ -126,9 +122,9 @@ def prepare(
     if expect100 is None:
         is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
         expect100 = (may_ask and is_large) or _asks_for_continue(lower)
-    if headers is not None and not hasattr(headers, "items"):
-        headers = fields  # an iterator is used up by now, and whoever retries needs them again
-    outgoing = Outgoing(Request(method, path or target, headers, body), content, length, expect100)
+    if not (headers is None or isinstance(headers, list) or hasattr(headers, "items")):
+        request.headers = fields  # whoever retries needs them again
+    outgoing = Outgoing(request, content, length, expect100)
     try:
         framing = _check(outgoing, lower)
     except BaseException:

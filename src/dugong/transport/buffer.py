@@ -87,7 +87,7 @@ class ReceiveBuffer:
         return -1
 
 
-def writable(buf: WriteableBuffer) -> memoryview:
+def writable_view(buf: WriteableBuffer) -> memoryview:
     """View a buffer of any format and shape as flat bytes.
 
     Raises:

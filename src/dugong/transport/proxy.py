@@ -7,7 +7,7 @@ from base64 import b64encode
 from ..errors import ConnectionClosed, InvalidResponse, TunnelRefused
 from ..protocol import grammar
 from ..protocol.limits import MAX_INTERIM_RESPONSES
-from ..protocol.messages import HTTPResponse
+from ..protocol.messages import HTTPResponse, Request
 from ..protocol.request import Defaults, prepare
 from ..protocol.response import find_head, parse_head
 from .buffer import ReceiveBuffer
@@ -105,7 +105,7 @@ def co_open_tunnel(stream: Stream, authority: str, fields: dict[str, str]) -> Co
         ConnectionClosed: the connection ended.
     """
     fields = {"host": f"Host: {authority}", **fields}
-    head = prepare("CONNECT", authority, None, None, False, Defaults(fields)).head
+    head = prepare(Request("CONNECT", authority), False, Defaults(fields)).head
     yield from stream.co_send_all([memoryview(head)])
 
     buffer = ReceiveBuffer()
