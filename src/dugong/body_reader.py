@@ -59,12 +59,16 @@ class BodyReader(IncomingBody):
         if limit is not None and gathered.left + (length or 0) > limit:
             raise self._beyond(limit)
         rest = b""
-        if body is None or (length is not None and length <= len(self.buffer)):
+        buffer = self.buffer
+        if body is None or (length is not None and length <= buffer.end - buffer.start):
             if self._exchanges.failure is not None:
                 self._exchanges.check_alive()
             if body is not None:
-                rest = self.buffer.take(length or 0)
-                self._took_all(body, rest)
+                rest = buffer.take(length or 0)
+                self._untouched = False
+                if self._digest is not None:
+                    self._digest.update(rest)
+                self._finish(body)
             if not gathered.left:
                 return rest
         elif (need := self._try_gather(length, limit)) is not None:

@@ -66,15 +66,21 @@ class IncomingBody:
                 self._body = Chunked()
             else:
                 self._body = UntilClose()
-        self._link.activity.event("first_byte")
+        on_event = self._link.activity.on_event
+        if on_event is not None:
+            on_event("first_byte")
         if self._body is None:
             self._complete(response)
         elif not self._body.payload:
             self._advance(receive=False)
 
     def _complete(self, response: HTTPResponse) -> None:
-        self._link.became_idle(response)
-        self._link.activity.event("done")
+        link = self._link
+        if not self._exchanges.queue:
+            link.became_idle(response)
+        on_event = link.activity.on_event
+        if on_event is not None:
+            on_event("done")
 
     def _try_payload(self, wanted: int) -> int | PollNeeded:
         """Return how many bytes of payload may come next, after any lines before them; 0: none.
@@ -112,13 +118,6 @@ class IncomingBody:
             self._digest.update(data[:count])
         if not self._body.payload or self._body.ended_by_close:
             self._advance(receive=True)
-
-    def _took_all(self, body: Decoder, rest: bytes) -> None:
-        """*rest* is all that was missing of a body of known length."""
-        self._untouched = False
-        if self._digest is not None:
-            self._digest.update(rest)
-        self._finish(body)
 
     def _take_line(self, body: Decoder) -> bool:
         """Have *body* take its next line, or two, from the buffer. Returns whether it was there."""

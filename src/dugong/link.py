@@ -178,12 +178,11 @@ class Link:
         return self.exchanges.pending or self.exchanges.body_pending
 
     def became_idle(self, response: HTTPResponse) -> None:
-        """*response* is complete: note how long its server keeps the connection from now on.
+        """*response* is complete, and was the last one that was outstanding.
 
-        A server that refused a body may still be discarding it: that connection is closed.
+        Notes how long its server keeps the connection from now on. A server that refused a body may
+        still be discarding it: that connection is closed.
         """
-        if self.exchanges.queue:
-            return  # not before the last response
         if self.exchanges.sending is REFUSED:
             self.close()
             return

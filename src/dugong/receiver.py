@@ -131,12 +131,11 @@ class Receiver:
             known = self._known
             if known is not None and (head is not known.head or request.method != known.method):
                 known = None
-            response = (
-                parse_head(head, request.method, request.path)
-                if known is None
-                else known.response(request.path)
-            )
-            response.request = request
+            if known is not None:
+                response = known.response(request)
+            else:
+                response = parse_head(head, request.method, request.path)
+                response.request = request
             buffer = self.buffer
             consumed = self._link.activity.bytes_received - (buffer.end - buffer.start)
             if consumed < exchange.received_before:

@@ -60,8 +60,9 @@ class Sender:
         link = self._link
         if link.exchanges.request_sent(exchange):
             link.wake_reader()
-            if not exchange.outgoing.follows:
-                link.activity.event("sent")
+            on_event = link.activity.on_event
+            if on_event is not None and not exchange.outgoing.follows:
+                on_event("sent")
 
     def co_send(self, exchange: Exchange, look: Look | None = None) -> Co[None]:
         """Send a request's head, with the body if that is there; connect first if need be.
@@ -144,6 +145,7 @@ class Sender:
             exchange.connection_lost = not self._link.closed
             raise
         left = 0 if isinstance(sent, PollNeeded) else sent
+        on_event = self._link.activity.on_event
         while left:
             missing = len(exchange.outgoing.head) - exchange.bytes_sent
             if left < missing:
@@ -152,7 +154,8 @@ class Sender:
             exchange.bytes_sent += missing
             left -= missing
             exchanges.request_sent(exchange)
-            self._link.activity.event("sent")
+            if on_event is not None:
+                on_event("sent")
             exchange = exchanges.current
             assert exchange is not None
         exchange.in_doubt = False

@@ -145,7 +145,7 @@ class _Lookout:
 
     def _got(self, response: HTTPResponse) -> None:
         if response.status == 100:  # the one that was awaited
-            self._exchange.informational.append(response)
+            self._exchange.informational += (response,)
             self._reading = self._receiver.co_do(self._receiver.try_response_to, self._exchange)
         else:
             self.response = response

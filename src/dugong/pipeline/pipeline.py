@@ -233,7 +233,9 @@ class Pipeline:
             eagerly: whether responses are perhaps there already, so that requests need not be
                 sent one by one as each makes room.
         """
-        items, need, started = self._items, None, False
+        items, run, need, started = self._items, self._run, None, False
+        if eagerly and items.in_flight > self._depth // 2 and run is not None and not run.sending:
+            return None
         while True:
             if self._run is not None and (need := self._run.keep_sending()) is not None:
                 break
@@ -324,7 +326,7 @@ class Pipeline:
             ConnectionClosed, ConnectionTimedOut, OSError: there is no connection to be had.
         """
         run, exchange = self._run, first.exchange
-        if run is None or (exchange is None and run.is_sending):
+        if run is None or (exchange is None and run.sending is not None):
             return None
         if (end := run.end(exchange)) is not None:
             self._lose_run(run, end)

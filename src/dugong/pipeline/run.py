@@ -18,9 +18,10 @@ class Run:
         answered: how many responses have come.
         is_new: whether the connection was made for the pipeline.
         overlapped: whether several requests were in flight at once.
+        sending: sends what is not out yet, answered or not; ``None`` if all is.
     """
 
-    __slots__ = ("_failure", "_items", "_sending", "answered", "is_new", "overlapped", "session")
+    __slots__ = ("_failure", "_items", "answered", "is_new", "overlapped", "sending", "session")
 
     def __init__(self, session: Session, items: Items, is_new: bool) -> None:
         session.pipelined = True
@@ -29,7 +30,7 @@ class Run:
         self.answered = 0
         self.overlapped = False
         self._items = items
-        self._sending: Co[None] | None = None
+        self.sending: Co[None] | None = None
         self._failure: Exception | None = None
 
     @property
@@ -37,11 +38,6 @@ class Run:
         """Whether more requests can be sent, when those that are being sent are out."""
         exchanges = self.session.link.exchanges
         return self._failure is None and not exchanges.broken and not exchanges.closing
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether a request is not out yet, answered or not."""
-        return self._sending is not None
 
     @property
     def was_disconnected(self) -> bool:
@@ -70,9 +66,9 @@ class Run:
             stream.expect_more()
         first = accepted[0]
         if first.outgoing.content is not None:
-            self._sending = sender.co_send(first, _look)
+            self.sending = sender.co_send(first, _look)
         else:
-            self._sending = sender.co_send_together(accepted)
+            self.sending = sender.co_send_together(accepted)
 
     def push(self) -> None:
         """Nothing more follows at once."""
@@ -82,16 +78,16 @@ class Run:
 
     def keep_sending(self) -> PollNeeded | None:
         """Go on with what is being sent. Returns what that waits for, if it does."""
-        if self._sending is None:
+        if self.sending is None:
             return None
         try:
-            return next(self._sending)
+            return next(self.sending)
         except StopIteration:
             pass
         except Exception as exc:
             if not self._note_failure(exc):
                 raise
-        self._sending = None
+        self.sending = None
         self.session.link.meanwhile = None
         return None
 
@@ -123,7 +119,7 @@ class Run:
         if exchanges.closed:
             return ConnectionClosed("the connection was closed, as announced")
         if exchange is None or not (
-            exchange.bytes_sent or self._sending is not None or exchanges.is_cut_off(exchange)
+            exchange.bytes_sent or self.sending is not None or exchanges.is_cut_off(exchange)
         ):
             return self._failure or ConnectionClosed("nothing more can be sent on this connection")
         return None
@@ -144,15 +140,15 @@ class Run:
             self.answered += 1
             if exchanges.is_cut_off(exchange):
                 got.will_close = True
-            if self._sending is not None:
+            if self.sending is not None:
                 self._send_on_or_stop(exchange)
         return got
 
     def _send_on_or_stop(self, answered: Exchange) -> None:
         """A response has come while more is being sent; perhaps to the very request that is."""
-        if self.session.link.exchanges.is_refused(answered) and self._sending is not None:
-            self._sending.close()
-            self._sending = None
+        if self.session.link.exchanges.is_refused(answered) and self.sending is not None:
+            self.sending.close()
+            self.sending = None
         else:
             self.session.link.meanwhile = self.keep_sending  # when the caller reads its body
 
@@ -161,8 +157,8 @@ class Run:
         self.session.link.meanwhile = None
         self.session.link.close()
         self.session.pipelined = False
-        if self._sending is not None:
-            self._sending.close()
+        if self.sending is not None:
+            self.sending.close()
 
 
 def _look() -> None:

@@ -348,7 +348,7 @@ class Exchanges:
                 exchange.outgoing.expect_continue = False  # it is here before the head is out
         if len(exchange.informational) >= MAX_INTERIM_RESPONSES:
             raise InvalidResponse(f"more than {MAX_INTERIM_RESPONSES} interim responses", response)
-        exchange.informational.append(response)
+        exchange.informational += (response,)
         return False
 
     def received_final(self, exchange: Exchange, response: HTTPResponse, framing: Framing) -> None:
@@ -359,7 +359,8 @@ class Exchanges:
         """
         if response.status == 101 and not exchange.outgoing.upgrades:
             raise Unsupported("the server switches protocols, but was not asked to", response)
-        response.informational = exchange.informational
+        if exchange.informational:
+            response.informational = list(exchange.informational)
         response.length = framing.length
         refused = exchange is self.current and self._ends_sending(response, framing)
         if refused:
@@ -371,7 +372,7 @@ class Exchanges:
             self._receive("head, switches")
             self.queue.popleft()
             return
-        self._receive("head, body follows")
+        self.receiving = RECEIVING[self.receiving]["head, body follows"]
         if framing.length == 0:
             self.body_ended(response)
 
@@ -384,7 +385,7 @@ class Exchanges:
 
     def body_ended(self, response: HTTPResponse) -> None:
         """The oldest exchange's response is complete."""
-        self._receive("end of body")
+        self.receiving = RECEIVING[self.receiving]["end of body"]
         self.queue.popleft()
         self.closed = response.will_close
 

@@ -32,11 +32,11 @@ class Exchange:
     in_doubt = False
     connection_lost = False
     received_before = 0
+    informational: tuple[HTTPResponse, ...] = ()
 
     def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing = outgoing
         self.body_left = outgoing.length
-        self.informational: list[HTTPResponse] = []
 
     @property
     def safe_to_retry(self) -> bool:

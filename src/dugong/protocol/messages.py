@@ -118,6 +118,7 @@ class HTTPResponse:
         headers: Headers,
         length: int | None = None,
         version: str = "1.1",
+        request: Request | None = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -129,7 +130,7 @@ class HTTPResponse:
         self.informational: list[HTTPResponse] = []
         self.trailers = NO_TRAILERS
         self.will_close = False
-        self._request: Request | None = None
+        self._request = request
 
     @property
     def request(self) -> Request:

@@ -19,7 +19,7 @@ from . import grammar
 from .framing import Framing
 from .headers import Headers
 from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
-from .messages import HTTPResponse
+from .messages import HTTPResponse, Request
 
 _FRAMING_FIELDS = ("content-length", "transfer-encoding", "connection")
 _START = b"HTTP/"
@@ -125,11 +125,12 @@ class KnownHead:
         self._fields = response.headers
         self._version = response.version
 
-    def response(self, path: str) -> HTTPResponse:
-        """Return what `parse_head` would return for the same head and method."""
+    def response(self, request: Request) -> HTTPResponse:
+        """Return what `parse_head` would return for the same head, and a request of this method."""
         return HTTPResponse(
-            self.method, path, self._status, self._reason, self._fields, None, self._version
-        )
+            self.method, request.path, self._status, self._reason, self._fields, None,
+            self._version, request,
+        )  # fmt: skip
 
 
 def parse_fields(block: str, *, fold: bool) -> list[tuple[str, str]]:
