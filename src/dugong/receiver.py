@@ -19,6 +19,7 @@ from .protocol.framing import frame
 from .protocol.inflight import Exchange
 from .protocol.messages import HTTPResponse
 from .protocol.response import KnownHead, find_head, parse_head
+from .protocol.states import CUT_OFF, REQUEST
 from .transport.poll import Co, PollNeeded
 from .transport.stream import Stream
 
@@ -90,10 +91,10 @@ class Receiver:
             if self.body.unfinished:
                 yield from self._co_finish_body()
             exchange = exchanges.next()
-            while exchanges.being_sent(exchange):
+            while exchanges.sending is REQUEST and exchanges.being_sent(exchange):
                 yield from link.co_wait_until_sent(exchange)
                 exchange = exchanges.next()
-            stream = link.require_stream()
+            stream = link.stream or link.require_stream()
             while isinstance(got := self._try_response(exchange, stream), PollNeeded):
                 stream.hold(self)
                 try:
@@ -121,7 +122,7 @@ class Receiver:
     def _try_response(self, exchange: Exchange, stream: Stream) -> HTTPResponse | PollNeeded:
         if not exchange.looked_for:
             exchange.looked_for = True
-            if stream.peeks and not self.buffer.end and not self._exchanges.is_cut_off(exchange):
+            if stream.peeks and not self.buffer.end and self._exchanges.sending is not CUT_OFF:
                 return stream.want_read  # it has just been sent: nothing can be there yet
         request = exchange.outgoing.request
         while True:

@@ -160,7 +160,7 @@ class Exchanges:
             or self.receiving is states.SWITCHED
         ):
             raise self._not_accepted()
-        self._send("accepted")
+        self.sending = SENDING[self.sending]["accepted"]
         self.current = exchange = Exchange(outgoing)
         self.queue.append(exchange)
         return exchange
