@@ -26,6 +26,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             else:
                 self.answer(200, b"This time it worked.\n")
+        elif self.path == "/broken":  # is never answered
+            self.close_connection = True
         else:
             self.answer(404, b"There is no such document.\n")
 

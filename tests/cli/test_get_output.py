@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -227,6 +228,30 @@ def test_standard_output_is_non_blocking(listener: Listener) -> None:
         sender.join()
         assert ended(process) == Done(0, b"", "")
     assert out == BLOCK + BLOCK
+
+
+NOTING_SYNCS = """
+import os, sys
+from dugong.cli import main
+
+fsync = os.fsync
+
+def noting(fd):
+    fsync(fd)
+    print("on the disk:", os.fstat(fd).st_size, *sorted(os.listdir()), file=sys.stderr)
+
+os.fsync = noting
+sys.exit(main())
+"""
+
+
+def test_on_the_disk_before_it_gets_its_name(listener: Listener, folder: Path) -> None:
+    """So that a name never outlives, in a power cut, what it is the name of."""
+    command = [sys.executable, "-W", "error", "-c", NOTING_SYNCS]
+    with start("get", "-o", "new", listener.url(), cwd=folder, command=command) as process:
+        listener.serve(OK)
+        assert ended(process) == Done(0, b"", "on the disk: 5 new.part new.part.json old\n")
+    assert contents(folder) == UNTOUCHED | {"new": b"hello"}
 
 
 # --------------------------------------------------------------------- Ctrl-C
