@@ -288,7 +288,11 @@ class HTTPConnection(Connection):
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
                 reading call serves what has been gathered.
         """
-        return self._read(self._try_readall, self.co_readall, limit)
+        if self.deadline is None:
+            got = self._try_readall(limit)
+            if not isinstance(got, PollNeeded):
+                return got
+        return self._run(self.co_readall(limit))
 
     def discard(self) -> None:
         """Read the rest of the body and throw it away. Raises as `read`."""

@@ -94,8 +94,8 @@ class Receiver:
             while exchanges.sending is REQUEST and exchanges.being_sent(exchange):
                 yield from link.co_wait_until_sent(exchange)
                 exchange = exchanges.next()
-            stream = link.stream or link.require_stream()
-            while isinstance(got := self._try_response(exchange, stream), PollNeeded):
+            while isinstance(got := self.try_response(exchange), PollNeeded):
+                stream = link.require_stream()
                 stream.hold(self)
                 try:
                     yield got
@@ -113,13 +113,11 @@ class Receiver:
         while (need := self.body.try_finish()) is not None:
             yield from self._link.require_stream().wait(need)
 
-    def try_response_to(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
+    def try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
         """Read the response to the oldest exchange, sent whole or not, or the 100 it awaits."""
         if self._exchanges.failure is not None:
             self._exchanges.check_alive()
-        return self._try_response(exchange, self._link.require_stream())
-
-    def _try_response(self, exchange: Exchange, stream: Stream) -> HTTPResponse | PollNeeded:
+        stream = self._link.stream or self._link.require_stream()
         if not exchange.looked_for:
             exchange.looked_for = True
             if stream.peeks and not self.buffer.end and self._exchanges.sending is not CUT_OFF:

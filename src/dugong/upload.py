@@ -120,7 +120,7 @@ class _Lookout:
         self._receiver = receiver
         self._exchange = exchange
         exchange.looked_for = exchange.outgoing.content is not None
-        self._reading: Any = receiver.co_do(receiver.try_response_to, exchange)
+        self._reading: Any = receiver.co_do(receiver.try_response, exchange)
         self.response: HTTPResponse | None = None
 
     def look(self) -> PollNeeded | None:
@@ -146,7 +146,7 @@ class _Lookout:
     def _got(self, response: HTTPResponse) -> None:
         if response.status == 100:  # the one that was awaited
             self._exchange.informational += (response,)
-            self._reading = self._receiver.co_do(self._receiver.try_response_to, self._exchange)
+            self._reading = self._receiver.co_do(self._receiver.try_response, self._exchange)
         else:
             self.response = response
 

@@ -135,7 +135,7 @@ class Run:
         exchanges, receiver = self.session.link.exchanges, self.session.receiver
         if not exchange.bytes_sent and not exchanges.is_cut_off(exchange):
             return None  # what comes now cannot be its response
-        got = receiver.try_do(receiver.try_response_to, exchange)
+        got = receiver.try_do(receiver.try_response, exchange)
         if isinstance(got, HTTPResponse):
             self.answered += 1
             if exchanges.is_cut_off(exchange):

@@ -70,8 +70,13 @@ class ReceiveBuffer:
 
     def take(self, count: int) -> bytes:
         """Return and drop at most *count* bytes."""
-        data = bytes(self.view[self.start : min(self.start + count, self.end)])
-        self.consume(len(data))
+        end = self.start + count
+        if end < self.end:
+            data = bytes(self.view[self.start : end])
+            self.start = self.scanned = end
+        else:
+            data = bytes(self.view[self.start : self.end])
+            self.start = self.end = self.scanned = 0
         return data
 
     def find_line(self, limit: int) -> int:
