@@ -19,7 +19,6 @@ from .protocol.framing import frame
 from .protocol.inflight import Exchange
 from .protocol.messages import HTTPResponse
 from .protocol.response import KnownHead, find_head, parse_head
-from .protocol.states import CUT_OFF, REQUEST
 from .transport.poll import Co, PollNeeded
 from .transport.stream import Stream
 
@@ -91,7 +90,7 @@ class Receiver:
             if self.body.unfinished:
                 yield from self._co_finish_body()
             exchange = exchanges.next()
-            while exchanges.sending is REQUEST and exchanges.being_sent(exchange):
+            while exchanges.being_sent(exchange):
                 yield from link.co_wait_until_sent(exchange)
                 exchange = exchanges.next()
             while isinstance(got := self.try_response(exchange), PollNeeded):
@@ -120,7 +119,7 @@ class Receiver:
         stream = self._link.stream or self._link.require_stream()
         if not exchange.looked_for:
             exchange.looked_for = True
-            if stream.peeks and not self.buffer.end and self._exchanges.sending is not CUT_OFF:
+            if stream.peeks and not self.buffer.end and not self._exchanges.is_cut_off(exchange):
                 return stream.want_read  # it has just been sent: nothing can be there yet
         request = exchange.outgoing.request
         while True:

@@ -233,13 +233,13 @@ class Pipeline:
             eagerly: whether responses are perhaps there already, so that requests need not be
                 sent one by one as each makes room.
         """
-        items, run, need, started = self._items, self._run, None, False
-        if eagerly and items.in_flight > self._depth // 2 and run is not None and not run.sending:
-            return None
+        items, need, started = self._items, None, False
         while True:
-            if self._run is not None and (need := self._run.keep_sending()) is not None:
+            run = self._run
+            if run is not None and run.sending and (need := run.keep_sending()) is not None:
                 break
-            if eagerly and items.in_flight > (self._depth // 2 if items.is_quick else 0):
+            in_flight = items.in_flight
+            if eagerly and (in_flight > self._depth // 2 or (in_flight and not items.is_quick)):
                 break
             if not self._start_sending():
                 break

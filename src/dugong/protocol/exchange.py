@@ -70,6 +70,8 @@ class Exchanges:
         self.cut_off_by: BaseException | None = None
         self.failure: BaseException | None = None
 
+    # What each response comes through does the same as these two, in place.
+
     def _send(self, event: str) -> None:
         self.sending = SENDING[self.sending][event]
 

@@ -122,7 +122,7 @@ def prepare(
     if expect100 is None:
         is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
         expect100 = (may_ask and is_large) or _asks_for_continue(lower)
-    if not (headers is None or isinstance(headers, list) or hasattr(headers, "items")):
+    if not (headers is None or isinstance(headers, (list, tuple)) or hasattr(headers, "items")):
         request.headers = fields  # whoever retries needs them again
     outgoing = Outgoing(request, content, length, expect100)
     try:
