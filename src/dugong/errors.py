@@ -10,6 +10,7 @@
      ├── DNSUnavailable                             the DNS itself does not answer
      ├── InvalidResponse                            the server broke the protocol or a limit
      ├── UnsupportedResponse                        valid, but nothing this client speaks
+     ├── InvalidRequest          (ValueError)       an argument is not valid
      ├── StateError                                 this call makes no sense now
      ├── ExcessBodyData                             more body data than announced
      ├── BodyChanged             (ValueError)       a file changed while it was being sent
@@ -35,6 +36,7 @@ __all__ = [
     "DugongError",
     "ExcessBodyData",
     "HostnameNotResolvable",
+    "InvalidRequest",
     "InvalidResponse",
     "StateError",
     "TunnelRefused",
@@ -143,6 +145,14 @@ class UnsupportedResponse(_ResponseError):
 
     Attributes:
         response: the `dugong.HTTPResponse` whose head had been understood, or ``None``.
+    """
+
+
+class InvalidRequest(DugongError, ValueError):
+    """An argument has a value that is not valid. Nothing was sent.
+
+    The message names the argument, the value (unless that may be a secret), and what to pass
+    instead.
     """
 
 
