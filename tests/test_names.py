@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - which `getaddrinfo` would import, and fail to do
+import errno
+import os
+import resource
 import select
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,6 +25,7 @@ from dugong import (
 )
 from tests.drive import drive
 from tests.exchanges import OK, works
+from tests.styles import StyledWire
 from tests.wire import Wire
 
 _system_getaddrinfo = socket.getaddrinfo
@@ -138,6 +145,75 @@ def test_name_that_resolves_the_second_time(plain: Wire, monkeypatch: pytest.Mon
     plain.adopt(conn.disconnect)
     works(conn, peer)
     assert resolver.asked[0] == resolver.asked[-1] == "name.example"
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Let this process open so many descriptors, and no more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    try:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 64, limits[1]))
+        with pytest.raises(OSError, match="Too many"):
+            while True:
+                held.append(os.dup(held[0]))
+        for _ in range(count):
+            os.close(held.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in held:
+            os.close(fd)
+
+
+@pytest.mark.usefixtures("test_hosts")
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_no_descriptors_left_for_a_look_up(plain: StyledWire, left: int) -> None:
+    """With two of them, the look-up begins, and the system's resolver finds none."""
+    conn = plain.connection("localhost")
+
+    async def look_up() -> OSError:
+        with descriptors_left(left), pytest.raises(OSError, match="Too many") as info:
+            await conn.send_request("GET", "/")
+        return info.value
+
+    (outcome,) = await plain.together(look_up())
+    exc = outcome.get()
+    assert exc.errno == errno.EMFILE
+    assert not isinstance(exc, dugong.DugongError | socket.gaierror)
+    assert (exc.bytes_sent, exc.safe_to_retry) == (0, True)
+    assert not is_temp_network_error(exc)
+    listener = plain.listen()
+    conn.port = listener.address[1]
+    await works(conn, listener.peer())
+
+
+@pytest.mark.usefixtures("test_hosts")
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(socket.EAI_MEMORY, errno.ENOMEM), (socket.EAI_NONAME, errno.ENFILE)],
+)
+async def test_shortage_of_the_machine(
+    plain: StyledWire, monkeypatch: pytest.MonkeyPatch, code: int, error: int
+) -> None:
+    """The system's resolver says no, because of something that no name server has done."""
+
+    def getaddrinfo(host: Any, *args: Any, flags: int = 0, **options: Any) -> list[Any]:
+        if not flags and error == errno.ENFILE:
+            monkeypatch.setattr(socket.socket, "__init__", no_socket)
+        raise socket.gaierror(code, "no")
+
+    def no_socket(*args: Any, **options: Any) -> None:
+        monkeypatch.undo()
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    conn = plain.connection("name.example")
+    with pytest.raises(OSError, match=os.strerror(error)) as info:
+        await conn.connect()
+    assert info.value.errno == error
+    assert not isinstance(info.value, socket.gaierror)
 
 
 def test_resolving_does_not_block_the_coroutine(

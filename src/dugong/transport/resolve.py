@@ -6,6 +6,7 @@ A thread ends when nothing is left to look up.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -94,16 +95,17 @@ def resolve(host: str, port: int) -> list[AddressInfo]:
     Raises:
         DNSUnavailable: the DNS asks to try again, or resolves none of `DNS_TEST_HOSTNAMES`.
         HostnameNotResolvable: the DNS works, and has no address for *host*.
+        OSError: this process has no descriptor or memory left for the look-up.
     """
     try:
-        return _getaddrinfo(host, port)
+        return _look_up(host, port)
     except UnicodeError:  # no name of the DNS looks like that
         raise HostnameNotResolvable(host) from None
     except socket.gaierror as exc:
         if exc.errno == socket.EAI_AGAIN or not _dns_works():
             raise DNSUnavailable(host) from exc
     try:
-        return _getaddrinfo(host, port)  # the DNS may have come back in between
+        return _look_up(host, port)  # the DNS may have come back in between
     except socket.gaierror as exc:
         if exc.errno == socket.EAI_AGAIN:
             raise DNSUnavailable(host) from exc
@@ -113,11 +115,37 @@ def resolve(host: str, port: int) -> list[AddressInfo]:
 def _dns_works() -> bool:
     for host, port in DNS_TEST_HOSTNAMES:
         try:
-            _getaddrinfo(host, port)
+            _look_up(host, port)
         except (socket.gaierror, UnicodeError):
             continue
         return True
     return False
+
+
+#: Shortages of this process or this machine, which no server of the DNS has caused.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+
+def _look_up(host: str, port: int) -> list[AddressInfo]:
+    """Call the system's resolver, and tell its failures from shortages of this process.
+
+    Raises:
+        OSError: there is no descriptor or memory left.
+        socket.gaierror: the name was looked up, and that failed.
+    """
+    try:
+        return _getaddrinfo(host, port)
+    except socket.gaierror as exc:
+        if exc.errno == getattr(socket, "EAI_MEMORY", None):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from exc
+        # glibc reports EAI_NONAME when it cannot open /etc/hosts and has no socket to ask a name
+        # server through, as for a name that does not exist. So try whether there is a descriptor.
+        try:
+            socket.socket().close()
+        except OSError as shortage:
+            if shortage.errno in _SHORTAGES:
+                raise shortage from exc
+        raise
 
 
 def _getaddrinfo(host: str, port: int, flags: int = 0) -> list[AddressInfo]:
