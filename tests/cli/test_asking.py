@@ -282,6 +282,8 @@ def test_bodies_upon_head() -> None:
         ("//other", "http://other"),
         ("ftp://x", "ftp://x"),
         ("http://[", "http://["),
+        ("b;?", "{}/b;?"),
+        ("http:///b", "http:///b"),
         ("/caf\xc3\xa9", "{}/café"),
         ("", "{}/a"),
         (None, None),

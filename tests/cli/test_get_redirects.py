@@ -50,6 +50,24 @@ def test_secrets_stay(listener: Listener) -> None:
     assert f"\r\nHost: {other.authority}\r\n".encode() in third
 
 
+def test_target_is_asked_for_as_it_was_given(listener: Listener) -> None:
+    given = ["/ad;", "?", "/en?", "/q;?a=1", "/a/./../b;x=1/?%3f", "/\\c/%2E%2e/é"]
+    with start("get", "-L", listener.url("/")) as process:
+        requests = listener.serve(*map(redirect, given), OK)
+        assert ended(process) == Done(0, b"hello", "")
+    targets = [request.split()[1].decode() for request in requests]
+    assert targets == ["/", "/ad;", "/ad;?", "/en?", "/q;?a=1", "/b;x=1/?%3f", "/\\c/%2E%2e/%C3%A9"]
+
+
+def test_location_repeated(listener: Listener) -> None:
+    url = listener.url("/1")
+    several = b"HTTP/1.1 302 There\r\nLocation: /2\r\nLocation: /3\r\nContent-Length: 0\r\n\r\n"
+    with start("get", "-L", url) as process:
+        listener.serve(several)
+        assert ended(process) == failure(f"{url}: the server redirects to several places: /2, /3")
+    assert listener.is_left_alone()
+
+
 def test_circle(listener: Listener) -> None:
     url = listener.url("/1")
     with start("get", "-L", url) as process:

@@ -96,6 +96,14 @@ def test_no_links(page: str) -> None:
         ("a b", "http://host/dir/a b"),
         ("&eacute;", "http://host/dir/é"),
         ("http://[", "http://["),
+        ("x;", "http://host/dir/x;"),
+        ("x?", "http://host/dir/x?"),
+        ("?", "http://host/dir/page?"),
+        ("x;?#y", "http://host/dir/x;?"),
+        ("http:///x", "http:///x"),
+        ("///x", "http:///x"),
+        ("http:x", "http:x"),
+        ("\\x", "http://host/dir/\\x"),
     ],
 )
 def test_url(link: str, url: str) -> None:

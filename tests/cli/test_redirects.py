@@ -32,6 +32,16 @@ def led(start: str, *targets: str) -> Trail:
         ("http://a", "https://d", "https://d"),
         ("http://[::1]:8/b", "c", "http://[::1]:8/c"),
         ("http://a/b c", "d e", "http://a/d e"),
+        ("http://a/b", "/c;", "http://a/c;"),
+        ("http://a/b", "/c?", "http://a/c?"),
+        ("http://a/b?c", "?", "http://a/b?"),
+        ("http://a/b", "b?", "http://a/b?"),
+        ("http://a/b", "/c/../d;?#", "http://a/d;?#"),
+        ("http://a/b#s", "/c", "http://a/c#s"),
+        ("http://a/b#s", "/c#t", "http://a/c#t"),
+        ("http://a/b", "HTTP://C/d", "http://C/d"),
+        ("http://a/b", "/%2e%2E/%zz/\\c", "http://a/%2e%2E/%zz/\\c"),
+        ("http://a/b", "\\\\c\\d", "http://a/\\\\c\\d"),
     ],
 )
 def test_target(start: str, target: str, there: str) -> None:
@@ -46,8 +56,19 @@ def test_location(status: int) -> None:
     assert location(HTTPResponse("GET", "/", status, "", Headers())) is None
 
 
+def test_location_repeated() -> None:
+    same = Headers([("Location", "/a"), ("location", "/a")])
+    assert location(HTTPResponse("GET", "/", 302, "", same)) == "/a"
+    others = Headers([("Location", "/a"), ("Location", "/a"), ("location", "/a;")])
+    with pytest.raises(Failure, match=r"^the server redirects to several places: /a, /a, /a;$"):
+        location(HTTPResponse("GET", "/", 302, "", others))
+    assert location(HTTPResponse("GET", "/", 200, "", others)) is None
+
+
 def test_target_is_sent_as_it_came() -> None:
     assert led("http://a/", "/é\udcff").document.target == "/%C3%A9%FF"
+    assert led("http://a/", "/b?%c3%A9 \\;?#s").document.target == "/b?%c3%A9%20\\;?"
+    assert led("http://a/", "//é.example/?").document.target == "/?"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +99,14 @@ def test_secrets_do_not_come_back() -> None:
     [
         ("http://a/1", ["/1"], "the server redirects in a circle, to http://a/1 again"),
         ("http://a/1", ["/2", "/1#x"], "the server redirects in a circle, to http://a/1#x again"),
-        ("http://a/1#y", ["/2", "/1"], "the server redirects in a circle, to http://a/1 again"),
+        ("http://a/1#y", ["/2", "/1"], "the server redirects in a circle, to http://a/1#y again"),
+        (
+            "http://a/1?#y",
+            ["/1", "/1?"],
+            "the server redirects in a circle, to http://a/1?#y again",
+        ),
+        ("http://a/1", [""], "the server redirects in a circle, to http://a/1 again"),
+        ("http://a/1", ["#x"], "the server redirects in a circle, to http://a/1#x again"),
         (
             "http://a/",
             [f"/{i}" for i in range(21)],
@@ -93,6 +121,15 @@ def test_secrets_do_not_come_back() -> None:
         ("http://a/", ["http://x:y@a/"], "the server redirects to something else: a user name"),
         ("http://a/", ["http://[/"], "the server redirects to something else: "),
         ("http://a/", ["http://a:0/"], "the server redirects to something else: "),
+        ("http://a/", ["http:///b"], "the server redirects to something else: 'http:///b': there"),
+        ("http://a/", ["///b"], "the server redirects to something else: 'http:///b': there is no"),
+        ("http://a/", ["//"], "the server redirects to something else: 'http://': there is no"),
+        ("http://a/", ["//:80/b"], "the server redirects to something else: "),
+        ("http://a/", ["http:/b"], "the server redirects to something else: 'http:/b': there is"),
+        ("http://a/", ["http:b"], "the server redirects to something else: 'http:b': there is"),
+        ("http://a/", ["//b\\@c/"], "the server redirects to something else: "),
+        ("http://a/", ["//b\\c/"], "the server redirects to something else: "),
+        ("http://a/", ["//b\udcff/"], "the server redirects to something else: "),
         ("http://a/", ["/\x01"], "the server redirects to something else: "),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from urllib.parse import urldefrag
 
 from .arguments import (
     Document,
@@ -110,5 +109,5 @@ def _check(args: argparse.Namespace, parser: Parser) -> None:
 
 def _job(document: Document, name: str | None, args: argparse.Namespace) -> Job:
     fields = [f"{k.lower()}: {v}" for k, v in args.headers if k.lower() not in _CREDENTIALS]
-    request = fingerprint(urldefrag(document.url).url, *sorted(fields))
+    request = fingerprint(document.url.partition("#")[0], *sorted(fields))
     return Job(document, name or "", destination(name, request))

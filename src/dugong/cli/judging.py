@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import NamedTuple
-from urllib.parse import urljoin
 
 from ..errors import DNSUnavailable, HostnameNotResolvable
 from ..protocol.messages import HTTPResponse
+from ..protocol.references import redirect_target
+from .output import Failure
 from .redirects import location
 
 
@@ -62,12 +63,12 @@ class Result(NamedTuple):
 def judged(url: str, response: HTTPResponse) -> Result:
     """Return what a response says of *url*."""
     status = response.status
-    target = location(response)
+    try:
+        target = location(response)
+    except Failure as exc:
+        return Result(url, Outcome.FAILED, status, message=str(exc))
     if target is not None:
-        try:
-            target = urljoin(url, target)
-        except ValueError:
-            pass  # it leads nowhere; others may judge that
+        target = redirect_target(url, target)
         result = Outcome.REDIRECTED
     elif 200 <= status < 300:
         result = Outcome.OK

@@ -10,7 +10,8 @@ import codecs
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from urllib.parse import urljoin, urlsplit
+
+from ..protocol.references import resolve, split
 
 #: The attributes of each element that hold a URL.
 _ATTRIBUTES = {
@@ -86,13 +87,10 @@ class Links:
 
 
 def _joined(base: str | None, link: str) -> str | None:
-    """Return where *link* goes from *base*; ``None`` if nobody knows."""
-    try:
-        if base is not None:
-            return urljoin(base, link)
-        return link if urlsplit(link).scheme else None
-    except ValueError:
-        return link  # whoever takes it apart will say what is wrong with it
+    """Return the target of *link*; ``None`` if it is relative and there is no base."""
+    if base is not None:
+        return resolve(base, link)
+    return link if split(link).scheme is not None else None
 
 
 class _Parser(HTMLParser):

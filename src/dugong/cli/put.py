@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ..blocking import HTTPConnection
 from ..errors import DugongError, is_temp_network_error
 from ..protocol.content import content_of
 from ..protocol.messages import BodyFollowing, HTTPResponse, Request
+from ..protocol.references import split
 from ..protocol.request import NO_DEFAULTS, prepare
 from ..transport.poll import POLLIN, PollNeeded
 from .arguments import (
@@ -111,8 +112,8 @@ def _destination(args: argparse.Namespace, parser: Parser) -> Document:
     if args.file == "-":
         parser.error(f"standard input has no name to add to {document.url}: give the whole URL")
     name = quote(os.fsencode(Path(args.file).name), safe="")
-    parts = urlsplit(document.url)
-    return url(parts._replace(path=(parts.path or "/") + name).geturl())
+    given = split(document.url)
+    return url(str(given._replace(path=(given.path or "/") + name)))
 
 
 def _fields(args: argparse.Namespace, parser: Parser, document: Document) -> list[tuple[str, str]]:

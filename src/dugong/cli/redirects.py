@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from urllib.parse import urldefrag, urljoin
 
 from ..protocol.messages import HTTPResponse
+from ..protocol.references import redirect_target
 from .arguments import Document, url
 from .output import Failure
 
@@ -36,12 +36,19 @@ class Trail:
 
 
 def location(response: HTTPResponse) -> str | None:
-    """Return where the response redirects to, as it says; ``None`` if it does not."""
+    """Return the reference that the response redirects to; ``None`` if it does not redirect.
+
+    Raises:
+        Failure: it redirects to several places.
+    """
     if response.status not in _REDIRECTS:
         return None
-    given = response.headers["Location"]
-    # On the wire it is bytes, and those that should not be there are UTF-8 as a rule.
-    return None if given is None else given.encode("latin-1").decode("utf-8", "surrogateescape")
+    given: list[str] = response.headers.get_all("Location", [])
+    if len(set(given)) > 1:
+        raise Failure(f"the server redirects to several places: {', '.join(given)}")
+    # Browsers and curl percent-encode the bytes that are not ASCII as they are. Most are UTF-8;
+    # the others survive as surrogates until `arguments.url` encodes them.
+    return given[0].encode("latin-1").decode("utf-8", "surrogateescape") if given else None
 
 
 def followed(trail: Trail, target: str) -> Trail:
@@ -52,11 +59,11 @@ def followed(trail: Trail, target: str) -> Trail:
     """
     old = trail.document
     try:
-        new = url(urljoin(old.url, target))
-    except (argparse.ArgumentTypeError, ValueError) as exc:
+        new = url(redirect_target(old.url, target))
+    except argparse.ArgumentTypeError as exc:
         raise Failure(f"the server redirects to something else: {exc}") from None
-    been = trail.been | {urldefrag(old.url).url}
-    if urldefrag(new.url).url in been:
+    been = trail.been | {_without_fragment(old)}
+    if _without_fragment(new) in been:
         raise Failure(f"the server redirects in a circle, to {new.url} again")
     if len(been) > _MOST:
         raise Failure(f"the server redirects more than {_MOST} times, last to {new.url}")
@@ -66,6 +73,10 @@ def followed(trail: Trail, target: str) -> Trail:
     if not _same_owner(old, new):
         fields = [field for field in fields if field[0].lower() not in _CONFIDENTIAL]
     return Trail(new, fields, been)
+
+
+def _without_fragment(document: Document) -> str:
+    return document.url.partition("#")[0]
 
 
 def _same_owner(old: Document, new: Document) -> bool:
