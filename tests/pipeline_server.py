@@ -161,6 +161,10 @@ class Served(FarEnd):
 
     def _answer_one(self) -> None:
         request, before = self._waiting.popleft()
+        if self._server.drops and (self._waiting or self._unread):
+            self._server.dropped += len(self._waiting)
+            self._waiting.clear()
+            self._unread.clear()
         behind = len(self._unread) + sum(len(other.head) for other, _ in self._waiting)
         self._server.log.append(Seen(self._number, request, before, behind))
         response = self._server.answer(request)
@@ -219,9 +223,11 @@ class Server(Peer):
         answer: what is answered.
         again: see above.
         burst: whether all that have come are answered in one step, in one piece.
+        drops: whether it answers the first of those that have come, and drops the others.
 
     Attributes:
         log: the requests that were answered, in that order.
+        dropped: how many were dropped.
         budget: so many steps are done, and no more; ``None`` for no limit.
     """
 
@@ -232,6 +238,7 @@ class Server(Peer):
         answer: Answer = answer,
         again: bool = True,
         burst: bool = False,
+        drops: bool = False,
         listener: Listener | None = None,
     ) -> None:
         self.listener = listener or wire.listen()
@@ -244,6 +251,8 @@ class Server(Peer):
         self._endings = endings
         self._again = again
         self.burst = burst
+        self.drops = drops
+        self.dropped = 0
         self._closed = False
         self._epoll = select.epoll()
         self._epoll.register(self.listener._sock, select.EPOLLIN)

@@ -205,7 +205,7 @@ async def test_cancelled_with_an_asynchronous_iterable(wire: StyledWire) -> None
     conn = wire.dial(server.listener)
 
     async def source() -> Any:
-        for path in paths(12):
+        for path in paths(20):
             yield path
 
     pipeline = conn.pipeline(source(), depth=3)
@@ -216,7 +216,7 @@ async def test_cancelled_with_an_asynchronous_iterable(wire: StyledWire) -> None
         if response is None:
             break
         got.append(response.path)
-    assert got == paths(12)
+    assert got == paths(20)
     assert set(server.times().values()) == {1}
     assert stops[0] > 10
 

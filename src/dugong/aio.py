@@ -124,7 +124,7 @@ class AsyncHTTPConnection(Connection):
             return wait_in_asyncio(loop, (kept,), seconds, keep=True)
         watched = watches(loop, need)
         stream = self._session.link.stream if self._session is not None else None
-        keep = stream is not None and need is stream.want_read
+        keep = stream is not None and need == stream.want_read  # with whatever timeout
         if keep and stream is not None and kept is not watched[0]:
             if kept is not None:
                 kept.close_from_anywhere()  # that of another loop

@@ -318,6 +318,12 @@ class HTTPConnection(Connection):
         is not idempotent or its body is one-shot, fails instead. Until a server has kept a
         connection it is asked for one document at a time, and so is one that keeps breaking off.
 
+        A few servers drop requests that arrive together with the one they answer. If several were
+        in flight and no byte moves for five seconds, the connection is closed, and the unanswered
+        requests are sent again on a new one, one at a time; so are all later ones of this object.
+        A server that is merely slow thus receives some idempotent requests twice. The connection
+        is kept if one of the requests cannot be repeated, or if it was given as *sock*.
+
         The object is an iterator: `next` on it continues after any exception, behind the
         request that failed for good, or by trying again if the connection could not be made or
         kept. If it is left early, the next operation other than reading disconnects first, so
@@ -388,7 +394,7 @@ class BlockingPipeline(Pipeline):
     def __next__(self) -> HTTPResponse:
         got = self._try_next()
         if isinstance(got, PollNeeded):
-            got = self._connection._run(self.co_next())
+            got = self._connection._run(self._co_go_on(got))
         if got is None:
             raise StopIteration
         return got

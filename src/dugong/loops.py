@@ -64,7 +64,7 @@ class Watch:
 
     def serves(self, loop: asyncio.AbstractEventLoop, need: PollNeeded) -> bool:
         """Whether this is all that has to be watched in *loop* for *need*, as before."""
-        return need is self._need and self.is_open and self._loop() is loop
+        return need == self._need and self.is_open and self._loop() is loop
 
     def join(self, waiter: Ready) -> None:
         """Have *waiter* set to True when the descriptor is ready."""

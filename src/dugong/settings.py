@@ -67,6 +67,8 @@ class Settings:
         self._server_knows_expect = True  # until it has shown that it does not
         self._server_keeps = False  # until it has kept a connection, and spoken HTTP/1.1
         self._short_lived = 0  # connections in a row that ended after one response of several
+        #: Whether it answers requests that arrive together: unknown until it has done so, or not.
+        self._server_pipelines: bool | None = None
         self._authority()  # complains at once of a host name that is none
         if proxy is not None:
             parse_proxy(proxy)

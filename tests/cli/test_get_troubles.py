@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,27 @@ def test_timeout_beyond_what_the_system_can_count(listener: Listener) -> None:
     with start("get", "--timeout", "1e300", listener.url()) as process:
         listener.serve(OK)
         assert ended(process) == Done(0, b"hello", "")
+
+
+IMPATIENT = """
+import sys
+from dugong.cli import main
+from dugong.pipeline import run
+
+run.PATIENCE = 0.1
+sys.exit(main())
+"""
+
+
+def test_requests_that_are_dropped(listener: Listener) -> None:
+    """Of those that arrive together, the server answers the first."""
+    urls = [listener.url(f"/{i}") for i in range(6)]
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", IMPATIENT]
+    with start("get", *urls, command=command) as process:
+        with listener.accept() as sock:
+            assert head(sock).startswith(b"GET /0 ")
+            sock.sendall(OK)
+            assert head(sock).startswith(b"GET /1 ")
+            sock.sendall(OK)
+            assert listener.serve(*[OK] * 4)[0].startswith(b"GET /2 ")
+        assert ended(process) == Done(0, b"hello" * 6, "")

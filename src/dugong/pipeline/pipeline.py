@@ -16,12 +16,18 @@ Theory of operation
    came on the old one: as long as there is progress. If the end was not announced, the first of
    them goes alone, because it may be what the server fails at. A server that time and again
    answers only one of several is then asked for one at a time.
-5. What cannot be sent again (its method is not idempotent, or its body is gone) is not. It fails,
+5. Some servers read a buffer, answer the first request in it and drop the rest. A response to a
+   request sent later would then be taken for the response to a dropped one. So until a server has
+   answered two requests that were in flight together, nothing is sent after them. If several were
+   in flight and no byte moves for `PATIENCE`, the connection is closed, the oldest request is
+   sent again alone, and this server gets one request at a time from then on. It happens at most
+   once per connection object. At a depth of one, only the caller's time limits end a wait.
+6. What cannot be sent again (its method is not idempotent, or its body is gone) is not. It fails,
    and so does what is not a request at all. Such failures keep their place: they are raised when
    all that came before has been answered, and the step after that goes on behind them.
-6. A connection on which something was answered is not used any further than its server has
+7. A connection on which something was answered is not used any further than its server has
    announced, nor after anything unexpected.
-7. What ends the step itself, such as a timeout, loses nothing: the next step goes on.
+8. What ends the step itself, such as a timeout, loses nothing: the next step goes on.
 """
 
 from __future__ import annotations
@@ -46,6 +52,10 @@ from .run import Run
 
 #: Requests in flight, unless the caller says otherwise.
 DEFAULT_DEPTH = 64
+
+#: Responses to requests that were in flight together, on one connection: proof that the server
+#: takes more than the first request out of what it receives at once.
+_PROOF = 2
 
 #: So many connections in a row have to end after one response before pipelining is given up.
 _MOST_SHORT_LIVED = 2
@@ -75,7 +85,15 @@ class Pipeline:
         What is left of the previous response's body is discarded. See `HTTPConnection.pipeline`
         for what is raised; whatever it is, calling this again goes on.
         """
-        while isinstance(got := self._try_next(), PollNeeded):
+        got = self._try_next()
+        if isinstance(got, PollNeeded):
+            got = yield from self._co_go_on(got)
+        return got
+
+    def _co_go_on(self, need: PollNeeded) -> Co[HTTPResponse | None]:
+        """Do what is left of `co_next` when `_try_next` has returned *need*."""
+        got: HTTPResponse | PollNeeded | None = need
+        while isinstance(got, PollNeeded):
             try:
                 yield from self._co_wait(got)
             except _ENDED as exc:
@@ -83,14 +101,18 @@ class Pipeline:
                 if isinstance(exc, ConnectionClosed):  # by disconnect()
                     self._drop_run()
                 raise
+            got = self._try_next()
         return got
 
     def _co_wait(self, need: PollNeeded) -> Co[None]:
-        stream = None if self._run is None else self._run.session.link.stream
-        if stream is None:
+        run = self._run
+        stream = None if run is None else run.session.link.stream
+        if run is None or stream is None:
             yield need  # it is being connected
-        else:
-            yield from stream.wait(need)
+            return
+        yield from stream.wait(need)
+        if run.shared and stream.in_records and stream.want_read.poll(0):
+            run.heard()
 
     def _try_next(self) -> HTTPResponse | PollNeeded | None:
         """Do what can be done without waiting."""
@@ -134,7 +156,17 @@ class Pipeline:
             if not items.is_quick and items.in_flight > before:
                 continue  # that may have taken time: look what has come meanwhile
             if need := _both(want_read, want_write):
-                return need
+                run = self._run
+                if run is None or not run.shared or want_read is None:
+                    return need
+                if (patient := run.while_patient(first, need)) is not None:
+                    return patient
+                self._stop_overlapping()
+
+    def _stop_overlapping(self) -> None:
+        """The server has probably dropped requests: from here on, it gets them one at a time."""
+        self._connection._server_pipelines = False
+        self._drop_run()
 
     def _finish(self) -> None:
         """All is answered, and sent, or never will be."""
@@ -180,7 +212,8 @@ class Pipeline:
             self._raising(exc)
             raise
         if run is None or run.session is not session:
-            run = self._run = Run(session, self._items, is_new=old is None)
+            replaceable = not connection._sock_given
+            run = self._run = Run(session, self._items, is_new=old is None, replaceable=replaceable)
         session.pipelined = True
         return run
 
@@ -198,7 +231,7 @@ class Pipeline:
             ConnectionClosed, ConnectionTimedOut, OSError: that is *exc*; there was no progress.
         """
         connection, first = self._connection, self._items.first
-        if run.answered == 1 and run.overlapped:
+        if run.answered == 1 and (run.shared or run.shared_answered):
             connection._short_lived += 1
         self._describe(exc)
         self._alone = not run.session.link.exchanges.closed
@@ -268,10 +301,17 @@ class Pipeline:
 
     def _limit(self) -> int:
         """Return how many requests may be in flight now."""
-        connection = self._connection
+        connection, run = self._connection, self._run
         if self._alone or not connection._server_keeps or connection._server_is_http10:
             return 1
-        return 1 if connection._short_lived >= _MOST_SHORT_LIVED else self._depth
+        if connection._short_lived >= _MOST_SHORT_LIVED:
+            return 1
+        if connection._server_pipelines:
+            return self._depth
+        if connection._server_pipelines is not None:
+            return 1
+        in_flight = self._items.in_flight
+        return in_flight if in_flight and run is not None and run.shared else self._depth
 
     def _prepare(self, item: Item) -> bool:
         """Make *item* ready to be sent. Returns whether it can be."""
@@ -351,6 +391,8 @@ class Pipeline:
             self._connection._response_session = run.session
             if run.answered > 1:
                 self._connection._short_lived = 0
+            if run.shared_answered == _PROOF:
+                self._connection._server_pipelines = True
             self._alone = False
             self._items.forget_first()
         return got

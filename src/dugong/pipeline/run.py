@@ -9,6 +9,16 @@ from ..session import Session
 from ..transport.poll import Co, PollNeeded
 from .items import Item, Items
 
+#: Seconds without a byte in either direction after which requests sent together count as dropped.
+#: Almost any response takes less. If one takes longer, a wrong guess costs one repetition of
+#: idempotent requests, and later requests are not sent together. Firefox, while it pipelined,
+#: moved requests to another connection after 1.5 s, and gave a connection up after 30 s.
+PATIENCE = 5.0
+
+#: Bytes per second at which requests leave at least. The last of them may still be in the buffers
+#: of the system or the network, where their slow progress is invisible.
+SLOWEST_UPLINK = 16 * 1024
+
 
 class Run:
     """One session of a pipeline.
@@ -17,21 +27,40 @@ class Run:
         session: the connection.
         answered: how many responses have come.
         is_new: whether the connection was made for the pipeline.
-        overlapped: whether several requests were in flight at once.
+        shared: how many requests in flight, the oldest ones, have been in flight with others.
+        shared_answered: how many of those have been answered.
         sending: sends what is not out yet, answered or not; ``None`` if all is.
     """
 
-    __slots__ = ("_failure", "_items", "answered", "is_new", "overlapped", "sending", "session")
+    __slots__ = (
+        "_failure",
+        "_items",
+        "_moved",
+        "_patient",
+        "_quiet_since",
+        "_replaceable",
+        "answered",
+        "is_new",
+        "sending",
+        "session",
+        "shared",
+        "shared_answered",
+    )
 
-    def __init__(self, session: Session, items: Items, is_new: bool) -> None:
+    def __init__(self, session: Session, items: Items, is_new: bool, replaceable: bool) -> None:
         session.pipelined = True
         self.session = session
         self.is_new = is_new
         self.answered = 0
-        self.overlapped = False
+        self.shared = 0
+        self.shared_answered = 0
         self._items = items
         self.sending: Co[None] | None = None
         self._failure: Exception | None = None
+        self._replaceable = replaceable  # by another connection
+        self._moved = -1
+        self._quiet_since = 0.0
+        self._patient: PollNeeded | None = None
 
     @property
     def can_start(self) -> bool:
@@ -54,7 +83,8 @@ class Run:
         """
         exchanges, sender = self.session.link.exchanges, self.session.sender
         self._items.in_flight += len(batch)
-        self.overlapped |= self._items.in_flight > 1
+        if self._items.in_flight > 1:
+            self.shared = self._items.in_flight
         accepted: list[Exchange] = []
         for item in batch:
             assert item.outgoing is not None
@@ -138,6 +168,9 @@ class Run:
         got = receiver.try_do(receiver.try_response, exchange)
         if isinstance(got, HTTPResponse):
             self.answered += 1
+            if self.shared:
+                self.shared -= 1
+                self.shared_answered += 1
             if exchanges.is_cut_off(exchange):
                 got.will_close = True
             if self.sending is not None:
@@ -151,6 +184,47 @@ class Run:
             self.sending = None
         else:
             self.session.link.meanwhile = self.keep_sending  # when the caller reads its body
+
+    def while_patient(self, first: Item, need: PollNeeded) -> PollNeeded | None:
+        """Return *need*, limited in time if the server may have dropped requests.
+
+        To be called when there is nothing to read. The time runs from the first such call after a
+        byte moved, across all steps: steps that end by a shorter time limit do not restart it.
+
+        Args:
+            first: the oldest request in flight.
+            need: what its response, and perhaps the sending of others, waits for.
+
+        Returns:
+            ``None`` if the server has probably dropped requests that it received together. The
+            time is not limited if the server shows that it is working on the first request, if
+            requests are still being sent, or if they could not all be sent again.
+        """
+        exchange = first.exchange
+        if self.sending is not None or exchange is None or not self._replaceable:
+            return need
+        if exchange.response_started or exchange.informational:
+            return need
+        activity = self.session.link.activity
+        now, moved = activity.clock(), activity.bytes_sent + activity.bytes_received
+        if moved != self._moved:
+            self._moved, self._quiet_since = moved, now
+            # The same object for all such waits, since it keeps its `select.poll`.
+            patient = self._patient
+            if patient is None or patient != need:
+                patient = self._patient = PollNeeded(need.fd, need.mask, PATIENCE)
+            return patient
+        left = self._quiet_since + PATIENCE - now
+        if left <= 0:
+            in_flight = self.session.link.exchanges.queue
+            if not all(other.safe_to_retry for other in in_flight):
+                return need
+            left += sum(other.bytes_sent for other in in_flight) / SLOWEST_UPLINK
+        return PollNeeded(need.fd, need.mask, left) if left > 0 else None
+
+    def heard(self) -> None:
+        """The socket is readable: some of a TLS record, perhaps, of which no byte counts yet."""
+        self._moved = -1
 
     def close(self) -> None:
         """Close the connection."""
