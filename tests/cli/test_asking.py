@@ -1,4 +1,4 @@
-"""The engine of `check`: how it asks one server."""
+"""The engine of `check`: how it asks one server. (By which method: see `test_head_and_get`.)"""
 
 from __future__ import annotations
 
@@ -12,90 +12,6 @@ from dugong.cli import asking, checking
 from dugong.cli.judging import Outcome, Result
 from tests.cli.engine import checked, ok, outcomes, response, run, serving
 from tests.servers import HOST
-
-# --------------------------------------------------------------------- methods
-
-
-def test_head_refused() -> None:
-    """It asks by GET, and asks only by GET as soon as that has worked."""
-    asked: Counter[tuple[str, str]] = Counter()
-
-    async def answer(method: str, path: str) -> bytes:
-        asked[method, path] += 1
-        return response(405) if method == "HEAD" else response(200, body=b"x" * 1000)
-
-    async def main() -> None:
-        async with serving(answer) as url:
-            results = await checked(f"{url}/{i}" for i in range(1000))
-        assert len(results) == 1000
-        assert {result.result for result in results} == {Outcome.OK}
-
-    run(main())
-    methods = Counter(method for method, _ in asked)
-    assert methods["HEAD"] <= 2 * 64
-    assert set(asked.values()) == {1}
-
-
-def test_neither_head_nor_get() -> None:
-    """A document that takes neither says nothing of the others."""
-    asked: Counter[str] = Counter()
-
-    async def answer(method: str, path: str) -> bytes:
-        asked[f"{method} {path}"] += 1
-        return response(501 if path == "/post-only" else 200)
-
-    paths = ["post-only", *map(str, range(500))]
-
-    async def main() -> None:
-        async with serving(answer) as url:
-            results = await checked(f"{url}/{path}" for path in paths)
-        assert outcomes(results) == dict.fromkeys(paths, "ok") | {"post-only": "failed"}
-        assert {result.status for result in results} == {501, 200}
-
-    run(main())
-    assert asked == dict.fromkeys(["GET /post-only", *(f"HEAD /{path}" for path in paths)], 1)
-
-
-@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_long_body_is_cut_off(framing: str) -> None:
-    """What is asked for by GET for want of HEAD is not fetched."""
-    size = 1 << 26
-    block = b"x" * 65536
-    head = {
-        "length": f"HTTP/1.1 200 So\r\nContent-Length: {size}\r\n\r\n",
-        "chunked": "HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "close": "HTTP/1.1 200 So\r\n\r\n",
-    }[framing].encode()
-    if framing == "chunked":
-        block = b"10000\r\n" + block + b"\r\n"
-    ends: list[str] = []
-
-    async def main() -> None:
-        ended = asyncio.Event()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                while not (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET"):
-                    writer.write(response(405))
-                writer.write(head)
-                for _ in range(size // 65536):
-                    writer.write(block)
-                    await writer.drain()
-                ends.append("was read")
-            except ConnectionError:
-                ends.append("was cut off")
-            finally:
-                writer.close()
-                ended.set()
-
-        async with await asyncio.start_server(serve, HOST, 0) as server:
-            url = "http://{}:{}".format(*server.sockets[0].getsockname())
-            assert outcomes(await checked([f"{url}/large"])) == {"large": "ok"}
-            await ended.wait()
-
-    run(main())
-    assert ends == ["was cut off"]
-
 
 # --------------------------------------------------------------------- troubles
 

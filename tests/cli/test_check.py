@@ -69,7 +69,7 @@ def test_json(url: str, port: int) -> None:
 
 def test_nothing_that_moves_a_terminal(listener: Listener) -> None:
     with start("check", listener.url("/\x1b[2J"), listener.url("/a"), "--retries", "0") as process:
-        listener.serve(b"HTTP/1.1 404 \x9b2J\r\nContent-Length: 0\r\n\r\n")
+        listener.serve(*[b"HTTP/1.1 404 \x9b2J\r\nContent-Length: 0\r\n\r\n"] * 2)
         done = ended(process)
     assert done.status == 1
     assert done.out.splitlines() == [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -193,13 +195,64 @@ def test_page_of_a_server(url: str, name: str) -> None:
     )
 
 
+PAGE = b"<meta charset=iso-8859-15><a href=/caf\xe9>"
+
+
+def page(body: bytes, *fields: str) -> bytes:
+    head = ["HTTP/1.1 200 OK", "Content-Type: text/html", f"Content-Length: {len(body)}", *fields]
+    return "".join(f"{line}\r\n" for line in [*head, ""]).encode() + body
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(PAGE), "gzip"),
+        (gzip.compress(PAGE), "x-gzip"),
+        (zlib.compress(PAGE), "deflate"),
+        (zlib.compress(PAGE, wbits=-15), "Deflate"),
+        (gzip.compress(zlib.compress(PAGE)), "deflate, gzip"),
+        (PAGE, "identity"),
+    ],
+)
+def test_page_with_a_content_coding(listener: Listener, body: bytes, coding: str) -> None:
+    """Whatever the server was asked for."""
+    with start("check", "--from-html", listener.url()) as process:
+        [request] = listener.serve(page(body, f"Content-Encoding: {coding}"))
+        requests = listener.serve(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert ended(process) == Done(0, b"", "")
+    assert b"\r\nAccept-Encoding: identity\r\n" in request
+    assert [request.split()[1] for request in requests] == [b"/caf%C3%A9"]
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "message"),
+    [
+        (b"?", "br", "its content coding is br: only gzip and deflate are supported"),
+        (PAGE, "unheard-of", "its content coding is unheard-of: only gzip and deflate are"),
+        (gzip.compress(PAGE), "gzip, br", "its content coding is br: only gzip and deflate are"),
+        (gzip.compress(PAGE)[:-1], "gzip", "it is not valid gzip: truncated"),
+        (PAGE, "gzip", "it is not valid gzip: "),
+        (gzip.compress(bytes((64 << 20) + 1)), "gzip", "it has more than 64.0 MiB when decoded"),
+    ],
+)
+def test_page_that_cannot_be_decoded(
+    listener: Listener, body: bytes, coding: str, message: str
+) -> None:
+    """It is never taken for a page without links."""
+    with start("check", "--from-html", listener.url()) as process:
+        listener.serve(page(body, f"Content-Encoding: {coding}"))
+        done = ended(process)
+    assert (done.status, done.out) == (1, b"")
+    assert done.err.startswith(f"dugong: {listener.url()}: {message}")
+    assert done.err.count("\n") == 1
+
+
 def test_page_is_fetched_again_after_a_trouble(listener: Listener) -> None:
     body = b"<a href=x><a href=y>"
-    page = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     with start("check", "--from-html", listener.url(), "--retry-delay", "0.01") as process:
-        listener.serve(page[:-1])
-        assert listener.serve(page)[0].startswith(b"GET / ")
-        listener.serve(OK.removesuffix(b"hello"), NOT_FOUND.removesuffix(b"lost"))
+        listener.serve(page(body)[:-1])
+        assert listener.serve(page(body))[0].startswith(b"GET / ")
+        listener.serve(OK.removesuffix(b"hello"), NOT_FOUND.removesuffix(b"lost"), NOT_FOUND)
         done = ended(process)
     assert done == Done(1, f"missing       {listener.url('/y')}: 404 Not Found\n".encode(), "")
 

@@ -1,18 +1,21 @@
 """One server, and whether it has what it is asked for.
 
-It is asked by HEAD requests in a pipeline, or by GET where it refuses HEAD (405, 501), which is
-remembered as soon as a GET has had success.
+It is asked by HEAD requests in a pipeline. Some servers refuse HEAD with any status, or do not
+answer it. So a HEAD that fails is followed by a GET, whose result counts. GET requests have a
+pipeline of their own, which is shorter, because bodies follow. If HEAD and GET differ, this server
+is asked by GET from then on, unless one of the statuses may be temporary.
 
-When a connection fails, only the oldest request is to blame. It is repeated alone, as often as
-`--retries` says; then the others have their turn again. If it fails for good, there is more to
-find out: a server that could not even be connected to is given up, and so is one that, after two
+When a connection fails, only the oldest request is to blame. It is repeated alone and by GET, as
+often as `--retries` says; then the others have their turn again. If this works for two documents in
+a row that HEAD failed for, the server is asked by GET as well. If it fails for good, there is more
+to find out: a server that could not even be connected to is given up, and so is one that, after two
 documents in a row have failed, does not answer for ``/`` either.
 
-What is no HTTP may be what follows the answer before, if a server sends bodies upon HEAD. So that
-is repeated once as well, and such a server is asked for one document at a time.
+What is not HTTP may belong to the previous response, if a server sends bodies in response to HEAD.
+So that request is repeated once, and such a server is asked for one document at a time.
 
 A server that says it is too busy (429, 503) is left in peace for as long as it says, or for
-`--retry-delay`; unless that has not helped before.
+`--retry-delay`; unless that has not helped before. The last attempt is a GET.
 """
 
 from __future__ import annotations
@@ -37,8 +40,7 @@ if TYPE_CHECKING:
     import ssl
 
 #: Requests in flight. By GET there are bodies behind the answers, which may have to be cut off.
-_DEPTH = 64
-_GET_DEPTH = 8
+_DEPTHS = {"HEAD": 64, "GET": 8}
 
 #: Fewer than that is no pipeline.
 _LEAST_DEPTH = 4
@@ -52,9 +54,11 @@ VERDICT_HOLDS = 300.0
 #: Seconds for which a busy server is left in peace, at most.
 _LONGEST_PAUSE = 60.0
 
-#: Statuses that mean: not with this method, not now.
-_WRONG_METHOD = frozenset({405, 501})
+#: Statuses that mean: not now.
 _BUSY = frozenset({429, 503})
+
+#: Results that need no confirmation by GET.
+_BELIEVED = frozenset({Outcome.OK, Outcome.REDIRECTED})
 
 #: Documents in a row that fail before there is doubt whether the server answers at all.
 _DOUBTFUL = 2
@@ -103,14 +107,16 @@ class Item(Request):
     Attributes:
         url: its URL, as given.
         tries: how often the server was too busy for it.
+        refused: the status by which HEAD failed, ``None`` as long as it has not.
     """
 
-    __slots__ = ("tries", "url")
+    __slots__ = ("refused", "tries", "url")
 
     def __init__(self, url: str, target: str, fields: list[tuple[str, str]]) -> None:
         super().__init__("HEAD", target, fields)
         self.url = url
         self.tries = 0
+        self.refused: int | None = None
 
 
 class Verdict(NamedTuple):
@@ -145,7 +151,8 @@ class Server:
         self._conn: AsyncHTTPConnection | None = None
         self._asked: deque[Item] = deque()  # what is in the pipeline
         self._method = "HEAD"
-        self._depth = _DEPTH
+        self._mended = 0  # documents in a row that had no answer by HEAD, but one by GET
+        self._depth = _DEPTHS["HEAD"]
         self._pause = 0.0
         self._stays_busy = False
         self._failures = 0  # documents in a row
@@ -181,21 +188,25 @@ class Server:
         return self._conn
 
     async def _ask_together(self, is_over: Callable[[], bool]) -> None:
-        """Ask for what is waiting, in a pipeline."""
-        depth = min(self._depth, _DEPTH if self._method == "HEAD" else _GET_DEPTH)
-        pipeline = self._connection().pipeline(self._take(is_over), depth)
+        """Ask for what is waiting, as far as it is asked for by the same method, in a pipeline."""
+        method = self._method_for(self.waiting[0])
+        depth = min(self._depth, _DEPTHS[method])
+        pipeline = self._connection().pipeline(self._take(method, is_over), depth)
         async for response in pipeline:
+            if method == "HEAD":
+                self._mended = 0
             self._answered(self._asked.popleft(), response)
             if not await self._skip_body(response):
                 break
         self._take_back()
 
-    def _take(self, is_over: Callable[[], bool]) -> Iterator[Item]:
-        method = self._method
-        while self.waiting and self._method == method and not self._pause:
+    def _method_for(self, item: Item) -> str:
+        return self._method if item.method == "HEAD" else item.method
+
+    def _take(self, method: str, is_over: Callable[[], bool]) -> Iterator[Item]:
+        while self.waiting and not self._pause and self._method_for(self.waiting[0]) == method:
             item = self.waiting.popleft()
-            if item.method == "HEAD":
-                item.method = method
+            item.method = method
             self._asked.append(item)
             yield item
             if is_over():
@@ -221,19 +232,25 @@ class Server:
     def _answered(self, item: Item, response: HTTPResponse) -> None:
         self._failures = 0
         status = response.status
-        if status in _WRONG_METHOD and item.method == "HEAD":
-            item.method = "GET"
-            self.waiting.appendleft(item)
-            return
-        if status in _BUSY and item.tries < self._args.retries and not self._stays_busy:
+        by_head = item.method == "HEAD"
+        is_busy = status in _BUSY
+        if is_busy and not self._stays_busy and (by_head or item.tries < self._args.retries):
             item.tries += 1
+            if item.tries >= self._args.retries:
+                item.method = "GET"
             self.waiting.appendleft(item)
             self._slow_down(item, response)
             return
-        self._stays_busy = status in _BUSY
-        if item.method == "GET" and status not in _WRONG_METHOD:
+        result = judged(item.url, response)
+        if by_head and not is_busy and result.result not in _BELIEVED:
+            item.method = "GET"
+            item.refused = status
+            self.waiting.appendleft(item)
+            return
+        self._stays_busy = is_busy
+        if item.refused not in (None, status) and _lasts(item.refused) and _lasts(status):
             self._method = "GET"
-        self._finish(judged(item.url, response))
+        self._finish(result)
 
     def _slow_down(self, item: Item, response: HTTPResponse) -> None:
         if not self._pause:
@@ -251,17 +268,27 @@ class Server:
         if not self.waiting:
             return
         item = self.waiting.popleft()
+        by_head = item.method == "HEAD"
+        item.method = "GET"
         try:
             if isinstance(trouble, InvalidResponse):
                 self._depth = 1  # it may have come from what was asked for before
-                response = await self._connection().request(item.method, item.path, item.headers)
+            if isinstance(trouble, _ANSWERED if by_head else InvalidResponse):
+                response = await self._request(item)
             else:
                 response = await self._insist(item, trouble)
         except _TROUBLES as exc:
             await self._failed(item, exc)
         else:
+            if by_head:
+                self._mended += 1
+                if self._mended >= _DOUBTFUL:
+                    self._method = "GET"
             self._answered(item, response)
             await self._skip_body(response)
+
+    async def _request(self, item: Item) -> HTTPResponse:
+        return await self._connection().request(item.method, item.path, item.headers)
 
     async def _insist(self, item: Item, trouble: Exception) -> HTTPResponse:
         timeouts = 0
@@ -277,9 +304,8 @@ class Server:
                 if first is not None:
                     exc, first = first, None
                     raise exc
-                conn = self._connection()
-                conn.disconnect()
-                return await conn.request(item.method, item.path, item.headers)
+                self._connection().disconnect()
+                return await self._request(item)
         raise AssertionError  # either of these has happened
 
     async def _failed(self, item: Item, exc: Exception) -> None:
@@ -303,7 +329,7 @@ class Server:
         self._failures = 0
         conn = self._connection()
         try:
-            await conn.request(self._method, "/", self._args.headers)
+            await conn.request("GET", "/", self._args.headers)
         except _ANSWERED:
             pass
         except _TROUBLES:
@@ -319,3 +345,8 @@ class Server:
         for item in self.waiting:
             self._finish(Result(item.url, verdict.result, message=verdict.message))
         self.waiting.clear()
+
+
+def _lasts(status: int) -> bool:
+    """Tell whether a status will be the same a moment later."""
+    return (status < 500 and status != 429) or status == 501

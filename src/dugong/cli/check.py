@@ -35,7 +35,8 @@ examples:
   dugong check --from-html https://example.org/                all links of a page
   dugong check --from-html a.html --base https://example.org/  a page that is not there yet
 
-Each URL that is not simply there gets a line as soon as that is known, in whatever order:
+It sends HEAD. If that fails, in whatever way, the result is that of GET. Each URL that is not
+simply there gets a line as soon as that is known, in whatever order:
   missing       404 or 410
   redirected    it has moved; whether it is there is for another check
   denied        401, 402, 403, 407 or 451: it may well be there, but not for us

@@ -14,6 +14,7 @@ from ..errors import DugongError
 from .arguments import url as parse_url
 from .asking import address, connection
 from .checking import LONGEST_URL
+from .codings import codings, decoded
 from .links import Links, decode
 from .output import Failure, complain
 from .redirects import Trail, followed, location
@@ -25,7 +26,7 @@ _BLOCK_SIZE = 8192
 #: Bytes. More than the longest URL may have.
 _LONGEST_LINE = 8 * LONGEST_URL
 
-#: Bytes. No page is that long.
+#: Bytes, as received and as decoded. No page is that long.
 _LONGEST_PAGE = 64 * 1024 * 1024
 
 #: What a page with links is; a server may also say nothing of it.
@@ -107,7 +108,8 @@ class Sources:
                 kind = response.headers.get_content_type()
                 if "Content-Type" in response.headers and kind not in _HTML:
                     raise Failure(f"it is {kind}, and has no links that could be found")
-                body = await conn.readall(_LONGEST_PAGE)
+                applied = codings(response)
+                body = decoded(await conn.readall(_LONGEST_PAGE), applied, _LONGEST_PAGE)
                 return decode(body, response.headers.get_content_charset()), document.url
         except (DugongError, OSError) as exc:
             raise Failure(why(exc, conn, self._args)) from exc
