@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import pickle
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +107,18 @@ TEMPORARY = [
 @pytest.mark.parametrize(("exc", "temporary"), TEMPORARY, ids=repr)
 def test_is_temp_network_error(exc: BaseException, temporary: bool) -> None:
     assert is_temp_network_error(exc) is temporary
+
+
+def test_every_invalid_response_says_which_part() -> None:
+    """Nothing in the package relies on the default of that argument."""
+    package = Path(dugong.__file__).parent
+    found = 0
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and "InvalidResponse" in ast.unparse(node.func):
+                found += 1
+                assert "part" in [keyword.arg for keyword in node.keywords], ast.unparse(node)
+    assert found > 10
 
 
 def test_refused_tunnel_says_why() -> None:

@@ -259,9 +259,10 @@ def test_over_tls(tls: Wire, row: Case) -> None:
     call(conn, "send_request", row.method, "/")
     got = bytearray()
     if isinstance(outcome, Refused):
-        with pytest.raises(outcome.errors):
+        with pytest.raises(outcome.errors) as info:
             call(conn, "read_response")
             READERS[1](call, conn, got)
+        assert getattr(info.value, "part", None) == outcome.part
         assert bytes(got) == (outcome.body or b"")
         with pytest.raises(ConnectionClosed):
             call(conn, "read_response")

@@ -74,6 +74,37 @@ async def test_interim_responses_are_limited(wire: StyledWire) -> None:
         await ask(conn)
 
 
+@pytest.mark.parametrize("field", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
+async def test_interim_response_that_announces_a_body(wire: StyledWire, field: bytes) -> None:
+    """It has none (RFC 9112 section 6.3), but the server may send one: no request follows."""
+    listener = wire.listen()
+    conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
+    first.expect_request()
+    first.reply(b"HTTP/1.1 103 Early Hints\r\n" + field + b"\r\n\r\n" + OK)
+    response, body = await fetch(conn)
+    assert (response.status, body, response.will_close) == (200, b"hi", True)
+    assert [(early.status, early.length) for early in response.informational] == [(103, 0)]
+    with pytest.raises(ConnectionClosed) as info:
+        await conn.send_request("GET", "/")
+    assert (info.value.bytes_sent, info.value.safe_to_retry) == (0, True)
+    await works(conn, second)
+
+
+@pytest.mark.parametrize("field", [b"Content-Length: 2", b"Transfer-Encoding: gzip"])
+async def test_204_that_announces_a_body(wire: StyledWire, field: bytes) -> None:
+    listener = wire.listen()
+    conn, first, second = wire.dial(listener), listener.peer(), listener.peer()
+    first.expect_request()
+    first.reply(b"HTTP/1.1 204 No Content\r\n" + field + b"\r\n\r\n")
+    response = await conn.request("GET", "/")
+    assert (response.status, response.length, response.will_close) == (204, 0, True)
+    assert await conn.readall() == b""
+    second.expect_request()
+    second.reply(EMPTY)
+    assert (await conn.request("GET", "/")).status == 200
+    second.check()
+
+
 # ----------------------------------------------------------------------------- 100-continue
 
 
@@ -88,7 +119,8 @@ async def test_continue(wire: StyledWire, chunk: int | None, length: int | None)
     options = {"body": BodyFollowing(length), "expect100": True}
     await conn.send_request("PUT", "/up", **options)  # type: ignore[arg-type]
     assert conn.body_pending
-    assert (await conn.read_response()).status == 100
+    interim = await conn.read_response()
+    assert (interim.status, interim.length) == (100, 0)
     assert conn.body_pending
     await conn.write(b"hello")
     if length is None:

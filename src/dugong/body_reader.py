@@ -102,7 +102,8 @@ class BodyReader(IncomingBody):
         return None
 
     def _beyond(self, limit: int) -> InvalidResponse:
-        return InvalidResponse(f"response body is longer than the limit of {limit} bytes")
+        message = f"response body is longer than the limit of {limit} bytes"
+        return InvalidResponse(message, part="limit")
 
     def _try_into(self, view: memoryview) -> int | PollNeeded:
         size = len(view)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "BodyChanged",
@@ -124,6 +124,12 @@ class DNSUnavailable(_NameError):
         return f"cannot look up {self.name!r}: the domain name system does not answer"
 
 
+#: What is wrong with a response.
+Part: TypeAlias = Literal[
+    "status-line", "head", "framing", "chunk", "trailer", "coding", "limit", "early"
+]
+
+
 class _ResponseError(DugongError):
     def __init__(self, message: str, response: Any = None) -> None:
         self.response = response
@@ -131,11 +137,21 @@ class _ResponseError(DugongError):
 
 
 class InvalidResponse(_ResponseError):
-    """The server sent what HTTP/1.1 does not allow, is ambiguous, or is beyond a limit.
+    """The server sent something that HTTP/1.1 does not allow, is ambiguous, or exceeds a limit.
 
     Attributes:
         response: the `dugong.HTTPResponse` whose head had been understood, or ``None``.
+        part: what is wrong, one of these strings. ``status-line``: the status line, or the first
+            bytes are not HTTP. ``head``: a field line. ``framing``: the fields do not determine
+            where the body ends. ``chunk``: a chunk's size line, or the end of its data.
+            ``trailer``: the trailer section. ``coding``: the data do not match their content
+            coding. ``limit``: a limit is exceeded. ``early``: bytes arrived before the request
+            was sent.
     """
+
+    def __init__(self, message: str, response: Any = None, *, part: Part = "head") -> None:
+        self.part: Part = part
+        super().__init__(message, response)
 
 
 class UnsupportedResponse(_ResponseError):

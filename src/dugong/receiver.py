@@ -138,10 +138,11 @@ class Receiver:
             consumed = self._link.activity.bytes_received - (buffer.end - buffer.start)
             if consumed < exchange.received_before:
                 # RFC 9112 section 9.2: what came unasked for is nobody's response.
-                raise InvalidResponse("the response came before its request was sent", response)
+                raise InvalidResponse(
+                    "the response arrived before its request was sent", response, part="early"
+                )
             if response.status < 200 and response.status != 101:
                 exchange.response_started = False
-                frame(response)
                 awaited = self._exchanges.received_interim(exchange, response)
                 buffer.consume(len(head))
                 if awaited:

@@ -21,6 +21,7 @@ from tests.hostile.table import (
     until_close,
 )
 
+BAD_STATUS = invalid(part="status-line")
 HI = OK + b"Content-Length: 2\r\n\r\nhi"
 HO = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nho"
 CLOSING = OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi"
@@ -39,7 +40,7 @@ BODILESS: list[Case] = [
     case("head-with-body", "RFC 9112 6.3", OK + b"Content-Length: 5\r\n\r\nhello", dropped(), method="HEAD"),
     case("head-with-chunks", "RFC 9112 6.3", CHUNKED + b"0\r\n\r\n", dropped(), method="HEAD"),
     case("head-with-response-as-body", "RFC 9112 6.3", OK + b"Content-Length: 38\r\n\r\n" + HI, dropped(), method="HEAD"),
-    case("head-with-body-then-response", "RFC 9112 6.3", OK + b"Content-Length: 2\r\n\r\nhi" + HO, ok(), invalid(), method="HEAD"),
+    case("head-with-body-then-response", "RFC 9112 6.3", OK + b"Content-Length: 2\r\n\r\nhi" + HO, ok(), BAD_STATUS, method="HEAD"),
     case("head-then-response", "RFC 9112 6.3", OK + b"Content-Length: 2\r\n\r\n" + OK + b"\r\n", ok(), ok(), method="HEAD"),
     case("204", "RFC 9110 15.3.5", b"HTTP/1.1 204 No Content\r\n\r\n", ok(204)),
     case("204-length-0", "RFC 9110 8.6", b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", ok(204)),
@@ -87,9 +88,9 @@ PIPELINES: list[Case] = [
     case("three", "RFC 9112 9.3.2", HI + CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + HO, ok(200, b"hi"), ok(200, b"hi"), ok(201, b"ho")),
     case("two-and-stray", "RFC 9112 11.1", HI + HO + HI, ok(200, b"hi"), dropped(201, b"ho")),
     case("two-and-408", "RFC 9110 15.5.9", HI + HO + TIMEOUT, ok(200, b"hi"), dropped(201, b"ho")),
-    case("two-with-crlf-between", "RFC 9112 2.2", HI + b"\r\n" + HO, ok(200, b"hi"), invalid()),
-    case("two-with-byte-between", "RFC 9112 4", HI + b"!" + HO, ok(200, b"hi"), invalid()),
-    case("first-too-long", "RFC 9112 4", HI.replace(b": 2", b": 1") + HO, ok(200, b"h"), invalid()),
+    case("two-with-crlf-between", "RFC 9112 2.2", HI + b"\r\n" + HO, ok(200, b"hi"), BAD_STATUS),
+    case("two-with-byte-between", "RFC 9112 4", HI + b"!" + HO, ok(200, b"hi"), BAD_STATUS),
+    case("first-too-long", "RFC 9112 4", HI.replace(b": 2", b": 1") + HO, ok(200, b"h"), BAD_STATUS),
     case("first-invalid", "RFC 9112 11.1", OK + b"Content-Length: +2\r\n\r\nhi" + HO, invalid(200), ok(201, b"ho")),
     case("first-bad-chunk", "RFC 9112 11.1", CHUNKED + b"2\r\nhiXX0\r\n\r\n" + HO, bad_body(b"hi"), ok(201, b"ho")),
     case("second-invalid", "RFC 9112 11.1", HI + OK + b"Content-Length: 2, 3\r\n\r\nho", ok(200, b"hi"), invalid(200)),
@@ -100,8 +101,16 @@ PIPELINES: list[Case] = [
     case("second-after-408", "RFC 9112 9.6", TIMEOUT + HO, closes(408), closed(started=False)),
     case("second-after-until-close", "RFC 9112 6.3", OK + b"\r\n" + HO, until_close(200, HO), closed(started=False), end="close"),
     case("second-unsupported", "RFC 9112 11.1", HI + SWITCHING + HO, ok(200, b"hi"), unsupported(101)),
-    case("unexpected-204-first", "RFC 9112 11.1", b"HTTP/1.1 204 X\r\n\r\nhello" + HO, ok(204), invalid()),
+    case("announcing-204-first", "RFC 9112 6.3", b"HTTP/1.1 204 X\r\nContent-Length: 5\r\n\r\n" + HO, closes(204), closed(started=False)),
+    case("unexpected-204-first", "RFC 9112 11.1", b"HTTP/1.1 204 X\r\n\r\nhello" + HO, ok(204), BAD_STATUS),
 ]  # fmt: skip
+
+#: Framing fields of a response that has no body.
+ANNOUNCING: dict[str, bytes | tuple[bytes, str]] = {
+    "length": b"Content-Length: 2\r\n", "chunked": b"Transfer-Encoding: chunked\r\n", "bad-length": b"Content-Length: x\r\n",
+    "cl-te": b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", "bad-coding": b"Transfer-Encoding: chunked, chunked\r\n",
+}  # fmt: skip
+ANNOUNCING_100 = b"HTTP/1.1 100 Continue\r\nContent-Length: 2\r\n\r\n"
 
 #: RFC 9110 section 15.2.
 INTERIM: list[Case] = [
@@ -118,12 +127,18 @@ INTERIM: list[Case] = [
     case("1xx-for-each", "RFC 9110 15.2", HINTS + HI + CONTINUE + HO, ok(200, b"hi", interim=[103]), ok(201, b"ho", interim=[100])),
     case("1xx-then-close", "RFC 9112 9.6", HINTS + CLOSING, closes(200, b"hi", interim=[103])),
     case("1xx-twenty", "RFC 9110 15.2", PROCESSING * 20 + HI, ok(200, b"hi", interim=[102] * 20)),
-    case("1xx-length", "RFC 9110 8.6", b"HTTP/1.1 103 X\r\nContent-Length: 2\r\n\r\nhi" + HI, invalid(103)),
-    case("1xx-chunked", "RFC 9112 6.1", b"HTTP/1.1 103 X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HI, invalid(103)),
-    case("1xx-cl-te", "RFC 9112 6.3", b"HTTP/1.1 100 X\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n" + HI, invalid(100)),
-    case("1xx-with-body", "RFC 9112 6.3", b"HTTP/1.1 103 X\r\n\r\nhi" + HI, invalid()),
+    *family("1xx", "RFC 9112 6.3", ANNOUNCING, closes(200, b"hi", interim=[103]), b"HTTP/1.1 103 X\r\n@\r\n" + HI),
+    case("1xx-announcing-then-hints", "RFC 9112 6.3", ANNOUNCING_100 + HINTS + HI, closes(200, b"hi", interim=[100, 103])),
+    case("1xx-announcing-until-close", "RFC 9112 6.3", ANNOUNCING_100 + OK + b"\r\nhi", until_close(200, b"hi", interim=[100])),
+    case("1xx-announcing-204", "RFC 9112 6.3", ANNOUNCING_100 + b"HTTP/1.1 204 X\r\n\r\n", closes(204, interim=[100])),
+    case("1xx-announcing-first", "RFC 9112 6.3", ANNOUNCING_100 + HI + HO, closes(200, b"hi", interim=[100]), closed(started=False)),
+    case("1xx-announcing-second", "RFC 9112 6.3", HI + ANNOUNCING_100 + HO, ok(200, b"hi"), closes(201, b"ho", interim=[100])),
+    case("1xx-announced-body", "RFC 9112 6.3", ANNOUNCING_100 + b"hi" + HI, BAD_STATUS),
+    case("1xx-announced-chunks", "RFC 9112 6.3", b"HTTP/1.1 103 X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HI, BAD_STATUS),
+    case("1xx-announced-response", "RFC 9112 6.3", b"HTTP/1.1 100 X\r\nContent-Length: 40\r\n\r\n" + HI + HO, closes(200, b"hi", interim=[100], ignored=True)),
+    case("1xx-with-body", "RFC 9112 6.3", b"HTTP/1.1 103 X\r\n\r\nhi" + HI, BAD_STATUS),
     case("1xx-bad-field", "RFC 9112 5.1", b"HTTP/1.1 103 X\r\nA : b\r\n\r\n" + HI, invalid()),
-    case("1xx-lf", "RFC 9112 2.2", b"HTTP/1.1 100 Continue\n\n" + HI, invalid()),
+    case("1xx-lf", "RFC 9112 2.2", b"HTTP/1.1 100 Continue\n\n" + HI, BAD_STATUS),
     case("1xx-alone", "RFC 9112 8", HINTS, closed(started=False), end="close"),
     case("101-unasked", "RFC 9110 15.2.2", SWITCHING, unsupported(101)),
     case("101-unasked-then-response", "RFC 9110 15.2.2", SWITCHING + HI, unsupported(101)),
@@ -146,8 +161,9 @@ EXPECT: list[Case] = [
     case("expect-200-at-once", "RFC 9110 10.1.1", HI, closes(200, b"hi"), method="PUT", expect=True),
     case("expect-417-then-200", "RFC 9112 11.1", HI.replace(b"200", b"417") + HO, closes(417, b"hi"), method="PUT", expect=True),
     case("expect-101", "RFC 9110 15.2.2", SWITCHING, unsupported(101), method="PUT", expect=True),
-    case("expect-100-length", "RFC 9110 8.6", b"HTTP/1.1 100 X\r\nContent-Length: 2\r\n\r\nhi" + HI, invalid(100), method="PUT", expect=True),
-    case("expect-100-lf", "RFC 9112 2.2", b"HTTP/1.1 100 Continue\n\n", invalid(), method="PUT", expect=True),
+    case("expect-100-length", "RFC 9112 6.3", ANNOUNCING_100 + HI, closes(200, b"hi", continues=True), method="PUT", expect=True),
+    case("expect-100-chunked", "RFC 9112 6.3", b"HTTP/1.1 100 X\r\nTransfer-Encoding: chunked\r\n\r\n" + HI, closes(200, b"hi", continues=True), method="PUT", expect=True),
+    case("expect-100-lf", "RFC 9112 2.2", b"HTTP/1.1 100 Continue\n\n", BAD_STATUS, method="PUT", expect=True),
     case("expect-nothing", "RFC 9112 8", b"", closed(started=False), end="close", method="PUT", expect=True),
 ]  # fmt: skip
 

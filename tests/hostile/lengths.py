@@ -9,6 +9,7 @@ from tests.hostile.table import (
     Case,
     case,
     closed,
+    closes,
     family,
     invalid,
     ok,
@@ -46,12 +47,19 @@ CONTROLS: dict[str, bytes | tuple[bytes, str]] = {
     "del": b"5\x7f",
 }  # fmt: skip
 
+#: Content-Length fields of a response that has no body.
+ANNOUNCED: dict[str, bytes | tuple[bytes, str]] = {
+    "five": b"5", "one": b"1", "bad": b"x", "minus-zero": b"-0", "empty": b"", "zero-and-five": b"0, 5",
+}  # fmt: skip
+
 LENGTHS: list[Case] = [
     *family("cl", "RFC 9110 8.6", NUMBERS, invalid(200), LENGTH),
     *family("cl", "RFC 9110 5.5", CONTROLS, invalid(), LENGTH),
     *family("cl-head", "RFC 9112 6.3", {"plus": b"+5", "differs": b"5, 6"}, invalid(200), LENGTH, method="HEAD"),
     *family("cl-304", "RFC 9112 6.3", {"minus": b"-5", "differs": b"5, 6"}, invalid(304), LENGTH.replace(b"200", b"304")),
-    *family("cl-204", "RFC 9110 8.6", {"five": b"5", "one": b"1", "bad": b"x"}, invalid(204), LENGTH.replace(b"200", b"204")),
+    *family("cl-204", "RFC 9112 6.3", ANNOUNCED, closes(204), OK.replace(b"200", b"204") + b"Content-Length: @\r\n\r\n"),
+    *family("cl-204", "RFC 9112 6.3", {"list-of-zeros": b"0, 0", "zeros": b"000"}, ok(204), OK.replace(b"200", b"204") + b"Content-Length: @\r\n\r\n"),
+    case("cl-204-body", "RFC 9112 6.3", LENGTH.replace(b"200", b"204").replace(b"@", b"5"), closes(204, ignored=True)),
     case("cl-twice-differs", "CVE-2019-20445 (Netty)", OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", invalid(200)),
     case("cl-twice-zero-second", "CVE-2020-10108 (Twisted)", OK + b"Content-Length: 5\r\nContent-Length: 0\r\n\r\nhello", invalid(200)),
     case("cl-twice-zero-first", "CVE-2026-54388 (Tinyproxy)", OK + b"Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello", invalid(200)),
@@ -120,7 +128,9 @@ CODINGS: list[Case] = [
     *family("te", "RFC 9110 5.5", CONTROL_CODINGS, invalid(), CODING),
     *family("te", "RFC 9112 7", GOOD_CODINGS, ok(200, b"hello"), CODING),
     *family("te-10", "RFC 9112 6.1", {"chunked": b"chunked", "gzip": b"gzip"}, invalid(200), CODING.replace(b"/1.1", b"/1.0")),
-    *family("te-204", "RFC 9112 6.1", {"chunked": b"chunked", "gzip": b"gzip"}, invalid(204), CODING.replace(b"200", b"204")),
+    *family("te-204", "RFC 9112 6.3", {"chunked": b"chunked", "gzip": b"gzip", "twice": b"chunked, chunked"}, closes(204), OK.replace(b"200", b"204") + b"Transfer-Encoding: @\r\n\r\n"),
+    case("te-204-body", "RFC 9112 6.3", CODING.replace(b"200", b"204").replace(b"@", b"chunked"), closes(204, ignored=True)),
+    case("te-204-10", "RFC 9112 6.3", b"HTTP/1.0 204 X\r\nConnection: keep-alive\r\nTransfer-Encoding: x\r\n\r\n", closes(204, version="1.0")),
     case("te-10-keep-alive", "RFC 9112 6.1", b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n" + BODY, invalid(200)),
     case("te-twice", "CVE-2020-8287 (Node.js)", OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" + BODY, invalid(200)),
     case("te-twice-first-chunked", "CVE-2020-8287 (Node.js)", OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n" + BODY, invalid(200)),
@@ -144,6 +154,7 @@ BOTH: list[Case] = [
     *family("te-cl", "CVE-2005-2088 (Apache)", LENGTHS_BESIDE, invalid(200), OK + _TE + _CL + BODY),
     *family("cl-te", "CVE-2024-47220 (WEBrick)", LENGTHS_BESIDE, invalid(200), OK + _CL + _TE + BODY),
     *family("cl-te-head", "RFC 9112 6.3", {"zero": b"0"}, invalid(200), OK + _CL + _TE + b"\r\n", method="HEAD"),
+    *family("cl-te-204", "RFC 9112 6.3", {"zero": b"0", "five": b"5"}, closes(204), b"HTTP/1.1 204 X\r\n" + _CL + _TE + b"\r\n"),
     *family("cl-te-304", "RFC 9112 6.3", {"zero": b"0"}, invalid(304), b"HTTP/1.1 304 X\r\n" + _CL + _TE + b"\r\n"),
     *family("cl-te-close", "RFC 9112 6.3", {"five": b"5"}, invalid(200), OK + b"Connection: close\r\n" + _CL + _TE + BODY, end="close"),
     *family("cl-te-bad", "RFC 9112 6.3", {"plus": b"+5", "empty": b""}, invalid(200), OK + _CL + _TE + BODY),

@@ -145,7 +145,7 @@ class Play:
     def _read_response(self, continues: bool) -> HTTPResponse:
         response: HTTPResponse = self._call("read_response")
         if continues:
-            assert response.status == 100
+            assert (response.status, response.length) == (100, 0)
             self._call("write", b"hello")
             self._sizes[0] += 5
             response = self._call("read_response")
@@ -162,6 +162,7 @@ class Play:
         for name, values in expected.headers.items():
             assert response.headers.get_all(name, []) == values
         assert [early.status for early in response.informational] == expected.interim
+        assert all(early.length == 0 for early in response.informational)
         if expected.switched:
             assert response.length == 0
             return
@@ -241,6 +242,7 @@ class Play:
         if not isinstance(exc, ConnectionClosed):
             head = info.value.response  # type: ignore[attr-defined]
             assert (head and head.status) == expected.head
+            assert getattr(exc, "part", None) == expected.part
         return exc
 
     def _gathered(self) -> bytes:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dugong import ConnectionClosed, InvalidResponse, UnsupportedResponse
+from dugong.errors import Part
 
 #: The status line that most rows begin with, and the head of a chunked response.
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -58,6 +59,7 @@ class Refused:
     Attributes:
         errors: what is raised, one of these.
         head: the status code of the head that the error carries; ``None`` if it carries none.
+        part: what an `InvalidResponse` calls wrong.
         body: what can be read before the error; ``None`` if `read_response` raises it.
         started: whether a byte of the final response has arrived; ``None`` where that is not
             known, because what came is neither final nor a valid interim response.
@@ -66,6 +68,7 @@ class Refused:
 
     errors: tuple[type[Exception], ...]
     head: int | None
+    part: Part | None = None
     body: bytes | None
     started: bool | None
     anywhere: bool = False
@@ -99,10 +102,11 @@ def switched(status: int, rest: bytes, **expected: Any) -> Taken:
     return Taken(status=status, body=rest, switched=True, **expected)
 
 
-def invalid(head: int | None = None) -> Refused:
+def invalid(head: int | None = None, part: Part | None = None) -> Refused:
     """`read_response` raises `InvalidResponse`, with the head if only its framing is wrong."""
     started = head is None or head >= 200
-    return Refused(errors=(InvalidResponse,), head=head, body=None, started=started)
+    part = part or ("head" if head is None else "framing")
+    return Refused(errors=(InvalidResponse,), head=head, part=part, body=None, started=started)
 
 
 def unsupported(head: int | None = None) -> Refused:
@@ -110,9 +114,9 @@ def unsupported(head: int | None = None) -> Refused:
     return Refused(errors=(UnsupportedResponse,), head=head, body=None, started=True)
 
 
-def bad_body(body: bytes = b"", head: int = 200) -> Refused:
+def bad_body(body: bytes = b"", head: int = 200, part: Part = "chunk") -> Refused:
     """The head is delivered, then *body*, and then reading raises `InvalidResponse`."""
-    return Refused(errors=(InvalidResponse,), head=head, body=body, started=True)
+    return Refused(errors=(InvalidResponse,), head=head, part=part, body=body, started=True)
 
 
 def closed(body: bytes | None = None, *, started: bool = True) -> Refused:

@@ -197,7 +197,9 @@ class Chunked:
         """
         if self._in_data:
             if line != b"\r\n":
-                raise InvalidResponse(f"chunk is not followed by CRLF but by {line!r}")
+                raise InvalidResponse(
+                    f"chunk is not followed by CRLF but by {line!r}", part="chunk"
+                )
             self._in_data = False
             self.line_limit = MAX_CHUNK_LINE_SIZE
         elif self._trailer_fields is None:
@@ -207,10 +209,12 @@ class Chunked:
 
     def _chunk_line(self, line: bytes) -> None:
         if not line.endswith(b"\n"):
-            raise InvalidResponse(f"chunk line is longer than {MAX_CHUNK_LINE_SIZE} bytes")
+            raise InvalidResponse(
+                f"chunk line is longer than {MAX_CHUNK_LINE_SIZE} bytes", part="limit"
+            )
         match = grammar.CHUNK_LINE.fullmatch(line.decode("latin-1"))
         if match is None:
-            raise InvalidResponse(f"bad chunk line: {line[:80]!r}")
+            raise InvalidResponse(f"bad chunk line: {line[:80]!r}", part="chunk")
         size = int(match[1], 16)
         if size:
             self._begin(size, b"\r\n" + line)
@@ -222,16 +226,22 @@ class Chunked:
     def _trailer_line(self, fields: list[tuple[str, str]], line: bytes) -> None:
         size = self._trailer_size + len(line)
         if size > MAX_TRAILER_SIZE:
-            raise InvalidResponse(f"trailer section is longer than {MAX_TRAILER_SIZE} bytes")
+            raise InvalidResponse(
+                f"trailer section is longer than {MAX_TRAILER_SIZE} bytes", part="limit"
+            )
         if line == b"\r\n":
             self.trailers = Headers(fields) if fields else NO_TRAILERS
             self.line_limit = 0
             return
         if not line.endswith(b"\n"):
-            raise InvalidResponse(f"trailer line is longer than {MAX_LINE_SIZE} bytes")
-        fields += parse_fields(line.decode("latin-1"), fold=False)
+            raise InvalidResponse(
+                f"trailer line is longer than {MAX_LINE_SIZE} bytes", part="limit"
+            )
+        fields += parse_fields(line.decode("latin-1"), trailer=True)
         if len(fields) > MAX_FIELDS:
-            raise InvalidResponse(f"more than {MAX_FIELDS} fields in the trailer section")
+            raise InvalidResponse(
+                f"more than {MAX_FIELDS} fields in the trailer section", part="limit"
+            )
         self._trailer_size = size
 
 

@@ -22,7 +22,8 @@ queued: that is pipelining, and it needs no mode.
 7. Receiving fails for good at the first byte that is not understood. Nothing that follows it is
    ever taken as a response.
 8. When either side has announced to close, no request is accepted any more, and what comes
-   behind the last response is not looked at (RFC 9112 section 9.6).
+   behind the last response is not looked at (RFC 9112 section 9.6). An interim response that
+   announces a body counts as such an announcement: that body may follow although it must not.
 9. What had arrived before a request was sent is not the response to it, however many others are
    in flight (RFC 9112 section 9.2).
 
@@ -36,7 +37,7 @@ from collections import deque
 from ..errors import ConnectionClosed, ExcessBodyData, InvalidResponse, StateError
 from ..errors import UnsupportedResponse as Unsupported
 from . import states
-from .framing import SWITCH, Framing
+from .framing import SWITCH, Framing, announces_body
 from .inflight import Exchange
 from .limits import MAX_INTERIM_RESPONSES
 from .messages import BodyFollowing, HTTPResponse, Request
@@ -342,6 +343,9 @@ class Exchanges:
         Raises:
             InvalidResponse: there are too many of them.
         """
+        response.length = 0
+        if announces_body(response):
+            exchange.outgoing.closes = self.closing = True
         if response.status == 100 and exchange is self.current:
             if self.sending is states.CONTINUE:
                 self._send("100")
@@ -349,7 +353,8 @@ class Exchanges:
             if self.sending is states.REQUEST:
                 exchange.outgoing.expect_continue = False  # it is here before the head is out
         if len(exchange.informational) >= MAX_INTERIM_RESPONSES:
-            raise InvalidResponse(f"more than {MAX_INTERIM_RESPONSES} interim responses", response)
+            message = f"more than {MAX_INTERIM_RESPONSES} interim responses"
+            raise InvalidResponse(message, response, part="limit")
         exchange.informational += (response,)
         return False
 

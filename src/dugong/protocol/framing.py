@@ -2,8 +2,9 @@
 
 The rules of section 6.3, and what is done where they leave a choice or call a message faulty:
 
-1. A response to HEAD, and any 1xx, 204 or 304, has no body. A 1xx or 204 that announces one all
-   the same (other than ``Content-Length: 0``) is invalid: some would read it, some would not.
+1. A response to HEAD, and any 1xx, 204 or 304, has no body. For a 1xx or 204 the framing fields
+   are ignored, but if they announce a body (anything other than ``Content-Length: 0``), the
+   connection ends with this exchange: the server may send that body after all.
 2. A 2xx to CONNECT has no body: the connection becomes a tunnel; framing fields are ignored.
 3. Content-Length together with Transfer-Encoding is invalid: it is how responses are smuggled.
 4. ``Transfer-Encoding: chunked`` is read in chunks. Any other coding is unsupported; chunked
@@ -13,8 +14,8 @@ The rules of section 6.3, and what is done where they leave a choice or call a m
    Neither list may have empty elements, which a sender is not allowed to generate.
 6. A response with neither ends with the connection.
 
-Except for rule 2, the fields are checked whether or not the response has a body, so that an
-ambiguous head never passes just because this time nothing depended on it.
+The fields of responses to HEAD and of a 304 are checked like any other: they describe the body
+that a GET would return, and the next recipient may depend on them.
 """
 
 from __future__ import annotations
@@ -71,25 +72,31 @@ def frame(response: HTTPResponse) -> Framing:
     closes = connection != "keep-alive" and _closes(response, connection)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
         return Framing(SWITCH, 0, False)
+    if status < 200 or status == 204:
+        return Framing(NONE, 0, closes or announces_body(response))
     given = fields.get("content-length")
     length = None if given is None else _content_length(response, given)
     coding = fields.get("transfer-encoding")
     codings = () if coding is None else _transfer_codings(response, coding)
     if codings and length is not None:
-        raise InvalidResponse("response has both Content-Length and Transfer-Encoding", response)
-    if status < 200 or status == 204:
-        if codings or length:
-            raise InvalidResponse(f"response {status} announces a body", response)
-        return Framing(NONE, 0, closes)
+        raise _invalid("response has both Content-Length and Transfer-Encoding", response)
     if response.method == "HEAD" or status == 304:
         return Framing(NONE, 0, closes)
     if codings:
         if codings != ("chunked",):
-            raise UnsupportedResponse(f"transfer codings not supported: {coding}", response)
+            others = ", ".join([name for name in codings if name != "chunked"])
+            raise UnsupportedResponse(f"unsupported transfer coding: {others}", response)
         return Framing(CHUNKED, None, closes)
     if length is not None:
         return Framing(LENGTH, length, closes)
     return Framing(CLOSE, None, True)
+
+
+def announces_body(response: HTTPResponse) -> bool:
+    """Whether the fields of *response*, a 1xx or 204, announce the body that it cannot have."""
+    fields = response.headers.combined()
+    lengths = grammar.split_list(fields.get("content-length", "0"))
+    return "transfer-encoding" in fields or any(set(length) != {"0"} for length in lengths)
 
 
 def _closes(response: HTTPResponse, given: str | None) -> bool:
@@ -101,7 +108,7 @@ def _closes(response: HTTPResponse, given: str | None) -> bool:
 
 def _transfer_codings(response: HTTPResponse, given: str) -> tuple[str, ...]:
     if response.version == "1.0":
-        raise InvalidResponse("Transfer-Encoding in an HTTP/1.0 response", response)
+        raise _invalid("Transfer-Encoding in an HTTP/1.0 response", response)
     codings = grammar.split_list(given.lower())
     names = [coding.partition(";")[0].strip(" \t") for coding in codings]
     if (
@@ -109,7 +116,7 @@ def _transfer_codings(response: HTTPResponse, given: str) -> tuple[str, ...]:
         or "chunked" in names[:-1]
         or (names[-1] == "chunked") != (codings[-1] == "chunked")
     ):
-        raise InvalidResponse(f"bad Transfer-Encoding: {given!r}", response)
+        raise _invalid(f"bad Transfer-Encoding: {given!r}", response)
     return tuple(codings)
 
 
@@ -119,11 +126,15 @@ def _content_length(response: HTTPResponse, given: str) -> int:
     numbers: set[int] = set()
     for item in grammar.split_list(given):
         if not grammar.CONTENT_LENGTH.fullmatch(item):
-            raise InvalidResponse(f"bad Content-Length: {given!r}", response)
+            raise _invalid(f"bad Content-Length: {given!r}", response)
         numbers.add(int(item))
     if len(numbers) > 1:
-        raise InvalidResponse(f"different Content-Lengths: {given!r}", response)
+        raise _invalid(f"different Content-Lengths: {given!r}", response)
     return numbers.pop()
+
+
+def _invalid(message: str, response: HTTPResponse) -> InvalidResponse:
+    return InvalidResponse(message, response, part="framing")
 
 
 def keep_alive_timeout(response: HTTPResponse) -> int | None:

@@ -2,8 +2,8 @@
 
 What is accepted is decided in `grammar`. Here, and only here, is decided besides:
 
-* obs-fold is replaced by one SP (RFC 9112 section 5.2), but never in a field that says where
-  the body ends, and never before the first field.
+* obs-fold is replaced by one SP (RFC 9112 section 5.2), but never in a field that determines
+  where the body ends, and never before the first field.
 * A status code is 100 to 999. RFC 9110 section 15 asks to treat codes above 599 as a server's
   error, which is for the caller to do; below 100 nothing is known about them, framing included.
 * Any ``HTTP/1.x`` above 1.0 is treated as 1.1 (RFC 9110 section 2.5); other major versions are
@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..errors import InvalidResponse, UnsupportedResponse
+from ..errors import InvalidResponse, Part, UnsupportedResponse
 from . import grammar
 from .framing import Framing
 from .headers import Headers
 from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .messages import HTTPResponse, Request
 
-_FRAMING_FIELDS = ("content-length", "transfer-encoding", "connection")
+_FRAMING_FIELDS = ("content-length", "transfer-encoding")
 _START = b"HTTP/"
 
 
@@ -50,20 +50,26 @@ def find_head(data: bytearray, start: int, end: int, scanned: int) -> int:
     behind = data.find(b"\n\r\n", scanned, end) + 3
     if behind > 2:
         if behind - start > MAX_HEADER_SIZE:
-            raise InvalidResponse(f"response head is longer than {MAX_HEADER_SIZE} bytes")
+            raise _head_too_long()
         return behind
     if data.find(b"\n\n", scanned, end) >= 0:
-        raise InvalidResponse("line end in the response head is LF, not CRLF")
+        line_end = data.find(b"\n", start, end)
+        part: Part = "head" if data.startswith(b"\r", line_end - 1) else "status-line"
+        raise InvalidResponse("line end in the response head is LF, not CRLF", part=part)
     if end - start >= MAX_HEADER_SIZE:
-        raise InvalidResponse(f"response head is longer than {MAX_HEADER_SIZE} bytes")
+        raise _head_too_long()
     return -1
+
+
+def _head_too_long() -> InvalidResponse:
+    return InvalidResponse(f"response head is longer than {MAX_HEADER_SIZE} bytes", part="limit")
 
 
 def _not_http(begin: bytes) -> InvalidResponse | UnsupportedResponse:
     # A frame header: 24 bits of length, then the type; SETTINGS is 4 and GOAWAY is 7.
     if len(begin) >= 9 and begin[0] == 0 and begin[3] in (4, 7) and begin[5:9] == bytes(4):
         return UnsupportedResponse("the server speaks HTTP/2, not HTTP/1.1")
-    return InvalidResponse(f"not an HTTP response: {begin!r}")
+    return InvalidResponse(f"not an HTTP response: {begin!r}", part="status-line")
 
 
 def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
@@ -86,7 +92,7 @@ def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
     version, status, reason = _parse_status_line(text[:end])
     if len(head) > MAX_LINE_SIZE:
         _check_lines(text)
-    fields = parse_fields(text[end:-2], fold=True)
+    fields = parse_fields(text[end:-2])
     return HTTPResponse(method, path, status, reason, Headers(fields), None, version)
 
 
@@ -95,7 +101,7 @@ def _parse_status_line(line: str) -> tuple[str, int, str]:
     """Return version, status code and reason phrase."""
     match = grammar.STATUS_LINE.fullmatch(line)
     if match is None:
-        raise InvalidResponse(f"bad status line: {_excerpt(line)}")
+        raise InvalidResponse(f"bad status line: {_excerpt(line)}", part="status-line")
     major, minor, status, reason = match.groups("")
     if major != "1":
         raise UnsupportedResponse(f"the server speaks HTTP/{major}.{minor}, not HTTP/1.1")
@@ -133,30 +139,31 @@ class KnownHead:
         )  # fmt: skip
 
 
-def parse_fields(block: str, *, fold: bool) -> list[tuple[str, str]]:
+def parse_fields(block: str, *, trailer: bool = False) -> list[tuple[str, str]]:
     """Parse field lines, each with its CRLF.
 
     Args:
         block: the lines of a head or a trailer section, without the empty line.
-        fold: whether a value may go on in a line that begins with white space (obs-fold).
+        trailer: whether they are of a trailer section, where obs-fold is not accepted.
 
     Raises:
         InvalidResponse: a line is not valid, or there are too many of them.
     """
     fields: list[tuple[str, str]] = grammar.FIELD_LINE.findall(block)
     if len(fields) != block.count("\n"):
-        fields = _parse_unusual(_unfold(block) if fold else block)
+        fields = _parse_unusual(block if trailer else _unfold(block), trailer)
     if len(fields) > MAX_FIELDS:
-        raise InvalidResponse(f"more than {MAX_FIELDS} fields")
+        raise InvalidResponse(f"more than {MAX_FIELDS} fields", part="limit")
     return fields
 
 
-def _parse_unusual(block: str) -> list[tuple[str, str]]:
+def _parse_unusual(block: str, trailer: bool) -> list[tuple[str, str]]:
     """Parse field lines, some of which may have white space behind their value."""
     block = grammar.TRAILING_SPACE.sub("\r\n", block)
     fields: list[tuple[str, str]] = grammar.FIELD_LINE.findall(block)
     if len(fields) != block.count("\n"):
-        raise InvalidResponse(f"bad field line: {_first_bad_line(block)}")
+        part: Part = "trailer" if trailer else "head"
+        raise InvalidResponse(f"bad field line: {_first_bad_line(block)}", part=part)
     return fields
 
 
@@ -165,7 +172,7 @@ def _unfold(block: str) -> str:
         begin = block.rfind("\n", 0, match.start()) + 1
         name = block[begin : match.start()].partition(":")[0]
         if name.lower() in _FRAMING_FIELDS:
-            raise InvalidResponse(f"field {name} goes on in a second line")
+            raise InvalidResponse(f"field {name} continues on a second line", part="framing")
     return grammar.OBS_FOLD.sub(" ", block)
 
 
@@ -173,7 +180,8 @@ def _check_lines(text: str) -> None:
     for line in text.split("\n"):
         if len(line) >= MAX_LINE_SIZE:
             raise InvalidResponse(
-                f"line longer than {MAX_LINE_SIZE} bytes in the response head: {_excerpt(line)}"
+                f"line longer than {MAX_LINE_SIZE} bytes in the response head: {_excerpt(line)}",
+                part="limit",
             )
 
 

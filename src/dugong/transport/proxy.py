@@ -114,12 +114,15 @@ def co_open_tunnel(stream: Stream, authority: str, fields: dict[str, str]) -> Co
     while response.status < 200:
         interim += 1
         if interim > MAX_INTERIM_RESPONSES:
-            raise InvalidResponse(f"more than {MAX_INTERIM_RESPONSES} interim responses", response)
+            message = f"more than {MAX_INTERIM_RESPONSES} interim responses"
+            raise InvalidResponse(message, response, part="limit")
         response = yield from _co_head(stream, buffer, authority)
     if not 200 <= response.status < 300:
         raise TunnelRefused(response.status, response.reason, response.headers)
     if buffer:
-        raise InvalidResponse("the proxy sent data into the tunnel before the client", response)
+        raise InvalidResponse(
+            "the proxy sent data into the tunnel before the client", response, part="early"
+        )
 
 
 def _co_head(stream: Stream, buffer: ReceiveBuffer, authority: str) -> Co[HTTPResponse]:
