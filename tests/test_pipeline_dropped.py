@@ -48,8 +48,9 @@ async def test_all_are_answered(wire: StyledWire, count: int) -> None:
         conn = wire.dial(server.listener)
         steps = await walk(conn, kind(paths(count)))
         assert bodies(steps) == expected(paths(count))
-        assert server.dropped
-        assert len(server.connections) == 2
+        # Few that are sent separately may all be received separately.
+        assert server.dropped or (kind is Lazy and count < 100)
+        assert len(server.connections) == (2 if server.dropped else 1)
         assert all(seen.alone for seen in server.log if seen.connection == 1)
 
 
@@ -67,6 +68,7 @@ async def test_it_is_remembered(wire: StyledWire) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.styles("generator", "asyncio", "trio")  # a thread may receive each by itself
 async def test_bodies_that_can_be_sent_again(wire: StyledWire) -> None:
     server = Server(wire, drops=True)
     requests = [Request("PUT", f"/{i}", body=b"%d" % i) for i in range(7)]

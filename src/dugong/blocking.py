@@ -322,7 +322,8 @@ class HTTPConnection(Connection):
         in flight and no byte moves for five seconds, the connection is closed, and the unanswered
         requests are sent again on a new one, one at a time; so are all later ones of this object.
         A server that is merely slow thus receives some idempotent requests twice. The connection
-        is kept if one of the requests cannot be repeated, or if it was given as *sock*.
+        is kept if one of the requests cannot be repeated, or if it was given as *sock*. Until a
+        server has answered two requests that were sent in one piece, nothing is sent behind them.
 
         The object is an iterator: `next` on it continues after any exception, behind the
         request that failed for good, or by trying again if the connection could not be made or

@@ -16,6 +16,10 @@ from ..protocol.request import Outgoing
 #: Seconds for one request.
 _QUICK = 0.001
 
+#: The same before it is known whether the server answers requests that arrive together. Two are
+#: sent together to find out, and the system does not hold the first one back for long.
+_QUICK_ENOUGH = 0.1
+
 #: So often in a row an iterable has to be quick to be taken for quick.
 _OFTEN = 16
 
@@ -95,11 +99,17 @@ class Items:
         self.ended = False
         kind = type(requests)
         self.at_hand = hasattr(kind, "__len__") or hasattr(kind, "__length_hint__")
+        self._quick_enough = _QUICK_ENOUGH
         self._quick = 0  # how often in a row
 
     @property
     def is_quick(self) -> bool:
         return self.at_hand or self._quick >= _OFTEN
+
+    def server_pipelines(self) -> None:
+        """The server answers requests that arrive together: requests may be given at leisure."""
+        self._quick_enough = _QUICK
+        self._quick = 0
 
     @property
     def first(self) -> Item | None:
@@ -183,7 +193,7 @@ class Items:
             self.ended = True
             item = _failed(exc)
         if not self.at_hand:
-            self._quick = self._quick + 1 if monotonic() - begin < _QUICK else 0
+            self._quick = self._quick + 1 if monotonic() - begin < self._quick_enough else 0
         self._items.append(item)
         return item
 

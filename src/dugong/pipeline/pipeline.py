@@ -18,10 +18,11 @@ Theory of operation
    answers only one of several is then asked for one at a time.
 5. Some servers read a buffer, answer the first request in it and drop the rest. A response to a
    request sent later would then be taken for the response to a dropped one. So until a server has
-   answered two requests that were in flight together, nothing is sent after them. If several were
-   in flight and no byte moves for `PATIENCE`, the connection is closed, the oldest request is
-   sent again alone, and this server gets one request at a time from then on. It happens at most
-   once per connection object. At a depth of one, only the caller's time limits end a wait.
+   answered two requests that were sent in one piece, nothing is sent behind such a piece, and at
+   most two requests that were sent separately are in flight. If several were in flight and no byte
+   moves for `PATIENCE`, the connection is closed, the oldest request is sent again alone, and this
+   server gets one request at a time from then on. It happens at most once per connection object.
+   At a depth of one, only the caller's time limits end a wait.
 6. What cannot be sent again (its method is not idempotent, or its body is gone) is not. It fails,
    and so does what is not a request at all. Such failures keep their place: they are raised when
    all that came before has been answered, and the step after that goes on behind them.
@@ -53,8 +54,8 @@ from .run import Run
 #: Requests in flight, unless the caller says otherwise.
 DEFAULT_DEPTH = 64
 
-#: Responses to requests that were in flight together, on one connection: proof that the server
-#: takes more than the first request out of what it receives at once.
+#: Responses to requests that were sent in one piece, on one connection: proof that the server takes
+#: more than the first request out of what it receives at once.
 _PROOF = 2
 
 #: So many connections in a row have to end after one response before pipelining is given up.
@@ -75,6 +76,8 @@ class Pipeline:
         self._connection = connection
         self._depth = depth
         self._items = Items(requests)
+        if connection._server_pipelines:
+            self._items.server_pipelines()
         self._run: Run | None = None
         self._alone = False  # the next request goes alone
         self._told: BaseException | None = None  # what is being raised on purpose
@@ -231,7 +234,7 @@ class Pipeline:
             ConnectionClosed, ConnectionTimedOut, OSError: that is *exc*; there was no progress.
         """
         connection, first = self._connection, self._items.first
-        if run.answered == 1 and (run.shared or run.shared_answered):
+        if run.answered == 1 and run.overlapped:
             connection._short_lived += 1
         self._describe(exc)
         self._alone = not run.session.link.exchanges.closed
@@ -296,7 +299,8 @@ class Pipeline:
             return False
         batch = items.next_to_send(limit, self._prepare)
         if batch:
-            run.start(batch, more=not items.at_hand and items.is_quick)
+            may_join = not items.at_hand or not self._connection._server_pipelines
+            run.start(batch, more=may_join and items.is_quick)
         return bool(batch)
 
     def _limit(self) -> int:
@@ -311,7 +315,9 @@ class Pipeline:
         if connection._server_pipelines is not None:
             return 1
         in_flight = self._items.in_flight
-        return in_flight if in_flight and run is not None and run.shared else self._depth
+        if run is None or not in_flight:
+            return self._depth
+        return in_flight if run.shared else min(2, self._depth)
 
     def _prepare(self, item: Item) -> bool:
         """Make *item* ready to be sent. Returns whether it can be."""
@@ -391,8 +397,9 @@ class Pipeline:
             self._connection._response_session = run.session
             if run.answered > 1:
                 self._connection._short_lived = 0
-            if run.shared_answered == _PROOF:
+            if run.joined_answered == _PROOF:
                 self._connection._server_pipelines = True
+                self._items.server_pipelines()
             self._alone = False
             self._items.forget_first()
         return got

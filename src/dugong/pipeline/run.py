@@ -27,24 +27,28 @@ class Run:
         session: the connection.
         answered: how many responses have come.
         is_new: whether the connection was made for the pipeline.
+        overlapped: whether several requests were in flight at once.
         shared: how many requests in flight, the oldest ones, have been in flight with others.
-        shared_answered: how many of those have been answered.
+        joined_answered: how many responses have come to requests that were sent in one piece.
         sending: sends what is not out yet, answered or not; ``None`` if all is.
     """
 
     __slots__ = (
         "_failure",
         "_items",
+        "_joined",
+        "_joining",
         "_moved",
         "_patient",
         "_quiet_since",
         "_replaceable",
         "answered",
         "is_new",
+        "joined_answered",
+        "overlapped",
         "sending",
         "session",
         "shared",
-        "shared_answered",
     )
 
     def __init__(self, session: Session, items: Items, is_new: bool, replaceable: bool) -> None:
@@ -52,8 +56,11 @@ class Run:
         self.session = session
         self.is_new = is_new
         self.answered = 0
+        self.overlapped = False
         self.shared = 0
-        self.shared_answered = 0
+        self.joined_answered = 0
+        self._joined = 0  # how many requests the last piece consists of
+        self._joining = False  # whether the next one becomes part of it
         self._items = items
         self.sending: Co[None] | None = None
         self._failure: Exception | None = None
@@ -84,7 +91,9 @@ class Run:
         exchanges, sender = self.session.link.exchanges, self.session.sender
         self._items.in_flight += len(batch)
         if self._items.in_flight > 1:
+            self.overlapped = True
             self.shared = self._items.in_flight
+        self._joined = len(batch) + (self._joined if self._joining else 0)
         accepted: list[Exchange] = []
         for item in batch:
             assert item.outgoing is not None
@@ -92,6 +101,7 @@ class Run:
             item.exchange = accept(item.outgoing)
             accepted.append(item.exchange)
         stream = self.session.link.stream
+        self._joining = more and stream is not None
         if more and stream is not None:
             stream.expect_more()
         first = accepted[0]
@@ -102,6 +112,7 @@ class Run:
 
     def push(self) -> None:
         """Nothing more follows at once."""
+        self._joining = False
         stream = self.session.link.stream
         if stream is not None:
             stream.push()
@@ -170,7 +181,7 @@ class Run:
             self.answered += 1
             if self.shared:
                 self.shared -= 1
-                self.shared_answered += 1
+                self.joined_answered += self._joined > 1
             if exchanges.is_cut_off(exchange):
                 got.will_close = True
             if self.sending is not None:

@@ -33,8 +33,8 @@ _MAX_PIECES = 16
 #: TLS it is a whole record (RFC 8446 section 5.1): OpenSSL gives and takes one at a time.
 PIECE_SIZE = 16 * 1024
 
-#: For small pieces that are followed by others at once. Where there is no such flag they just go.
-_MORE = getattr(socket, "MSG_MORE", 0)
+#: Joins small pieces that are followed by others at once. Where it is missing, they just go.
+_CORK: int | None = getattr(socket, "TCP_CORK", None)
 
 #: What ``sendfile`` says of files that it cannot send, or not read.
 _FILE_ERRNOS = frozenset(
@@ -61,7 +61,7 @@ class Stream:
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
         self._closed = False
         self._detached = False
-        self._flags = 0
+        self._joins = False
         self.sock = sock
         self._activity = activity
         # A connection that is simply let go is closed like any other, and without a warning. In a
@@ -156,21 +156,27 @@ class Stream:
     def _send(self, pieces: Sequence[memoryview]) -> int:
         if len(pieces) > 1 and hasattr(self.sock, "sendmsg"):
             return self.sock.sendmsg(pieces[:_MAX_PIECES])
-        return self.sock.send(pieces[0], self._flags)
+        return self.sock.send(pieces[0])
 
     def expect_more(self) -> None:
         """More will be sent in a moment: the system may join small pieces, until `push`.
 
-        If that does not come, Linux sends what it has after 0.2 seconds all the same.
+        If that does not come, Linux sends what it has after 0.2 seconds all the same. Unlike the
+        flag ``MSG_MORE``, this also joins TLS records, and what ``sendfile`` sends.
         """
-        self._flags = _MORE
+        if not self._joins and _CORK is not None:
+            self._joins = True
+            self._cork(_CORK, 1)
 
     def push(self) -> None:
         """Undo `expect_more`, and send what the system has held back."""
-        if self._flags:
-            self._flags = 0
-            with self._send_lock, suppress(OSError):  # it is closed, or no TCP socket
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._joins and _CORK is not None:
+            self._joins = False
+            self._cork(_CORK, 0)
+
+    def _cork(self, option: int, value: int) -> None:
+        with self._send_lock, suppress(OSError):  # it is closed, or no TCP socket
+            self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def co_send_all(self, pieces: Sequence[memoryview]) -> Co[None]:
         """Send all of *pieces*, none of them empty, waiting as need be. Raises as `send`."""

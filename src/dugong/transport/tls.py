@@ -53,9 +53,6 @@ class TLSStream(Stream):
         self.mid_write = False
         return sent
 
-    def expect_more(self) -> None:
-        """Do nothing: each request is a record."""
-
     @property
     def sends_files(self) -> bool:
         return False
