@@ -45,6 +45,8 @@ class HTTPConnection(Connection):
         source_address: ``(host, port)`` to connect from.
         address: ``(host, port)`` to connect to, while *hostname* stays the server's name.
         sock: a connected socket to use. It is taken over, and can be used up only once.
+        proxy_headers: fields to add to the CONNECT request that asks the proxy for a tunnel, a
+            mapping or pairs. The server never sees them.
 
     Raises:
         ValueError: *hostname* or *proxy* is not valid, or the arguments contradict each other.

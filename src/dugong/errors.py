@@ -84,16 +84,18 @@ class TunnelRefused(DugongError, ConnectionError):
         status: the status code of the proxy's response, an `int`.
         reason: its reason phrase, a `str`.
         headers: its fields, a `dugong.Headers`.
+        body: what was received of its body within two seconds, at most 64 KiB of `bytes`.
     """
 
-    def __init__(self, status: int, reason: str, headers: Any) -> None:
+    def __init__(self, status: int, reason: str, headers: Any, body: bytes = b"") -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.body = body
         super().__init__(f"the proxy refused the tunnel: {status} {reason}".rstrip())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.status, self.reason, self.headers), self.__dict__
+        return type(self), (self.status, self.reason, self.headers, self.body), self.__dict__
 
 
 class _NameError(DugongError):

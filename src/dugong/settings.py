@@ -11,10 +11,12 @@ from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import HTTPResponse, Request
 from .protocol.request import Defaults, Outgoing, exactly_str, prepare
 from .transport.connect import Route
-from .transport.proxy import check_port, parse_proxy
+from .transport.proxy import check_port, parse_proxy, tunnel_fields
 
 if TYPE_CHECKING:
     import ssl
+
+    from .protocol.messages import HeadersArgument
 
 
 HTTP_PORT = 80
@@ -41,6 +43,7 @@ class Settings:
         source_address: tuple[str, int] | None = None,
         address: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
+        proxy_headers: HeadersArgument | None = None,
     ) -> None:
         given = [name for name, value in (
             ("unix_socket", unix_socket), ("address", address), ("sock", sock)
@@ -63,6 +66,7 @@ class Settings:
         self._address = address
         self._sock = sock
         self._sock_given = sock is not None
+        self._proxy_headers = tunnel_fields(proxy_headers)
         self._server_is_http10 = False
         self._server_knows_expect = True  # until it has shown that it does not
         self._server_keeps = False  # until it has kept a connection, and spoken HTTP/1.1
@@ -102,6 +106,7 @@ class Settings:
             source_address=self._source_address,
             proxy=proxy,
             tunnel=tunnel,
+            tunnel_fields=self._proxy_headers,
             ssl_context=self.ssl_context,
             server_hostname=self.hostname.partition("%")[0].removesuffix("."),
             authority=host,

@@ -364,11 +364,11 @@ class Exchanges:
         Raises:
             UnsupportedResponse: it switches to a protocol that nobody asked for.
         """
+        response.length = framing.length
         if response.status == 101 and not exchange.outgoing.upgrades:
             raise Unsupported("the server switches protocols, but was not asked to", response)
         if exchange.informational:
             response.informational = list(exchange.informational)
-        response.length = framing.length
         refused = exchange is self.current and self._ends_sending(response, framing)
         if refused:
             self._drop_behind()

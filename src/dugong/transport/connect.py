@@ -7,11 +7,11 @@ closes what it had opened.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.request import NO_DEFAULTS, Defaults
 from .activity import Activity
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
@@ -34,6 +34,7 @@ class Route:
         source_address: host and port to dial from, or ``None``.
         proxy: the proxy that `address` is, or ``None``.
         tunnel: ``host:port`` to have the proxy open a tunnel to, or ``None``.
+        tunnel_fields: the caller's own fields for that request.
         ssl_context: for a TLS connection, or ``None``.
         server_hostname: the server's name for TLS.
         authority: the server's name as it is in ``Host``.
@@ -42,7 +43,7 @@ class Route:
 
     __slots__ = (
         "address", "authority", "defaults", "proxy", "server_hostname", "sock", "source_address",
-        "ssl_context", "tunnel", "unix_socket",
+        "ssl_context", "tunnel", "tunnel_fields", "unix_socket",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +55,7 @@ class Route:
         source_address: tuple[str, int] | None = None,
         proxy: Proxy | None = None,
         tunnel: str | None = None,
+        tunnel_fields: Sequence[tuple[str, str | int]] = (),
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str = "",
         authority: str = "",
@@ -65,6 +67,7 @@ class Route:
         self.source_address = source_address
         self.proxy = proxy
         self.tunnel = tunnel
+        self.tunnel_fields = tunnel_fields
         self.ssl_context = ssl_context
         self.server_hostname = server_hostname
         self.authority = authority
@@ -133,7 +136,7 @@ class Dialer:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._activity.event("connected")
             if route.tunnel is not None and route.proxy is not None:
-                yield from self._co_tunnel(sock, route.tunnel, route.proxy)
+                yield from self._co_tunnel(sock, route.tunnel, route.proxy.fields)
             if route.ssl_context is None:
                 return Stream(sock, self._activity)
             return (yield from self._co_secure(sock, route.ssl_context))
@@ -173,12 +176,21 @@ class Dialer:
             raise
         return sock
 
-    def _co_tunnel(self, sock: socket.socket, authority: str, proxy: Proxy) -> Co[None]:
+    def _co_tunnel(self, sock: socket.socket, authority: str, fields: dict[str, str]) -> Co[None]:
         stream = Stream(sock, self._activity)
-        tunnel = co_open_tunnel(stream, authority, proxy.fields)
+        clock = self._activity.clock
+        tunnel = co_open_tunnel(stream, authority, fields, self._route.tunnel_fields, clock)
         try:
-            for need in tunnel:
-                yield from self._wait([sock], need)
+            need = next(tunnel)
+            while True:
+                try:
+                    yield from self._wait([sock], need)
+                except ConnectionTimedOut as exc:
+                    need = tunnel.throw(exc)  # which the body of a refusal survives
+                else:
+                    need = next(tunnel)
+        except StopIteration:
+            pass
         finally:
             tunnel.close()
             stream.detach()
