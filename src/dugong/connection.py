@@ -23,6 +23,7 @@ from .transport.activity import Activity
 from .transport.buffer import writable_view
 from .transport.connect import Route
 from .transport.poll import Co, PollNeeded
+from .transport.sockets import adopt
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Connection(Settings):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self._sock is not None:
+            adopt(self._sock)  # it is closed with this object, used or not
         self._session: Session | None = None
         #: Where the last response came from, and so where its body has to come from: not from a
         #: connection that another thread or task has made since.

@@ -19,6 +19,7 @@ from .protocol.states import REFUSED
 from .transport.activity import Activity
 from .transport.connect import Dialer, Route
 from .transport.poll import POLLIN, Co, PollNeeded
+from .transport.sockets import socketpair
 from .transport.stream import Stream
 from .transport.trace import open_trace
 
@@ -148,7 +149,7 @@ class Link:
             ConnectionClosed: connecting has failed, or the link was closed.
         """
         while self.exchanges.being_sent(exchange) and not self.closed:
-            near_end, far_end = socket.socketpair()
+            near_end, far_end = socketpair()
             try:
                 with self._alarm_lock:
                     self._reader_alarm = far_end

@@ -10,7 +10,7 @@ from .protocol.authority import authority
 from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import HTTPResponse, Request
 from .protocol.request import Defaults, Outgoing, exactly_str, prepare
-from .transport.connect import Route
+from .transport.connect import Route, load_tls
 from .transport.proxy import check_port, parse_proxy, tunnel_fields
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Settings:
             port = HTTPS_PORT if ssl_context is not None else HTTP_PORT
         self.port = check_port(port)
         self.ssl_context = ssl_context
+        if ssl_context is not None:
+            load_tls()
         self.proxy = proxy
         self.timeout = timeout
         self.deadline = deadline

@@ -7,21 +7,27 @@ closes what it had opened.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.request import NO_DEFAULTS, Defaults
 from .activity import Activity
-from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .poll import POLLIN, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
 from .race import Race
 from .resolve import AddressInfo, Lookup, numeric
+from .sockets import adopt
 from .stream import Stream, shut_down
 
 if TYPE_CHECKING:
     import ssl
+
+    #: Waits for a readiness of any of these sockets.
+    Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
+    CoSecure: TypeAlias = Callable[[socket.socket, ssl.SSLContext, str, Activity, Wait], Co[Stream]]
 
 
 class Route:
@@ -167,7 +173,7 @@ class Dialer:
 
     def _connect_unix(self, path: str) -> socket.socket:
         """Connect to a unix socket, which never takes time: a full backlog is an error."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
             sock.setblocking(False)
             sock.connect(path)
@@ -196,22 +202,20 @@ class Dialer:
             stream.detach()
 
     def _co_secure(self, plain: socket.socket, context: ssl.SSLContext) -> Co[Stream]:
-        import ssl
-
-        from . import tls
-
-        sock = tls.wrap(plain, context, self._route.server_hostname)
-        try:
-            while True:
-                try:
-                    sock.do_handshake()
-                    break
-                except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
-                    mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
-                yield from self._wait([sock], PollNeeded(sock.fileno(), mask))
-            tls.check_protocol(sock)
-        except BaseException:
-            sock.close()
-            raise
+        stream = yield from load_tls()(
+            plain, context, self._route.server_hostname, self._activity, self._wait
+        )
         self._activity.event("secured")
-        return tls.TLSStream(sock, self._activity)
+        return stream
+
+
+@cache
+def load_tls() -> CoSecure:
+    """Return `tls.co_secure`, importing that module and ssl, which ``import dugong`` does not.
+
+    A connection that is given an ssl_context calls this at once. It may still be used while the
+    interpreter shuts down, and nothing can be imported then.
+    """
+    from .tls import co_secure
+
+    return co_secure

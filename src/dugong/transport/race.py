@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 from .poll import POLLIN, POLLOUT, PollNeeded
 from .resolve import AddressInfo
+from .sockets import adopt
 
 #: Seconds between two attempts: RFC 8305 section 5, "Connection Attempt Delay".
 STAGGER = 0.25
@@ -93,7 +94,7 @@ class Race:
     def _start(self, address: AddressInfo) -> socket.socket | None:
         family, kind, proto, _, sockaddr = address
         try:
-            sock = socket.socket(family, kind, proto)
+            sock = adopt(socket.socket(family, kind, proto))
         except OSError as exc:
             self._failed(exc)
             return None

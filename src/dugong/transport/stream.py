@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import RLock
@@ -24,6 +23,7 @@ from threading import RLock
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from .activity import Activity
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .sockets import adopt, give_away
 from .trace import Trace
 
 #: How many pieces are handed to the system at once.
@@ -62,11 +62,8 @@ class Stream:
         self._closed = False
         self._detached = False
         self._joins = False
-        self.sock = sock
+        self.sock = adopt(sock)
         self._activity = activity
-        # A connection that is simply let go is closed like any other, and without a warning. In a
-        # cycle of garbage the socket might be looked at before a `__del__` of ours.
-        self._let_go = weakref.finalize(self, sock.close)
         self._receive: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
         self.want_write = PollNeeded(sock.fileno(), POLLOUT)
@@ -341,12 +338,7 @@ class Stream:
         with self._recv_lock, self._send_lock:
             if self.trace is not None:
                 self.trace.close()
-            self._let_go.detach()
-            return self.sock
-
-    def __del__(self) -> None:
-        if not self._closed and self.trace is not None:
-            self.trace.close()
+            return give_away(self.sock)
 
 
 def after(pieces: Sequence[memoryview], count: int) -> list[memoryview]:

@@ -6,12 +6,16 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedResponse
 from .activity import Activity
-from .poll import PollNeeded
+from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .sockets import adopt
 from .stream import PIECE_SIZE, Stream
+
+if TYPE_CHECKING:
+    from .connect import Wait
 
 
 class TLSStream(Stream):
@@ -107,11 +111,13 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
     if context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0):
         raise ValueError("truncation would go unnoticed: clear OP_IGNORE_UNEXPECTED_EOF")
     try:
-        return context.wrap_socket(
-            sock,
-            server_hostname=server_hostname,
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
+        return adopt(
+            context.wrap_socket(
+                sock,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
+            )
         )
     except BaseException as exc:
         _close_half_made(exc)
@@ -130,6 +136,36 @@ def _close_half_made(exc: BaseException) -> None:
         if isinstance(sock, ssl.SSLSocket):
             sock.close()
         traceback = traceback.tb_next
+
+
+def co_secure(
+    plain: socket.socket,
+    context: ssl.SSLContext,
+    server_hostname: str,
+    activity: Activity,
+    wait: Wait,
+) -> Co[TLSStream]:
+    """Shake hands over a connected socket, which this takes over.
+
+    Raises:
+        ValueError: as `wrap`.
+        UnsupportedResponse: as `check_protocol`.
+        ssl.SSLError, OSError: the TLS library's or the system's reason.
+    """
+    sock = wrap(plain, context, server_hostname)
+    try:
+        while True:
+            try:
+                sock.do_handshake()
+                break
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
+                mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
+            yield from wait([sock], PollNeeded(sock.fileno(), mask))
+        check_protocol(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return TLSStream(sock, activity)
 
 
 def check_protocol(sock: ssl.SSLSocket) -> None:
