@@ -166,9 +166,10 @@ class HTTPConnection(Connection):
             path: the request target, quoted: visible ASCII.
             headers: as for `send_request`.
             body: what to send. A *bytes-like object* of any format; its length is that in bytes.
-                A *binary file* is sent from its position to its end, and left positioned behind
-                the last byte sent; its length is found out beforehand where that can be done
-                without reading it. An *iterable* of bytes-like objects is sent in chunks, each
+                A *binary file* is sent from its position to its end; its length is determined
+                beforehand if that is possible without reading it. Afterwards its position is
+                behind the last byte sent or, if the request failed and is safe to retry, where
+                it was. An *iterable* of bytes-like objects is sent in chunks, each
                 item one, unless *headers* has a ``Content-Length``, which is then enforced.
                 Bytes and files that can seek are replayable, all else is one-shot: it is never
                 sent a second time.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConnectionClosed, StateError
 from .protocol.content import as_bytes
+from .protocol.inflight import Exchange
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
 from .protocol.states import Receiving
 from .session import Session
@@ -270,13 +271,13 @@ class Connection(Settings):
         session = self._sending_session()
         route = self._route() if session is None else session.link.route
         outgoing = self._prepare(route, Request(method, path, headers, body), expect100)
+        if hasattr(headers, "__next__"):
+            outgoing.headers_used_up = True
         if session is None:
             session = self._new_session(route)
         elif (fault := session.idle_fault()) is not None:
-            if outgoing.content is not None:
-                outgoing.content.settle()
             session.link.close()
-            raise _unusable(fault)
+            raise _unusable(fault, outgoing)
         exchange = session.link.exchanges.accept(outgoing)
         return None if session.sender.try_send(exchange) else session.sender.co_send(exchange)
 
@@ -310,6 +311,8 @@ class Connection(Settings):
             used_before = session is not None
             route = self._route() if session is None else session.link.route
             outgoing = self._prepare(route, request, expect100)
+            if hasattr(headers, "__next__"):
+                outgoing.headers_used_up = True
             session = session or self._new_session(route)
             self._response_session = session
             upload = Upload(session)
@@ -328,7 +331,7 @@ class Connection(Settings):
                 if upload.expect_failed:
                     self._server_knows_expect = False
             if outgoing.content is not None:
-                outgoing.content.rewind()
+                outgoing.content.give_back()
 
     def _may_drop_expect(self, outgoing: Outgoing) -> bool:
         """Whether *outgoing* can be sent again on another connection, without asking first."""
@@ -437,7 +440,7 @@ class Connection(Settings):
         return None if session.link.route.ssl_context is None else cast("TLSStream", stream)
 
 
-def _unusable(fault: str) -> ConnectionClosed:
+def _unusable(fault: str, outgoing: Outgoing) -> ConnectionClosed:
     exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
-    exc.safe_to_retry = True
+    exc.safe_to_retry = Exchange(outgoing).give_back()
     return exc

@@ -51,9 +51,10 @@ class DugongError(Exception):
     Attributes:
         bytes_sent: bytes of the failed request, head and body, that were given to the system.
         response_started: whether any byte of the request's final response had arrived.
-        safe_to_retry: whether sending the request again cannot do anything twice: none of its
-            bytes was sent, or its method is idempotent (RFC 9110 section 9.2.2) and its body
-            is still there to be sent again.
+        safe_to_retry: whether the same arguments can be sent again without doing anything twice.
+            None of the request's bytes was sent, or its method is idempotent (RFC 9110 section
+            9.2.2) and its body is not a used-up iterable. A file is back at the position where
+            it started. False if the headers were given as an iterator, which is used up.
         unanswered: the `dugong.Request` objects that had no complete response, oldest first.
     """
 

@@ -121,6 +121,8 @@ class Settings:
             target = self._target_for_proxy(route, request)
         outgoing = prepare(request, expect100, route.defaults, target, self._server_knows_expect)
         if outgoing.length is None and self._server_is_http10:
+            if outgoing.content is not None:
+                outgoing.content.settle()
             raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
         return outgoing
 

@@ -63,11 +63,10 @@ class Item:
         if exchange is None or outgoing is None:
             return
         self.exchange = None
+        safe_to_retry = exchange.give_back()
         if self.failure is not None:
             return
-        if exchange.safe_to_retry:
-            if outgoing.content is not None:
-                outgoing.content.rewind()
+        if safe_to_retry:
             self.outgoing = None
             return
         kind = ConnectionTimedOut if isinstance(exc, ConnectionTimedOut) else ConnectionClosed
@@ -119,6 +118,12 @@ class Items:
     def last_sent(self) -> Item:
         """Return the last of those in flight."""
         return self._items[self.in_flight - 1]
+
+    def give_back(self) -> None:
+        """Give back the bodies of all requests in flight that are safe to retry."""
+        for item in self._items:
+            if item.exchange is not None:
+                item.exchange.give_back()
 
     def requests(self) -> tuple[Request, ...]:
         """Return all requests that were taken and are not answered."""

@@ -248,6 +248,7 @@ class Pipeline:
         first, run = self._items.first, self._run
         if first is not None and first.exchange is not None and run is not None:
             run.session.link.exchanges.describe(exc, first.exchange)
+        self._items.give_back()  # the caller may send what is unanswered in another pipeline
         exc.__dict__["unanswered"] = self._items.requests()
 
     def _raise_first(self, first: Item) -> None:

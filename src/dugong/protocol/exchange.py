@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..errors import ConnectionClosed, ExcessBodyData, InvalidResponse, StateError
+from ..errors import ConnectionClosed, DugongError, ExcessBodyData, InvalidResponse, StateError
 from ..errors import UnsupportedResponse as Unsupported
 from . import states
 from .framing import SWITCH, Framing, announces_body
@@ -162,13 +162,15 @@ class Exchanges:
             or self.sending is not states.READY
             or self.receiving is states.SWITCHED
         ):
-            raise self._not_accepted()
+            exc = self._not_accepted()
+            exc.safe_to_retry &= Exchange(outgoing).give_back()
+            raise exc
         self.sending = SENDING[self.sending]["accepted"]
         self.current = exchange = Exchange(outgoing)
         self.queue.append(exchange)
         return exchange
 
-    def _not_accepted(self) -> Exception:
+    def _not_accepted(self) -> DugongError:
         if self.failure is not None:
             return self._retriable(f"the connection is broken: {self.failure}", self.failure)
         if self.receiving is states.SWITCHED:
@@ -193,7 +195,7 @@ class Exchanges:
                 self.queue.pop()
             self.behind.pop()
 
-    def _not_ready(self) -> Exception:
+    def _not_ready(self) -> DugongError:
         if self.sending is states.CUT_OFF:
             reason = f": {self.cut_off_by}" if str(self.cut_off_by) else ""
             message = f"sending has ended with a request that was not sent whole{reason}"
@@ -411,14 +413,22 @@ class Exchanges:
     def describe(self, exc: BaseException, exchange: Exchange | None = None) -> None:
         """Give *exc* the attributes that a failure of *exchange* has (see `DugongError`).
 
-        Without one it is the oldest, if there is any.
+        If the request is safe to retry, its body is given back too: what the attribute promises
+        holds for the object that the caller still has. The exception is a body that another
+        thread or task is sending.
+
+        Args:
+            exc: the exception.
+            exchange: what the caller is sending; by default, the oldest exchange, if any.
         """
+        is_mine = exchange is not None
         exchange = exchange or self._oldest()
         if exchange is None:
             return
+        is_ended = is_mine or exchange is not self.current or self.sending not in states.UNSENT
         exc.__dict__.update(
             bytes_sent=exchange.bytes_sent,
             response_started=exchange.response_started,
-            safe_to_retry=exchange.safe_to_retry,
+            safe_to_retry=exchange.give_back() if is_ended else exchange.safe_to_retry,
             unanswered=self._unanswered(),
         )

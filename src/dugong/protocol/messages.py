@@ -56,10 +56,11 @@ class Request:
         headers: a mapping or an iterable of pairs, or ``None``.
         body: what `send_request` takes as a body, or ``None``.
         replayable: whether the body can be sent more than once. There is none, or it is
-            bytes-like, or a file that can seek (its position is then the sender's to restore).
+            bytes-like, or a file that can seek. To send a file again after a success, seek back
+            to its start first; after a failure that is `safe_to_retry`, it is there already.
     """
 
-    __slots__ = ("body", "headers", "method", "path")
+    __slots__ = ("__weakref__", "body", "headers", "method", "path")
 
     def __init__(
         self, method: str, path: str, headers: HeadersArgument | None = None, body: Any = None

@@ -61,11 +61,12 @@ class Outgoing:
             caller's, and the body is replayable.
         closes: whether this is to be the connection's last exchange.
         upgrades: whether a 101 (Switching Protocols) is a valid answer.
+        headers_used_up: whether the caller gave the headers as an iterator, and has only that.
     """
 
     __slots__ = (
-        "closes", "content", "expect_continue", "follows", "head", "length", "may_drop_expect",
-        "request", "upgrades",
+        "closes", "content", "expect_continue", "follows", "head", "headers_used_up", "length",
+        "may_drop_expect", "request", "upgrades",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +81,7 @@ class Outgoing:
         self.may_drop_expect = False
         self.closes = False
         self.upgrades = False
+        self.headers_used_up = False
 
 
 def prepare(
@@ -118,7 +120,7 @@ def prepare(
         outgoing.head = f"{line}{defaults.all}{framing}\r\n".encode("latin-1")
         return outgoing
     fields, lower = _validate(headers)
-    content, length = _measure(body, lower)
+    content, length = _measure(request, lower)
     if expect100 is None:
         is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
         expect100 = (may_ask and is_large) or _asks_for_continue(lower)
@@ -159,13 +161,14 @@ def _bad_line(method: str, target: str) -> ValueError:
     )
 
 
-def _measure(body: Body, lower: Mapping[str, str]) -> tuple[Content | None, int | None]:
+def _measure(request: Request, lower: Mapping[str, str]) -> tuple[Content | None, int | None]:
     """Return what there is to send already, if anything, and the length of the whole body."""
+    body = request.body
     if body is None:
         return None, 0
     if isinstance(body, BodyFollowing):
         return None, body.length
-    content = content_of(body)
+    content = content_of(body, request)
     if content.length is None and isinstance(content, Pieces):
         given = lower.get("content-length")
         if given is not None and "transfer-encoding" not in lower:
