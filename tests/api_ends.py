@@ -360,6 +360,7 @@ class Sending(BothEnds):
             here.phase = "cut"
 
     def got_head(self, here: Session, shape: Shape, response: HTTPResponse) -> None:
+        here.reported = False
         asked = here.queue[0]
         refused = asked is here.last and here.phase == "continue"
         closes = shape.closes or refused or asked.kind == "last"

@@ -256,11 +256,16 @@ class HTTPConnection(Connection):
     def read(self, n: int | None = None) -> bytes:
         """Read at most *n* bytes of the body, or all of it (``None`` or negative).
 
+        The end of a body is reported once, by ``b''``. A response without a body reports its end
+        to the first call.
+
         Returns:
-            As many bytes as are there already, but at least one; ``b''`` at the end of the body
-            (or for *n* 0, or when no response is being read).
+            As many bytes as have already arrived, but at least one; ``b''`` at the end of the
+            body, for *n* 0, and when nothing is outstanding.
 
         Raises:
+            StateError: a request is outstanding, and no response has been read since the end of
+                the last body was reported: call `read_response` first.
             ConnectionClosed: the connection ended before the body did.
             ConnectionTimedOut: a wait took longer than `timeout`. The call may be repeated.
             InvalidResponse: the body's chunks are not valid.
@@ -271,7 +276,7 @@ class HTTPConnection(Connection):
         """Read a part of the body straight into *buf*, a writable buffer.
 
         Returns:
-            The number of bytes; 0 only at the end of the body, or for an empty buffer.
+            The number of bytes; 0 where `read` returns ``b''``, and for an empty buffer.
 
         Raises:
             TypeError: *buf* is not a writable buffer.
@@ -280,12 +285,13 @@ class HTTPConnection(Connection):
         return self._read(self._try_readinto, self.co_readinto, buf)
 
     def readall(self, limit: int | None = None) -> bytes:
-        """Read the rest of the body.
+        """Read the rest of the body, which also reports its end.
 
         Args:
             limit: how many bytes are acceptable.
 
         Raises:
+            StateError: as for `read`.
             InvalidResponse: the body is longer than *limit*, or its chunks are not valid.
             ConnectionClosed: the connection ended before the body did.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
@@ -298,7 +304,10 @@ class HTTPConnection(Connection):
         return self._run(self.co_readall(limit))
 
     def discard(self) -> None:
-        """Read the rest of the body and throw it away. Raises as `read`."""
+        """Read the rest of the body, which also reports its end, and throw it away.
+
+        Raises as `read`.
+        """
         self._run(self.co_discard())
 
     def pipeline(

@@ -215,6 +215,24 @@ class Connection(Settings):
             raise session.link.exchanges.lost()
         return None
 
+    def _session_to_read(self) -> Session | None:
+        """Return the session of the last response, ``None`` if there was none.
+
+        Raises:
+            StateError: the end of its body was reported, and another response is outstanding.
+            ConnectionClosed: it was closed with something unfinished.
+        """
+        session = self._response_session
+        if session is not None:
+            if session.link.closed and session.link.unfinished:
+                raise session.link.exchanges.lost()
+            if not session.receiver.body.end_reported:
+                return session
+        current = self._open_session()
+        if current is not None and current.link.exchanges.unread:
+            raise StateError("no response has been read: call read_response() first")
+        return session
+
     def _new_session(self, route: Route) -> Session:
         self._session = Session(route, self._activity)
         self._sock = None
@@ -368,7 +386,7 @@ class Connection(Settings):
         """Do what `co_read` does, if that can be done at once; if not, it goes on from here."""
         if n is None or n < 0:
             return self._try_readall()
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return session.receiver.try_do(session.receiver.body.try_read, n)
@@ -377,7 +395,7 @@ class Connection(Settings):
         """Coroutine of `HTTPConnection.read`; returns `bytes`."""
         if n is None or n < 0:
             return (yield from self.co_readall())
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return (yield from session.receiver.co_do(session.receiver.body.try_read, n))
@@ -385,7 +403,7 @@ class Connection(Settings):
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
         """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
         with writable_view(buf) as view:
-            session = self._unless_lost(self._response_session)
+            session = self._session_to_read()
             if session is None:
                 return 0
             return session.receiver.try_do(session.receiver.body.try_readinto, view)
@@ -393,28 +411,28 @@ class Connection(Settings):
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
         """Coroutine of `HTTPConnection.readinto`; returns the number of bytes."""
         with writable_view(buf) as view:
-            session = self._unless_lost(self._response_session)
+            session = self._session_to_read()
             if session is None:
                 return 0
             return (yield from session.receiver.co_do(session.receiver.body.try_readinto, view))
 
     def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return session.receiver.try_do(session.receiver.body.try_readall, limit)
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return (yield from session.receiver.co_do(session.receiver.body.try_readall, limit))
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is not None:
             yield from session.receiver.co_do(session.receiver.body.try_discard)
 

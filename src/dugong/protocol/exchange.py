@@ -87,6 +87,11 @@ class Exchanges:
         return bool(self.queue)
 
     @property
+    def unread(self) -> bool:
+        """Whether a response can still be read that is not complete."""
+        return bool(self.queue) and self.failure is None
+
+    @property
     def idle(self) -> bool:
         """Whether everything is complete, and another request may be sent."""
         return (
