@@ -113,7 +113,7 @@ class BothEnds(RuleBasedStateMachine):
     def serves(self) -> bool:
         """Whether the server may speak."""
         here = self.here
-        return here is not None and not here.ending and not here.silent
+        return here is not None and not (here.ending or here.silent or here.closed)
 
     def answers(self) -> bool:
         here = self.here
@@ -198,11 +198,13 @@ class BothEnds(RuleBasedStateMachine):
         assert self.conn.body_pending is (here is not None and here.phase in ("continue", "body"))
         if here is None:
             assert not self.conn.response_pending()
+            assert not self.conn.connected
             return
         pending = self.conn.response_pending()
         if here.reading is not None and here.at_end and not pending:
             here.take_end()  # an end that came with the head may have been taken along or not
         assert pending is bool(here.queue)
+        assert self.conn.connected is not here.closed
         self.nothing_sent(here)
 
 

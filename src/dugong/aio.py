@@ -66,15 +66,6 @@ class AsyncHTTPConnection(Connection):
         if getattr(self, "_session", None) is not None:
             self.disconnect()
 
-    def disconnect(self) -> None:
-        """Close the connection, from any state, task or thread, any number of times.
-
-        Whoever waits for it gets `ConnectionClosed`. The next request connects afresh.
-        """
-        super().disconnect()
-        if self._kept is not None:
-            self._kept.close_from_anywhere()
-
     async def _run(self, crt: Co[T]) -> T:
         trio = running_trio()
         limits = None if self.deadline is None else self._limits()

@@ -47,6 +47,9 @@ class HTTPConnection(Connection):
         sock: a connected socket to use. It is taken over, and can be used up only once.
         proxy_headers: fields to add to the CONNECT request that asks the proxy for a tunnel, a
             mapping or pairs. The server never sees them.
+        socket_options: tuples ``(level, option, value)``, arguments of
+            `socket.socket.setsockopt`, for each socket before it connects. ``TCP_NODELAY`` and
+            ``SO_KEEPALIVE`` are set for TCP unless given here.
 
     Raises:
         ValueError: *hostname* or *proxy* is not valid, or the arguments contradict each other.
@@ -94,7 +97,9 @@ class HTTPConnection(Connection):
         return self._run(coroutine(argument))
 
     def connect(self) -> None:
-        """Connect, unless connected. Rarely needed: every operation connects if need be.
+        """Connect, unless connected. Rarely needed: every operation connects if necessary.
+
+        An idle connection that the server has closed is replaced.
 
         Raises:
             HostnameNotResolvable: there is no such host.

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import ConnectionClosed, StateError
+from .errors import ConnectionClosed, DugongError, StateError
 from .protocol.content import as_bytes
 from .protocol.inflight import Exchange
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .protocol.digest import Hash
     from .protocol.messages import Body, HeadersArgument, WholeBody
     from .protocol.request import Outgoing
+    from .transport.stream import Stream
     from .transport.tls import TLSStream
 
 
@@ -57,11 +58,11 @@ class Connection(Settings):
 
     @property
     def on_event(self) -> Callable[[str], object] | None:
-        """A callable that is told, by name, what has just happened; or ``None``.
+        """A callable that receives the name of each event as a `str`; or ``None``.
 
-        ``resolved``, ``connected`` and ``secured`` while connecting, then for each exchange
-        ``sent`` (the whole request), ``first_byte`` (the response's head) and ``done`` (the
-        response's last byte).
+        While connecting: ``resolved``, ``connecting`` (before the first attempt), ``connected``
+        and ``secured``. For each exchange: ``sent`` (the whole request), ``first_byte`` (the
+        response's head) and ``done`` (the response's last byte).
         """
         return self._activity.on_event
 
@@ -87,6 +88,61 @@ class Connection(Settings):
 
     #: Known programs read this name of dugong 3.
     _out_remaining = body_pending
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection.
+
+        The server may have closed it since it was last used: see `reusable`. A connection whose
+        close was announced is closed with the last byte of the response.
+        """
+        return self._open_stream() is not None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection is idle, and the next request can be sent on it.
+
+        This looks, without waiting, whether the server has closed it. If the connection is idle
+        and cannot be used any more, this closes it.
+        """
+        session = self._open_session()
+        if session is None or session.pipelined:
+            return False
+        try:
+            session.receiver.take_end()
+        except DugongError:  # the next reading call reports that the connection is broken
+            return False
+        if not session.link.exchanges.idle:
+            return False
+        if session.idle_fault() is None:
+            return session.link.connected
+        session.link.close()
+        return False
+
+    @property
+    def peer_address(self) -> Any:
+        """The address that is connected to, in the form that `socket` uses; or ``None``.
+
+        ``(host, port)`` for IPv4, ``(host, port, flow, scope)`` for IPv6, a path for a unix
+        socket. With a proxy, this is the proxy's address. ``None`` while not `connected`.
+        """
+        stream = self._open_stream()
+        return None if stream is None else stream.peer_address
+
+    @property
+    def local_address(self) -> Any:
+        """Our own address, in the same form as `peer_address`; ``None`` while not `connected`."""
+        stream = self._open_stream()
+        return None if stream is None else stream.local_address
+
+    @property
+    def tls_version(self) -> str | None:
+        """The version of TLS in use, such as ``'TLSv1.3'``.
+
+        ``None`` without TLS, and while not `connected`.
+        """
+        stream = self._open_stream()
+        return None if stream is None else stream.tls_version
 
     def response_pending(self) -> bool:
         """Return whether any response is outstanding, one partially read included."""
@@ -181,6 +237,10 @@ class Connection(Settings):
         session = self._session
         return None if session is None or session.link.closed else session
 
+    def _open_stream(self) -> Stream | None:
+        session = self._session
+        return session.link.stream if session is not None and session.link.connected else None
+
     def _own_session(self) -> Session | None:
         """Return the open session. One that a pipeline has left in the middle is closed first."""
         session = self._open_session()
@@ -272,7 +332,11 @@ class Connection(Settings):
 
     def co_connect(self) -> Co[None]:
         """Coroutine of `HTTPConnection.connect`."""
-        session = self._own_session() or self._new_session(self._route())
+        session = self._sending_session()
+        if session is not None and session.idle_fault() is not None:
+            session.link.close()
+            session = None
+        session = session or self._new_session(self._route())
         yield from session.link.co_connect()
 
     def _start_request(

@@ -80,8 +80,7 @@ class IncomingBody:
 
     def _complete(self, response: HTTPResponse) -> None:
         link = self._link
-        if not self._exchanges.queue:
-            link.became_idle(response)
+        link.response_complete(response)
         on_event = link.activity.on_event
         if on_event is not None:
             on_event("done")

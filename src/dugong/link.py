@@ -178,17 +178,36 @@ class Link:
         """Whether any response or request body is not complete."""
         return self.exchanges.pending or self.exchanges.body_pending
 
-    def became_idle(self, response: HTTPResponse) -> None:
-        """*response* is complete, and was the last one that was outstanding.
+    def response_complete(self, response: HTTPResponse) -> None:
+        """Close the connection if *response* was the last one, or note how long it is kept.
 
-        Notes how long its server keeps the connection from now on. A server that refused a body may
-        still be discarding it: that connection is closed.
+        A server that has refused a body may still be discarding it. That connection is closed as
+        by `close`, so that the next request connects.
         """
-        if self.exchanges.sending is REFUSED:
+        exchanges = self.exchanges
+        if exchanges.sending is REFUSED:
             self.close()
-            return
-        timeout = keep_alive_timeout(response)
-        self._usable_until = None if timeout is None else self.activity.clock() + timeout
+        elif exchanges.closed:
+            self.close_as_announced()
+        elif not exchanges.queue:
+            timeout = keep_alive_timeout(response)
+            self._usable_until = None if timeout is None else self.activity.clock() + timeout
+
+    def close_as_announced(self) -> None:
+        """Close the socket after the response that announced this (RFC 9112 section 9.6).
+
+        If that came early, and did not refuse its request, the rest of the request is sent first.
+        The link is not `closed`: its exchanges have the reason why nothing more can be sent, and
+        why the requests behind that response have none.
+        """
+        exchanges = self.exchanges
+        if self.stream is not None and (exchanges.queue or not exchanges.is_sending):
+            self.stream.close("after the last response, as announced")
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an open socket."""
+        return self.stream is not None and not self.stream.closed
 
     def idle_fault(self) -> str | None:
         """Say why no further request should be sent, with nothing outstanding, or ``None``."""

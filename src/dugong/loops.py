@@ -58,6 +58,7 @@ class Watch:
             stream.hold(self)
         except ConnectionClosed:
             return False
+        stream.on_close = self.close_from_anywhere
         self._held.append(stream)
         self._need = stream.want_read
         return True

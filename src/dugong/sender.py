@@ -99,6 +99,8 @@ class Sender:
         finally:
             _release(pieces)  # the caller may change or resize the buffer again
         self._sent(exchange)
+        if link.exchanges.closed:
+            link.close_as_announced()
 
     def co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
         """Send requests without bodies in one piece; connect first if need be.
@@ -245,6 +247,8 @@ class Sender:
         if not link.exchanges.is_refused(exchange):
             link.exchanges.body_sent(exchange, exchange.body_left or 0, last=True)
             link.activity.event("sent")
+            if link.exchanges.closed:
+                link.close_as_announced()
 
     def _co_send_content(self, exchange: Exchange, content: Content, look: Look | None) -> Co[None]:
         stream = self._link.require_stream()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from .errors import StateError
+from .errors import InvalidRequest, StateError
 from .protocol.authority import authority
 from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import HTTPResponse, Request
@@ -15,8 +15,10 @@ from .transport.proxy import check_port, parse_proxy, tunnel_fields
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterable
 
     from .protocol.messages import HeadersArgument
+    from .transport.race import SocketOption
 
 
 HTTP_PORT = 80
@@ -44,6 +46,7 @@ class Settings:
         address: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         proxy_headers: HeadersArgument | None = None,
+        socket_options: Iterable[SocketOption] = (),
     ) -> None:
         given = [name for name, value in (
             ("unix_socket", unix_socket), ("address", address), ("sock", sock)
@@ -69,6 +72,7 @@ class Settings:
         self._sock = sock
         self._sock_given = sock is not None
         self._proxy_headers = tunnel_fields(proxy_headers)
+        self._socket_options = check_options(socket_options)
         self._server_is_http10 = False
         self._server_knows_expect = True  # until it has shown that it does not
         self._server_keeps = False  # until it has kept a connection, and spoken HTTP/1.1
@@ -113,6 +117,7 @@ class Settings:
             server_hostname=self.hostname.partition("%")[0].removesuffix("."),
             authority=host,
             defaults=Defaults(defaults),
+            socket_options=self._socket_options,
         )
 
     def _prepare(self, route: Route, request: Request, expect100: bool | None) -> Outgoing:
@@ -139,3 +144,28 @@ class Settings:
             self._server_knows_expect = False
         elif not self._server_keeps:
             self._server_keeps = not response.will_close
+
+
+#: What `socket.socket.setsockopt` takes as an `int`: one of C.
+_C_INT = range(-(2**31), 2**31)
+
+
+def check_options(options: Iterable[SocketOption]) -> tuple[SocketOption, ...]:
+    """Return the argument *socket_options* as a tuple.
+
+    Raises:
+        TypeError: it is no iterable of such tuples.
+        InvalidRequest: a number is too large.
+    """
+    form = "socket_options is a list of tuples (level, option, value): two int, and int or bytes"
+    try:
+        checked = [(level, option, value) for level, option, value in options]
+    except (TypeError, ValueError):
+        raise TypeError(f"{form}; not {options!r}") from None
+    for given in checked:
+        numbers = given[:2] if isinstance(given[2], bytes) else given
+        if not all(isinstance(number, int) for number in numbers):
+            raise TypeError(f"{form}; not {given!r}")
+        if not all(number in _C_INT for number in numbers):
+            raise InvalidRequest(f"a number in socket_options is too large: {given!r}")
+    return tuple(checked)

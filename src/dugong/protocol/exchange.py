@@ -106,7 +106,7 @@ class Exchanges:
         """Whether any request or response is unfinished that can still be finished."""
         if self.failure is not None:
             return False
-        if self.sending is states.REQUEST or self.body_pending:
+        if self.is_sending:
             return True
         if self.sending is states.CUT_OFF and self.receiving is states.HEAD:
             return bool(self.queue) and not self.is_cut_off(self.queue[0])
@@ -121,6 +121,11 @@ class Exchanges:
     def body_pending(self) -> bool:
         """Whether an accepted request's body is unfinished, or awaits its 100."""
         return self.sending in (states.CONTINUE, states.REQUEST_BODY)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether part of an accepted request, which may have been answered, is yet to be sent."""
+        return self.sending is states.REQUEST or self.body_pending
 
     def being_sent(self, exchange: Exchange) -> bool:
         """Whether *exchange* has been accepted, and its head and given body are not yet out."""

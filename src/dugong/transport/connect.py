@@ -17,7 +17,7 @@ from ..protocol.request import NO_DEFAULTS, Defaults
 from .activity import Activity
 from .poll import POLLIN, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
-from .race import Race
+from .race import Race, SocketOption, configure
 from .resolve import AddressInfo, Lookup, numeric
 from .sockets import adopt
 from .stream import Stream, shut_down
@@ -44,12 +44,13 @@ class Route:
         ssl_context: for a TLS connection, or ``None``.
         server_hostname: the server's name for TLS.
         authority: the server's name as it is in ``Host``.
+        socket_options: arguments of `socket.socket.setsockopt`, for each socket.
         defaults: fields that every request to it has unless the caller gives others.
     """
 
     __slots__ = (
-        "address", "authority", "defaults", "proxy", "server_hostname", "sock", "source_address",
-        "ssl_context", "tunnel", "tunnel_fields", "unix_socket",
+        "address", "authority", "defaults", "proxy", "server_hostname", "sock", "socket_options",
+        "source_address", "ssl_context", "tunnel", "tunnel_fields", "unix_socket",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,7 @@ class Route:
         server_hostname: str = "",
         authority: str = "",
         defaults: Defaults = NO_DEFAULTS,
+        socket_options: Sequence[SocketOption] = (),
     ) -> None:
         self.address = address
         self.unix_socket = unix_socket
@@ -78,6 +80,7 @@ class Route:
         self.server_hostname = server_hostname
         self.authority = authority
         self.defaults = defaults
+        self.socket_options = socket_options
 
 
 class Dialer:
@@ -85,7 +88,7 @@ class Dialer:
 
     Args:
         route: how to get there.
-        activity: told ``resolved``, ``connected`` and ``secured`` when that is done.
+        activity: receives the events `resolved`, `connecting`, `connected` and `secured`.
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
@@ -137,9 +140,8 @@ class Dialer:
             self._activity.event("resolved")
             sock = yield from self._co_connect_any(addresses)
         try:
-            if sock.family != getattr(socket, "AF_UNIX", None):
-                # Without it, pipelined requests wait for each other's acknowledgement.
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if route.sock is not None:
+                configure(sock, route.socket_options)
             self._activity.event("connected")
             if route.tunnel is not None and route.proxy is not None:
                 yield from self._co_tunnel(sock, route.tunnel, route.proxy.fields)
@@ -163,7 +165,9 @@ class Dialer:
         return addresses
 
     def _co_connect_any(self, addresses: list[AddressInfo]) -> Co[socket.socket]:
-        race = Race(addresses, self._route.source_address, self._activity.clock)
+        self._activity.event("connecting")
+        route = self._route
+        race = Race(addresses, route.source_address, self._activity.clock, route.socket_options)
         try:
             while (sock := race.step()) is None:
                 yield from self._wait(race.running, race.need())
@@ -173,9 +177,11 @@ class Dialer:
 
     def _connect_unix(self, path: str) -> socket.socket:
         """Connect to a unix socket, which never takes time: a full backlog is an error."""
+        self._activity.event("connecting")
         sock = adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
             sock.setblocking(False)
+            configure(sock, self._route.socket_options)
             sock.connect(path)
         except BaseException:
             sock.close()

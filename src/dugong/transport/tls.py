@@ -31,6 +31,8 @@ class TLSStream(Stream):
         read: Any = sock.read  # recv_into would be three calls around it
         self._receive = partial(read, PIECE_SIZE)
         self._send_error: OSError | None = None
+        self.tls_version = sock.version()
+        self._last: tuple[Any, Any, Any] | None = None
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
         # OpenSSL counts nothing before all that it was given is out, so it gets a record at once.
@@ -70,17 +72,28 @@ class TLSStream(Stream):
     def certificate(self, binary_form: bool) -> Any:
         """Return the peer's certificate, as `ssl.SSLSocket.getpeercert` does."""
         with self._recv_lock:
-            self._check_open()
-            return self.sock.getpeercert(binary_form)
+            return self._agreed()[1 if binary_form else 0]
 
     def cipher(self) -> tuple[str, str, int] | None:
         """Return the cipher in use, as `ssl.SSLSocket.cipher` does."""
         with self._recv_lock:
-            self._check_open()
-            return self.sock.cipher()
+            cipher: tuple[str, str, int] | None = self._agreed()[2]
+            return cipher
+
+    def _agreed(self) -> tuple[Any, Any, Any]:
+        """Return the certificate in both forms, and the cipher."""
+        if self._last is not None:
+            return self._last
+        self._check_open()
+        return self._ask()
+
+    def _ask(self) -> tuple[Any, Any, Any]:
+        sock = self.sock
+        return sock.getpeercert(), sock.getpeercert(True), sock.cipher()
 
     def _goodbye(self) -> None:
         try:
+            self._last = self._ask()  # callers may still want them after the last response
             self.sock.unwrap()  # sends close_notify (RFC 9112 section 9.8); the answer can wait
         except (OSError, ValueError):
             pass
