@@ -1,7 +1,7 @@
 """`dugong get`, killed: whenever that happens, a file under its final name is complete.
 
-Processes are killed in front of each line of the module that deals with files, and, from outside,
-while files appear one after the other.
+Processes are killed in front of each line of the module that deals with files where these have
+changed, and, from outside, while files appear one after the other.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from tests.cli.command import PATIENCE, Done, ended, run, start
 from tests.cli.relay import Relay
 from tests.servers import NginxEndpoints
 
-#: Forks once for each line of the module: the child runs the command, and kills itself in front
-#: of that line. Then the command runs again, unless it has done so from the same state. In a
-#: second round, half of the document is there already; in a third one, half of another version
-#: (both at every other line, since they share most of the first's).
+#: Runs the command in children, in three rounds: at first there is an older file, then half of the
+#: document as well, then half of another version. One child notes in front of which lines of the
+#: module the files have changed. Others are killed there, and then the command runs again.
 #:
 #: Each report is flushed: a child inherits what is left in the buffer, and the command flushes
 #: standard output at its end, so the child would print that as well.
-KILLED_AT_EACH_LINE = """
+KILLED_AFTER_EACH_CHANGE = """
 import json, os, signal, sys
-from dugong.cli import files, main
+from dugong.cli import files, get, main  # get: imported once, and not in each child
 
 folder, url, size = sys.argv[1:]
 half_size = int(size) // 2
@@ -43,59 +42,75 @@ def restore(state):
         with open(name, "w", encoding="latin-1") as file:
             file.write(content)
 
-def run(line):
+def run(before_line=None):
     def trace(frame, event, argument):
-        nonlocal line
         if frame.f_code.co_filename != files.__file__:
             return None
         if event == "line":
-            line -= 1
-            if line == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            before_line()
         return trace
     pid = os.fork()
     if not pid:
-        if line:
+        if before_line:
             sys.settrace(trace)
         os._exit(main(["get", "-o", "file", "--continue", url]))
     return os.waitpid(pid, 0)[1]
 
+def lines_after_changes():
+    reader, writer = os.pipe()
+    last = None
+    def note():
+        nonlocal last
+        now = contents()
+        os.write(writer, b"same\\n" if now == last else b"changed\\n")
+        last = now
+    assert run(note) == 0
+    os.close(writer)
+    with open(reader) as pipe:
+        lines = pipe.read().splitlines()
+    print(len(lines), file=sys.stderr)
+    return [number for number, line in enumerate(lines) if line == "changed"]
+
+def killing(number):
+    def count():
+        nonlocal number
+        if number == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        number -= 1
+    return count
+
 half = None
 
-def kill_at_each_line(state, step=1):
+def kill_after_each_change(state):
     global half
-    states = []
-    for line in range(1, 10_000, step):
+    restore(state)
+    for before_line in (*map(killing, lines_after_changes()), None):
         restore(state)
-        status = run(line)
+        killed = os.WIFSIGNALED(run(before_line))
         found = contents()
         if half is None and len(found.get("file.part", "")) >= half_size:
             half = {**found, "file.part": found["file.part"][:half_size]}
-        if found not in states:
-            states.append(found)
-            again = run(0)
-            print(json.dumps([os.WIFSIGNALED(status), found, again, contents()]), flush=True)
-        if not os.WIFSIGNALED(status):
-            print(line, file=sys.stderr)
-            break
+        again = run()
+        print(json.dumps([killed, found, again, contents()]), flush=True)
 
-kill_at_each_line({"file": "before"})
-kill_at_each_line(half, 2)
+kill_after_each_change({"file": "before"})
+kill_after_each_change(half)
 note = json.loads(half["file.part.json"])
 note["beginning"]["validator"] = '"old"'
-old = {"file.part": "x" * len(half["file.part"]), "file.part.json": json.dumps(note) + "\\n"}
-kill_at_each_line(half | old, 2)
+old = {"file.part": "x" * half_size, "file.part.json": json.dumps(note) + "\\n"}
+kill_after_each_change(half | old)
 """
 
 
-def test_in_front_of_each_line(nginx: NginxEndpoints, tmp_path: Path) -> None:
+def test_after_each_change(nginx: NginxEndpoints, tmp_path: Path) -> None:
+    """Killed in front of whatever line, the command leaves the files as they are there."""
     url = f"http://{nginx.plain.host}:{nginx.plain.port}/doc/3.txt"
     folder = tmp_path / "folder"
     folder.mkdir()
     whole = document(3).decode()
     done = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_EACH_LINE, folder, url, str(len(whole))],
-        capture_output=True, check=True, timeout=10 * PATIENCE,
+        [sys.executable, "-c", KILLED_AFTER_EACH_CHANGE, folder, url, str(len(whole))],
+        capture_output=True, check=True, timeout=2 * PATIENCE,
     )  # fmt: skip
     assert min(map(int, done.stderr.split())) > 50  # lines
     seen = set()
