@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .arguments import check_size, shown
 from .content import is_replayable
 from .headers import Headers
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import BinaryIO, Protocol
 
     from _typeshed import ReadableBuffer
 
-    HeadersArgument: TypeAlias = Mapping[str, str | int] | Iterable[tuple[str, str | int]]
+    FieldValue: TypeAlias = str | bytes | int | None
+
+    class Items(Protocol):
+        """What has fields as a mapping has them; `Headers` is no mapping, but has repeats."""
+
+        def items(self) -> Iterable[tuple[str | bytes, FieldValue]]: ...
+
+    # The mappings are there for the sake of literals, whose values may have several types.
+    HeadersArgument: TypeAlias = (
+        Mapping[str, FieldValue]
+        | Mapping[bytes, FieldValue]
+        | Items
+        | Iterable[tuple[str | bytes, FieldValue]]
+    )
     WholeBody: TypeAlias = ReadableBuffer | BinaryIO | Iterable[ReadableBuffer] | None
     Body: TypeAlias = "WholeBody | BodyFollowing"
 
@@ -31,17 +44,13 @@ class BodyFollowing:
 
     Raises:
         TypeError: *length* is not an integer.
-        ValueError: *length* is negative.
+        InvalidRequest: *length* is negative.
     """
 
     __slots__ = ("length",)
 
     def __init__(self, length: int | None = None) -> None:
-        if length is not None:
-            length = index(length)
-            if length < 0:
-                raise ValueError(f"a body cannot have {length} bytes")
-        self.length = length
+        self.length = None if length is None else check_size(length, "length")
 
     def __repr__(self) -> str:
         return f"BodyFollowing({'' if self.length is None else self.length})"
@@ -56,11 +65,10 @@ class Request:
         headers: a mapping or an iterable of pairs, or ``None``.
         body: what `send_request` takes as a body, or ``None``.
         replayable: whether the body can be sent more than once. There is none, or it is
-            bytes-like, or a file that can seek. To send a file again after a success, seek back
-            to its start first; after a failure that is `safe_to_retry`, it is there already.
+            bytes-like, or a file that can seek (its position is then the sender's to restore).
     """
 
-    __slots__ = ("__weakref__", "body", "headers", "method", "path")
+    __slots__ = ("body", "headers", "method", "path")
 
     def __init__(
         self, method: str, path: str, headers: HeadersArgument | None = None, body: Any = None
@@ -75,7 +83,7 @@ class Request:
         return not isinstance(self.body, BodyFollowing) and is_replayable(self.body)
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.path}>"
+        return f"<Request {self.method} {shown(self.path)[1:-1]}>"
 
 
 class HTTPResponse:
