@@ -20,16 +20,20 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, MOVIE, "video/mp4")
         elif self.path.startswith("/doc/") and int(self.path[5:]) < 100:
             self.answer(200, b"This is document %s.\n" % self.path[5:].encode())
-        elif self.path == "/flaky":  # every other request for it is never answered
-            Handler.flaky_requests += 1
-            if Handler.flaky_requests % 2:
-                self.close_connection = True
-            else:
+        elif self.path == "/flaky":
+            if not self.fails():
                 self.answer(200, b"This time it worked.\n")
         elif self.path == "/broken":  # is never answered
             self.close_connection = True
         else:
             self.answer(404, b"There is no such document.\n")
+
+    def fails(self):  # every other request for /flaky is never answered
+        Handler.flaky_requests += 1
+        if Handler.flaky_requests % 2 == 0:
+            return False
+        self.close_connection = True
+        return True
 
     def do_HEAD(self):
         self.do_GET()  # and `answer` leaves the body out
@@ -39,7 +43,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.answer(403, b"You may not write here.\n")
         else:
-            self.answer(200, b"%d bytes received\n" % len(self.read_body()))
+            size = len(self.read_body())
+            if self.path != "/flaky" or not self.fails():
+                self.answer(200, b"%d bytes received\n" % size)
 
     def do_POST(self):
         self.do_PUT()

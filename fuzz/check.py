@@ -66,16 +66,25 @@ def by_discard(conn: HTTPConnection) -> Co[bytes]:
     return b""
 
 
-#: How bodies are read: called again and again until there is nothing more.
+def by_read_all(conn: HTTPConnection) -> Co[bytes]:
+    return conn.co_read(None)
+
+
+#: Ways of reading a body that end with its end.
+AT_ONCE: list[Callable[[HTTPConnection], Co[bytes]]] = [
+    HTTPConnection.co_readall,
+    by_discard,
+    by_read_all,
+]
+
+#: How bodies are read. All others are called until there is nothing more.
 READERS: list[Callable[[HTTPConnection], Co[bytes]]] = [
     by_read(1),
     by_read(7),
     by_read(1 << 20),
     by_readinto(3),
     by_readinto(5000),
-    HTTPConnection.co_readall,
-    by_discard,
-    lambda conn: conn.co_read(None),
+    *AT_ONCE,
 ]
 
 #: Sizes of pieces. Most are big: each piece takes time, and the small ones are small enough.
@@ -175,6 +184,8 @@ def co_converse(
         got.append(body)
         while data := (yield from reader(conn)):
             body += data
+            if reader in AT_ONCE:
+                break
         if response.length is not None and reader is not by_discard:
             assert len(body) == response.length
         got[at:] = [bytes(body), response.trailers.items()]

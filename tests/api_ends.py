@@ -21,7 +21,6 @@ from dugong import (
     ExcessBodyData,
     HTTPConnection,
     HTTPResponse,
-    InvalidRequest,
     PollNeeded,
     StateError,
 )
@@ -114,7 +113,7 @@ class BothEnds(RuleBasedStateMachine):
     def serves(self) -> bool:
         """Whether the server may speak."""
         here = self.here
-        return here is not None and not here.ending and not here.silent
+        return here is not None and not (here.ending or here.silent or here.closed)
 
     def answers(self) -> bool:
         here = self.here
@@ -199,11 +198,13 @@ class BothEnds(RuleBasedStateMachine):
         assert self.conn.body_pending is (here is not None and here.phase in ("continue", "body"))
         if here is None:
             assert not self.conn.response_pending()
+            assert not self.conn.connected
             return
         pending = self.conn.response_pending()
         if here.reading is not None and here.at_end and not pending:
             here.take_end()  # an end that came with the head may have been taken along or not
         assert pending is bool(here.queue)
+        assert self.conn.connected is not here.closed
         self.nothing_sent(here)
 
 
@@ -239,7 +240,7 @@ class Sending(BothEnds):
         if here is not None:
             error = self.refusal_to_send(here)
         self.count += 1
-        asked = Asked(kind, self.target(kind))
+        asked = Asked(kind, f"/{self.count}")
         broken = here is not None and error is None and bool(here.ending)
         method, end, arguments = REQUESTS[kind]
         if broken:
@@ -252,9 +253,6 @@ class Sending(BothEnds):
         elif error is None:
             self.was_sent(here, asked, end)
 
-    def target(self, kind: str) -> str:
-        return f"h:{self.count}" if kind == "connect" else f"/{self.count}"
-
     def accept(self) -> Session:
         far, _ = self.listening.accept()
         far.setblocking(False)
@@ -265,9 +263,7 @@ class Sending(BothEnds):
     @staticmethod
     def was_sent(here: Session, asked: Asked, end: bytes) -> None:
         own = {"last": "Connection: close", "upgrade": "Upgrade: x"}.get(asked.kind)
-        host = asked.path if asked.kind == "connect" else "h"
-        lines = [f"{asked.method} {asked.path} HTTP/1.1", f"Host: {host}"]
-        lines.append("Accept-Encoding: identity")
+        lines = [f"{asked.method} {asked.path} HTTP/1.1", "Host: h", "Accept-Encoding: identity"]
         if asked.kind != "last":
             lines.append("Connection: keep-alive")
         if own is not None:
@@ -310,7 +306,7 @@ class Sending(BothEnds):
         method, end, arguments = REQUESTS[kind]
         self.count += 1
         awaits = kind == "expect"
-        asked = Asked("bytes" if awaits else kind, self.target(kind))
+        asked = Asked("bytes" if awaits else kind, f"/{self.count}")
         options: dict[str, Any] = {"body": b"abc"} if awaits else arguments()
         crt = self.conn.co_request(method, asked.path, **options, expect100=awaits)
         if error is not None:
@@ -366,6 +362,7 @@ class Sending(BothEnds):
             here.phase = "cut"
 
     def got_head(self, here: Session, shape: Shape, response: HTTPResponse) -> None:
+        here.reported = False
         asked = here.queue[0]
         refused = asked is here.last and here.phase == "continue"
         closes = shape.closes or refused or asked.kind == "last"
@@ -425,7 +422,7 @@ class Sending(BothEnds):
             return
         known = here.last is not None and here.last.kind in LENGTHS
         if known and trailers:
-            self.call(InvalidRequest, self.conn.co_end_body(fields))
+            self.call(ValueError, self.conn.co_end_body(fields))
             return
         if known and here.phase == "idle" and here.left == 0:
             self.call(None, self.conn.co_end_body(fields))

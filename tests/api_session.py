@@ -131,6 +131,7 @@ class Session:
         ending: how the server ended the connection.
         phase: of the last request: idle, continue, body; refused and cut are for good.
         gathered: what a readall had when it was interrupted.
+        reported: whether a call has reported the end of the last response's body.
     """
 
     far: socket.socket
@@ -144,6 +145,7 @@ class Session:
     reading: Shape | None = None
     body_left: int | None = None
     gathered: bytes = b""
+    reported: bool = True
     failed: bool = False
     switched: bool = False
     closing: bool = False

@@ -25,8 +25,8 @@ STYLES: dict[str, type[StyledWire]] = {
     "trio": TrioWire,
 }
 
-#: The real servers, started by the first test that asks for one.
-pytest_plugins = ["tests.servers"]
+#: The servers, started by the first test that asks for one.
+pytest_plugins = ["tests.servers", "tests.answering"]
 
 #: What a fixture's connections run over.
 TRANSPORTS = {"wire": ["plain", "tls"], "plain": ["plain"], "tls": ["tls"]}

@@ -78,7 +78,7 @@ class Model(Sending):
         assert isinstance(shape, Shape)
         if shape.status == 100:
             assert response.status == 100
-            here.phase = "body"
+            here.phase, here.reported = "body", False
         else:
             self.got_head(here, shape, response)
 
@@ -89,9 +89,19 @@ class Model(Sending):
         here.failed = True
         return ConnectionClosed
 
+    def to_read(self) -> tuple[Session | None, Expected]:
+        """The session that a reading call reads from, and what it must raise before it does."""
+        source, here = self.source, self.here
+        if source is not None and source.gone and source.unfinished:
+            return source, ConnectionClosed
+        if source is None or source.reported:
+            early = here is not None and here.queue and not here.failed
+            return source, StateError if early else None
+        return source, None
+
     def read_some(self, count: int, read: Callable[[], Co]) -> None:
         """Read at most *count* bytes."""
-        here, error = self.lost(self.source, None)
+        here, error = self.to_read()
         if here is None or error is not None or not count:
             assert not self.call(error, read())
             return
@@ -105,6 +115,7 @@ class Model(Sending):
             return
         if here.reading is None:
             assert not self.call(None, read())
+            here.reported = True
             return
         available = here.available
         if available:
@@ -115,6 +126,7 @@ class Model(Sending):
         elif here.at_end:
             assert not self.call(None, read())
             here.take_end()
+            here.reported = True
         else:
             self.call(self.body_error(here), read())
 
@@ -132,7 +144,7 @@ class Model(Sending):
         self.read_some(count, co_read)
 
     def read_rest(self, read: Callable[[], Co], *, keeps: bool) -> None:
-        here, error = self.lost(self.source, None)
+        here, error = self.to_read()
         if here is None or error is not None:
             assert not self.call(error, read())
             return
@@ -146,6 +158,7 @@ class Model(Sending):
             here.take(len(here.available))
         if here.reading is None:
             assert self.call(None, read()) == (gathered if keeps else None)
+            here.reported = True
             return
         self.call(self.body_error(here), read())
         here.gathered = gathered if keeps else b""

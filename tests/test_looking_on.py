@@ -47,7 +47,8 @@ async def test_events(wire: StyledWire) -> None:
     await conn.send_request("GET", "/")
     if events[0] == "resolved":  # there was nothing to resolve, it may be left out
         del events[0]
-    assert events == (["connected", "secured", "sent"] if wire.tls else ["connected", "sent"])
+    secured = ["secured"] if wire.tls else []
+    assert events == ["connecting", "connected", *secured, "sent"]
     events.clear()
     response = await conn.read_response()
     assert response.status == 200
@@ -67,7 +68,7 @@ async def test_events_when_a_name_is_resolved(wire: StyledWire) -> None:
     events: list[str] = []
     conn.on_event = events.append
     await conn.connect()
-    assert events == ["resolved", "connected", "secured"][: 3 if wire.tls else 2]
+    assert events == ["resolved", "connecting", "connected", "secured"][: 4 if wire.tls else 3]
 
 
 async def test_trace_file(

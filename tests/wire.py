@@ -153,11 +153,23 @@ def _paced(base: type, pace: Pace) -> Any:
 
 
 class Listener:
-    """A listening port; each peer made here is one connection to come, in order."""
+    """A listening socket; each peer made here is one connection to come, in order.
 
-    def __init__(self, wire: AnyWire[Any]) -> None:
+    Attributes:
+        options: the argument of `HTTPConnection` that leads here.
+    """
+
+    def __init__(self, wire: AnyWire[Any], unix: str | None) -> None:
         self._wire = wire
-        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.options: dict[str, Any]
+        if unix is None:
+            self._sock = socket.create_server(("127.0.0.1", 0))
+            self.options = {"address": self.address}
+        else:
+            self._sock = socket.socket(socket.AF_UNIX)
+            self._sock.bind(unix)
+            self._sock.listen()
+            self.options = {"unix_socket": unix}
         self._sock.setblocking(False)
         self._last: Peer | None = None
 
@@ -256,16 +268,16 @@ class AnyWire(ABC, Generic[C]):
         self.adopt(near.close)
         return self.connection(host, sock=near, **options), peer
 
-    def listen(self) -> Listener:
-        listener = Listener(self)
+    def listen(self, unix: str | None = None) -> Listener:
+        """Listen on a port, or on a unix socket with this path."""
+        listener = Listener(self, unix)
         self.adopt(listener.close)
         return listener
 
     def dial(self, listener: Listener, **options: Any) -> C:
         """A connection that connects by itself, again and again."""
         options.setdefault("ssl_context", self.client_context)
-        options.setdefault("address", listener.address)
-        return self.connection(HOST, **options)
+        return self.connection(HOST, **{**listener.options, **options})
 
 
 class Wire(AnyWire[HTTPConnection]):

@@ -31,8 +31,7 @@ class HTTPConnection(Connection):
     or a second reader is told so by a `StateError`. `disconnect` may be called from any thread.
 
     Args:
-        hostname: the server's name or address (IPv6 without brackets). A name beyond ASCII is
-            converted at once; the extra ``idna`` does that as browsers do it.
+        hostname: the server's name or address (IPv6 without brackets).
         port: its port; 80, or 443 with an *ssl_context*, if not given.
         ssl_context: makes it a TLS connection; the context says what is verified.
         proxy: an HTTP proxy, ``(host, port)`` or ``'http://[user:password@]host:port'``. With an
@@ -46,13 +45,23 @@ class HTTPConnection(Connection):
         source_address: ``(host, port)`` to connect from.
         address: ``(host, port)`` to connect to, while *hostname* stays the server's name.
         sock: a connected socket to use. It is taken over, and can be used up only once.
-
-    The first four, and the three time limits, are also attributes that may be set; the next
-    connection uses them.
+        proxy_headers: fields to add to the CONNECT request that asks the proxy for a tunnel, a
+            mapping or pairs. The server never sees them.
+        socket_options: tuples ``(level, option, value)``, arguments of
+            `socket.socket.setsockopt`, for each socket before it connects. ``TCP_NODELAY`` and
+            ``SO_KEEPALIVE`` are set for TCP unless given here.
 
     Raises:
-        TypeError: an argument has the wrong type. Setting an attribute raises this, too.
-        InvalidRequest: an argument has a value that is not valid, or two contradict each other.
+        ValueError: *hostname* or *proxy* is not valid, or the arguments contradict each other.
+
+    Attributes:
+        hostname: as given. This and the next six may be set; the next connection uses them.
+        port: as given.
+        ssl_context: as given.
+        proxy: as given.
+        timeout: as given.
+        deadline: as given.
+        continue_timeout: as given.
     """
 
     def __enter__(self) -> Self:
@@ -67,28 +76,30 @@ class HTTPConnection(Connection):
         self.disconnect()
 
     def _run(self, crt: Co[T]) -> T:
-        if self._deadline is not None:
-            return run(crt, self._timeout, self._deadline, self._activity.bytes_moved)
+        if self.deadline is not None:
+            return run(crt, self.timeout, self.deadline, self._activity.bytes_moved)
         result: T
         try:
             need = next(crt)
         except StopIteration as stop:  # most calls never wait
             result = stop.value
             return result
-        return run_on(crt, need, self._timeout, self._activity.bytes_moved, None)
+        return run_on(crt, need, self.timeout, self._activity.bytes_moved, None)
 
     def _read(
         self, attempt: Callable[[A], T | PollNeeded], coroutine: Callable[[A], Co[T]], argument: A
     ) -> T:
         """Do what *coroutine* does, without it where *attempt* has no need to wait, as is usual."""
-        if self._deadline is None:
+        if self.deadline is None:
             got = attempt(argument)
             if not isinstance(got, PollNeeded):
                 return got
         return self._run(coroutine(argument))
 
     def connect(self) -> None:
-        """Connect, unless connected. Rarely needed: every operation connects if need be.
+        """Connect, unless connected. Rarely needed: every operation connects if necessary.
+
+        An idle connection that the server has closed is replaced.
 
         Raises:
             HostnameNotResolvable: there is no such host.
@@ -116,21 +127,18 @@ class HTTPConnection(Connection):
 
         Args:
             method: a token, such as ``'GET'``.
-            path: the request target (RFC 9112 section 3.2), quoted: visible ASCII without a
-                fragment. A path with a query as a rule; a URL, whose host is then sent in
-                ``Host``; ``host:port`` for CONNECT; ``*`` for OPTIONS.
-            headers: a mapping or pairs. Names are `str` or `bytes`, values `str`, `bytes` or
-                `int`; `str` is encoded as Latin-1. ``Host``, ``Accept-Encoding: identity``,
-                ``Connection: keep-alive`` and the framing fields are added unless given. The
-                value ``None`` leaves out a field that would be added.
+            path: the request target, quoted: visible ASCII.
+            headers: a mapping or pairs. Names are `str`, values `str` or `int`. ``Host``,
+                ``Accept-Encoding: identity``, ``Connection: keep-alive`` and the framing fields
+                are added unless given.
             body: ``None``, a bytes-like object, a binary file or an iterable of bytes (see
                 `request`), or a `BodyFollowing` if `write` is to send it.
             expect100: ask the server to say whether it wants the body before it is sent (RFC
                 9110 section 10.1.1); call `read_response` next. Needs a `BodyFollowing`.
 
         Raises:
-            TypeError: an argument, a name or a value has the wrong type. Nothing was sent.
-            InvalidRequest: something is not valid, or does not fit the body. Nothing was sent.
+            TypeError: a name, a value or the body has the wrong type. Nothing was sent.
+            ValueError: something is not valid, or does not fit the body. Nothing was sent.
             StateError: an earlier request or its body is unfinished. Nothing was sent.
             ConnectionClosed: the connection had ended (``bytes_sent`` is 0, the next call
                 connects afresh) or ended while sending; what was sent before may be answered yet.
@@ -160,12 +168,13 @@ class HTTPConnection(Connection):
 
         Args:
             method: a token, such as ``'PUT'``.
-            path: as for `send_request`.
+            path: the request target, quoted: visible ASCII.
             headers: as for `send_request`.
             body: what to send. A *bytes-like object* of any format; its length is that in bytes.
-                A *binary file* is sent from its position to its end, and left positioned behind
-                the last byte sent; its length is found out beforehand where that can be done
-                without reading it. An *iterable* of bytes-like objects is sent in chunks, each
+                A *binary file* is sent from its position to its end; its length is determined
+                beforehand if that is possible without reading it. Afterwards its position is
+                behind the last byte sent or, if the request failed and is safe to retry, where
+                it was. An *iterable* of bytes-like objects is sent in chunks, each
                 item one, unless *headers* has a ``Content-Length``, which is then enforced.
                 Bytes and files that can seek are replayable, all else is one-shot: it is never
                 sent a second time.
@@ -180,7 +189,7 @@ class HTTPConnection(Connection):
             interim responses are in its `informational`.
 
         Raises:
-            TypeError, InvalidRequest: as for `send_request`; nothing was sent, unless an item of an
+            TypeError, ValueError: as for `send_request`; nothing was sent, unless an item of an
                 iterable is not bytes-like.
             StateError: something is outstanding, or the body was used up before. Nothing was sent.
             BodyChanged: a file shrank or grew while it was being sent, or a body is shorter than
@@ -222,7 +231,7 @@ class HTTPConnection(Connection):
 
         Raises:
             StateError: no body is due, or bytes of it are missing. Nothing was sent.
-            InvalidRequest: a trailer field is not valid, or the body is not chunked.
+            ValueError: a trailer field is not valid, or the body is not chunked.
             ConnectionClosed: the connection ended. Responses may still be read.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
         """
@@ -252,11 +261,16 @@ class HTTPConnection(Connection):
     def read(self, n: int | None = None) -> bytes:
         """Read at most *n* bytes of the body, or all of it (``None`` or negative).
 
+        The end of a body is reported once, by ``b''``. A response without a body reports its end
+        to the first call.
+
         Returns:
-            As many bytes as are there already, but at least one; ``b''`` at the end of the body
-            (or for *n* 0, or when no response is being read).
+            As many bytes as have already arrived, but at least one; ``b''`` at the end of the
+            body, for *n* 0, and when nothing is outstanding.
 
         Raises:
+            StateError: a request is outstanding, and no response has been read since the end of
+                the last body was reported: call `read_response` first.
             ConnectionClosed: the connection ended before the body did.
             ConnectionTimedOut: a wait took longer than `timeout`. The call may be repeated.
             InvalidResponse: the body's chunks are not valid.
@@ -267,7 +281,7 @@ class HTTPConnection(Connection):
         """Read a part of the body straight into *buf*, a writable buffer.
 
         Returns:
-            The number of bytes; 0 only at the end of the body, or for an empty buffer.
+            The number of bytes; 0 where `read` returns ``b''``, and for an empty buffer.
 
         Raises:
             TypeError: *buf* is not a writable buffer.
@@ -276,25 +290,29 @@ class HTTPConnection(Connection):
         return self._read(self._try_readinto, self.co_readinto, buf)
 
     def readall(self, limit: int | None = None) -> bytes:
-        """Read the rest of the body.
+        """Read the rest of the body, which also reports its end.
 
         Args:
             limit: how many bytes are acceptable.
 
         Raises:
+            StateError: as for `read`.
             InvalidResponse: the body is longer than *limit*, or its chunks are not valid.
             ConnectionClosed: the connection ended before the body did.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
                 reading call serves what has been gathered.
         """
-        if self._deadline is None:  # as `_read`, and one call less for each small body
+        if self.deadline is None:  # as `_read`, and one call less for each small body
             got = self._try_readall(limit)
             if not isinstance(got, PollNeeded):
                 return got
         return self._run(self.co_readall(limit))
 
     def discard(self) -> None:
-        """Read the rest of the body and throw it away. Raises as `read`."""
+        """Read the rest of the body, which also reports its end, and throw it away.
+
+        Raises as `read`.
+        """
         self._run(self.co_discard())
 
     def pipeline(
@@ -343,7 +361,7 @@ class HTTPConnection(Connection):
             ``co_next`` is the same as a coroutine, which returns ``None`` in the end.
 
         Raises:
-            TypeError, InvalidRequest: an argument is wrong, here; a request is, in its place.
+            TypeError, ValueError: an argument is wrong, here; a request is, in its place.
             StateError: something else is outstanding on the connection.
             ConnectionClosed: a connection ended before any response came, or an unanswered
                 request must not be repeated. ``unanswered`` has all that were asked for.

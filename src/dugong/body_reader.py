@@ -40,6 +40,8 @@ class BodyReader(IncomingBody):
                 self._took(data, len(data))
                 return data
             self._connection_ended()
+        if not payload:
+            self.end_reported = True
         return payload or b""
 
     def try_readinto(self, view: memoryview) -> int | PollNeeded:
@@ -50,7 +52,10 @@ class BodyReader(IncomingBody):
             data = self._gathered.take(len(view))
             view[: len(data)] = data
             return len(data)
-        return self._try_into(view)
+        got = self._try_into(view)
+        if got == 0:
+            self.end_reported = True
+        return got
 
     def try_readall(self, limit: int | None) -> bytes | PollNeeded:
         """Read the rest of the body. What it had when interrupted is served by the next read."""
@@ -70,9 +75,11 @@ class BodyReader(IncomingBody):
                     self._digest.update(rest)
                 self._finish(body)
             if not gathered.left:
+                self.end_reported = True
                 return rest
         elif (need := self._try_gather(length, limit)) is not None:
             return need
+        self.end_reported = True
         self._gathered = Gathered()
         return gathered.take_all() + rest if rest else gathered.take_all()
 
@@ -99,6 +106,7 @@ class BodyReader(IncomingBody):
         while count := self._try_into(block):
             if isinstance(count, PollNeeded):
                 return count
+        self.end_reported = True
         return None
 
     def _beyond(self, limit: int) -> InvalidResponse:

@@ -13,8 +13,9 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import ConnectionClosed, InvalidRequest, StateError
+from .errors import ConnectionClosed, DugongError, StateError
 from .protocol.content import as_bytes
+from .protocol.inflight import Exchange
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
 from .protocol.states import Receiving
 from .session import Session
@@ -23,6 +24,7 @@ from .transport.activity import Activity
 from .transport.buffer import writable_view
 from .transport.connect import Route
 from .transport.poll import Co, PollNeeded
+from .transport.sockets import adopt
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .protocol.digest import Hash
     from .protocol.messages import Body, HeadersArgument, WholeBody
     from .protocol.request import Outgoing
+    from .transport.stream import Stream
     from .transport.tls import TLSStream
 
 
@@ -39,6 +42,8 @@ class Connection(Settings):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self._sock is not None:
+            adopt(self._sock)  # it is closed with this object, used or not
         self._session: Session | None = None
         #: Where the last response came from, and so where its body has to come from: not from a
         #: connection that another thread or task has made since.
@@ -53,11 +58,11 @@ class Connection(Settings):
 
     @property
     def on_event(self) -> Callable[[str], object] | None:
-        """A callable that is told, by name, what has just happened; or ``None``.
+        """A callable that receives the name of each event as a `str`; or ``None``.
 
-        ``resolved``, ``connected`` and ``secured`` while connecting, then for each exchange
-        ``sent`` (the whole request), ``first_byte`` (the response's head) and ``done`` (the
-        response's last byte).
+        While connecting: ``resolved``, ``connecting`` (before the first attempt), ``connected``
+        and ``secured``. For each exchange: ``sent`` (the whole request), ``first_byte`` (the
+        response's head) and ``done`` (the response's last byte).
         """
         return self._activity.on_event
 
@@ -83,6 +88,61 @@ class Connection(Settings):
 
     #: Known programs read this name of dugong 3.
     _out_remaining = body_pending
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection.
+
+        The server may have closed it since it was last used: see `reusable`. A connection whose
+        close was announced is closed with the last byte of the response.
+        """
+        return self._open_stream() is not None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection is idle, and the next request can be sent on it.
+
+        This looks, without waiting, whether the server has closed it. If the connection is idle
+        and cannot be used any more, this closes it.
+        """
+        session = self._open_session()
+        if session is None or session.pipelined:
+            return False
+        try:
+            session.receiver.take_end()
+        except DugongError:  # the next reading call reports that the connection is broken
+            return False
+        if not session.link.exchanges.idle:
+            return False
+        if session.idle_fault() is None:
+            return session.link.connected
+        session.link.close()
+        return False
+
+    @property
+    def peer_address(self) -> Any:
+        """The address that is connected to, in the form that `socket` uses; or ``None``.
+
+        ``(host, port)`` for IPv4, ``(host, port, flow, scope)`` for IPv6, a path for a unix
+        socket. With a proxy, this is the proxy's address. ``None`` while not `connected`.
+        """
+        stream = self._open_stream()
+        return None if stream is None else stream.peer_address
+
+    @property
+    def local_address(self) -> Any:
+        """Our own address, in the same form as `peer_address`; ``None`` while not `connected`."""
+        stream = self._open_stream()
+        return None if stream is None else stream.local_address
+
+    @property
+    def tls_version(self) -> str | None:
+        """The version of TLS in use, such as ``'TLSv1.3'``.
+
+        ``None`` without TLS, and while not `connected`.
+        """
+        stream = self._open_stream()
+        return None if stream is None else stream.tls_version
 
     def response_pending(self) -> bool:
         """Return whether any response is outstanding, one partially read included."""
@@ -177,6 +237,10 @@ class Connection(Settings):
         session = self._session
         return None if session is None or session.link.closed else session
 
+    def _open_stream(self) -> Stream | None:
+        session = self._session
+        return session.link.stream if session is not None and session.link.connected else None
+
     def _own_session(self) -> Session | None:
         """Return the open session. One that a pipeline has left in the middle is closed first."""
         session = self._open_session()
@@ -210,6 +274,24 @@ class Connection(Settings):
         if session.link.unfinished:
             raise session.link.exchanges.lost()
         return None
+
+    def _session_to_read(self) -> Session | None:
+        """Return the session of the last response, ``None`` if there was none.
+
+        Raises:
+            StateError: the end of its body was reported, and another response is outstanding.
+            ConnectionClosed: it was closed with something unfinished.
+        """
+        session = self._response_session
+        if session is not None:
+            if session.link.closed and session.link.unfinished:
+                raise session.link.exchanges.lost()
+            if not session.receiver.body.end_reported:
+                return session
+        current = self._open_session()
+        if current is not None and current.link.exchanges.unread:
+            raise StateError("no response has been read: call read_response() first")
+        return session
 
     def _new_session(self, route: Route) -> Session:
         self._session = Session(route, self._activity)
@@ -250,7 +332,11 @@ class Connection(Settings):
 
     def co_connect(self) -> Co[None]:
         """Coroutine of `HTTPConnection.connect`."""
-        session = self._own_session() or self._new_session(self._route())
+        session = self._sending_session()
+        if session is not None and session.idle_fault() is not None:
+            session.link.close()
+            session = None
+        session = session or self._new_session(self._route())
         yield from session.link.co_connect()
 
     def _start_request(
@@ -263,17 +349,17 @@ class Connection(Settings):
     ) -> Co[None] | None:
         """Send a request as far as that can be done at once; return what does the rest, if any."""
         if expect100 and not isinstance(body, BodyFollowing):
-            raise InvalidRequest("expect100 needs a body of type BodyFollowing; see also request()")
+            raise ValueError("expect100 needs a body of type BodyFollowing; see also request()")
         session = self._sending_session()
         route = self._route() if session is None else session.link.route
         outgoing = self._prepare(route, Request(method, path, headers, body), expect100)
+        if hasattr(headers, "__next__"):
+            outgoing.headers_used_up = True
         if session is None:
             session = self._new_session(route)
         elif (fault := session.idle_fault()) is not None:
-            if outgoing.content is not None:
-                outgoing.content.settle()
             session.link.close()
-            raise _unusable(fault)
+            raise _unusable(fault, outgoing)
         exchange = session.link.exchanges.accept(outgoing)
         return None if session.sender.try_send(exchange) else session.sender.co_send(exchange)
 
@@ -307,11 +393,13 @@ class Connection(Settings):
             used_before = session is not None
             route = self._route() if session is None else session.link.route
             outgoing = self._prepare(route, request, expect100)
+            if hasattr(headers, "__next__"):
+                outgoing.headers_used_up = True
             session = session or self._new_session(route)
             self._response_session = session
             upload = Upload(session)
             try:
-                response = yield from upload.co_run(outgoing, self._continue_timeout)
+                response = yield from upload.co_run(outgoing, self.continue_timeout)
             except ConnectionClosed as exc:
                 if not used_before or exc.bytes_sent or not upload.connection_lost:
                     raise
@@ -325,7 +413,7 @@ class Connection(Settings):
                 if upload.expect_failed:
                     self._server_knows_expect = False
             if outgoing.content is not None:
-                outgoing.content.rewind()
+                outgoing.content.give_back()
 
     def _may_drop_expect(self, outgoing: Outgoing) -> bool:
         """Whether *outgoing* can be sent again on another connection, without asking first."""
@@ -362,7 +450,7 @@ class Connection(Settings):
         """Do what `co_read` does, if that can be done at once; if not, it goes on from here."""
         if n is None or n < 0:
             return self._try_readall()
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return session.receiver.try_do(session.receiver.body.try_read, n)
@@ -371,7 +459,7 @@ class Connection(Settings):
         """Coroutine of `HTTPConnection.read`; returns `bytes`."""
         if n is None or n < 0:
             return (yield from self.co_readall())
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return (yield from session.receiver.co_do(session.receiver.body.try_read, n))
@@ -379,7 +467,7 @@ class Connection(Settings):
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
         """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
         with writable_view(buf) as view:
-            session = self._unless_lost(self._response_session)
+            session = self._session_to_read()
             if session is None:
                 return 0
             return session.receiver.try_do(session.receiver.body.try_readinto, view)
@@ -387,28 +475,28 @@ class Connection(Settings):
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
         """Coroutine of `HTTPConnection.readinto`; returns the number of bytes."""
         with writable_view(buf) as view:
-            session = self._unless_lost(self._response_session)
+            session = self._session_to_read()
             if session is None:
                 return 0
             return (yield from session.receiver.co_do(session.receiver.body.try_readinto, view))
 
     def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return session.receiver.try_do(session.receiver.body.try_readall, limit)
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is None:
             return b""
         return (yield from session.receiver.co_do(session.receiver.body.try_readall, limit))
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
-        session = self._unless_lost(self._response_session)
+        session = self._session_to_read()
         if session is not None:
             yield from session.receiver.co_do(session.receiver.body.try_discard)
 
@@ -434,7 +522,7 @@ class Connection(Settings):
         return None if session.link.route.ssl_context is None else cast("TLSStream", stream)
 
 
-def _unusable(fault: str) -> ConnectionClosed:
+def _unusable(fault: str, outgoing: Outgoing) -> ConnectionClosed:
     exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
-    exc.safe_to_retry = True
+    exc.safe_to_retry = Exchange(outgoing).give_back()
     return exc

@@ -51,9 +51,10 @@ class DugongError(Exception):
     Attributes:
         bytes_sent: bytes of the failed request, head and body, that were given to the system.
         response_started: whether any byte of the request's final response had arrived.
-        safe_to_retry: whether sending the request again cannot do anything twice: none of its
-            bytes was sent, or its method is idempotent (RFC 9110 section 9.2.2) and its body
-            is still there to be sent again.
+        safe_to_retry: whether the same arguments can be sent again without doing anything twice.
+            None of the request's bytes was sent, or its method is idempotent (RFC 9110 section
+            9.2.2) and its body is not a used-up iterable. A file is back at the position where
+            it started. False if the headers were given as an iterator, which is used up.
         unanswered: the `dugong.Request` objects that had no complete response, oldest first.
     """
 
@@ -84,16 +85,18 @@ class TunnelRefused(DugongError, ConnectionError):
         status: the status code of the proxy's response, an `int`.
         reason: its reason phrase, a `str`.
         headers: its fields, a `dugong.Headers`.
+        body: what was received of its body within two seconds, at most 64 KiB of `bytes`.
     """
 
-    def __init__(self, status: int, reason: str, headers: Any) -> None:
+    def __init__(self, status: int, reason: str, headers: Any, body: bytes = b"") -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.body = body
         super().__init__(f"the proxy refused the tunnel: {status} {reason}".rstrip())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.status, self.reason, self.headers), self.__dict__
+        return type(self), (self.status, self.reason, self.headers, self.body), self.__dict__
 
 
 class _NameError(DugongError):

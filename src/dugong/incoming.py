@@ -34,12 +34,15 @@ class IncomingBody:
 
     Attributes:
         buffer: what has arrived and is not yet consumed.
+        end_reported: whether a reading call has reported the end of the body. Also true before
+            the first response.
     """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._exchanges = link.exchanges
         self.buffer = ReceiveBuffer()
+        self.end_reported = True
         self._response: HTTPResponse | None = None
         self._body: Decoder | None = None
         #: What the body goes through besides, as it comes in.
@@ -59,6 +62,7 @@ class IncomingBody:
         self._response = response
         self._digest = None
         self._untouched = True
+        self.end_reported = False
         if self._exchanges.receiving is RESPONSE_BODY:
             if framing.delimiter is LENGTH:
                 self._body = Length(framing.length or 0)
@@ -76,8 +80,7 @@ class IncomingBody:
 
     def _complete(self, response: HTTPResponse) -> None:
         link = self._link
-        if not self._exchanges.queue:
-            link.became_idle(response)
+        link.response_complete(response)
         on_event = link.activity.on_event
         if on_event is not None:
             on_event("done")

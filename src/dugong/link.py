@@ -19,6 +19,7 @@ from .protocol.states import REFUSED
 from .transport.activity import Activity
 from .transport.connect import Dialer, Route
 from .transport.poll import POLLIN, Co, PollNeeded
+from .transport.sockets import socketpair
 from .transport.stream import Stream
 from .transport.trace import open_trace
 
@@ -148,7 +149,7 @@ class Link:
             ConnectionClosed: connecting has failed, or the link was closed.
         """
         while self.exchanges.being_sent(exchange) and not self.closed:
-            near_end, far_end = socket.socketpair()
+            near_end, far_end = socketpair()
             try:
                 with self._alarm_lock:
                     self._reader_alarm = far_end
@@ -177,17 +178,36 @@ class Link:
         """Whether any response or request body is not complete."""
         return self.exchanges.pending or self.exchanges.body_pending
 
-    def became_idle(self, response: HTTPResponse) -> None:
-        """*response* is complete, and was the last one that was outstanding.
+    def response_complete(self, response: HTTPResponse) -> None:
+        """Close the connection if *response* was the last one, or note how long it is kept.
 
-        Notes how long its server keeps the connection from now on. A server that refused a body may
-        still be discarding it: that connection is closed.
+        A server that has refused a body may still be discarding it. That connection is closed as
+        by `close`, so that the next request connects.
         """
-        if self.exchanges.sending is REFUSED:
+        exchanges = self.exchanges
+        if exchanges.sending is REFUSED:
             self.close()
-            return
-        timeout = keep_alive_timeout(response)
-        self._usable_until = None if timeout is None else self.activity.clock() + timeout
+        elif exchanges.closed:
+            self.close_as_announced()
+        elif not exchanges.queue:
+            timeout = keep_alive_timeout(response)
+            self._usable_until = None if timeout is None else self.activity.clock() + timeout
+
+    def close_as_announced(self) -> None:
+        """Close the socket after the response that announced this (RFC 9112 section 9.6).
+
+        If that came early, and did not refuse its request, the rest of the request is sent first.
+        The link is not `closed`: its exchanges have the reason why nothing more can be sent, and
+        why the requests behind that response have none.
+        """
+        exchanges = self.exchanges
+        if self.stream is not None and (exchanges.queue or not exchanges.is_sending):
+            self.stream.close("after the last response, as announced")
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an open socket."""
+        return self.stream is not None and not self.stream.closed
 
     def idle_fault(self) -> str | None:
         """Say why no further request should be sent, with nothing outstanding, or ``None``."""

@@ -58,6 +58,7 @@ class Watch:
             stream.hold(self)
         except ConnectionClosed:
             return False
+        stream.on_close = self.close_from_anywhere
         self._held.append(stream)
         self._need = stream.want_read
         return True
@@ -193,10 +194,16 @@ def expire(ready: Ready) -> None:
         ready.set_result(False)
 
 
+#: trio, once it was seen: `sys.modules` is cleared while the interpreter shuts down.
+_trio: ModuleType | None = None
+
+
 def running_trio() -> ModuleType | None:
-    """Return trio if it is a task of trio's that is running."""
-    trio = sys.modules.get("trio")
+    """Return trio if a task of trio's is running."""
+    global _trio  # noqa: PLW0603
+    trio = sys.modules.get("trio", _trio)
     if trio is not None:
+        _trio = trio
         try:
             trio.lowlevel.current_task()
         except RuntimeError:

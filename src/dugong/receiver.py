@@ -100,6 +100,7 @@ class Receiver:
                     yield got
                 finally:
                     stream.release(self)
+            self.body.end_reported = False  # also that of a 100 (Continue), which has no body
             return got
         except BaseException as exc:
             self._broke_off(exc)

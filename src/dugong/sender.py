@@ -84,10 +84,10 @@ class Sender:
                 if content.length:
                     pieces.append(content.take())
                 content = None
-            elif content is not None and content.length == 0:
-                content.take()  # complains if it is not empty, while nothing is sent
             if link.stream is None:
                 yield from link.co_connect()
+            if content is not None and content.length == 0:
+                content.take()  # raises if it is not empty, before anything is sent
             if not exchange.bytes_sent:
                 exchange.received_before = link.activity.bytes_received
             yield from self._co_send_all(exchange, pieces, look)
@@ -99,6 +99,8 @@ class Sender:
         finally:
             _release(pieces)  # the caller may change or resize the buffer again
         self._sent(exchange)
+        if link.exchanges.closed:
+            link.close_as_announced()
 
     def co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
         """Send requests without bodies in one piece; connect first if need be.
@@ -212,7 +214,11 @@ class Sender:
         stream = link.stream
         if stream is None:
             exchanges.withdraw(exchange)  # never connected
-        elif exchange.bytes_sent or exchange.in_doubt or stream.mid_write or _timed_out(exc):
+        elif exchange.bytes_sent or exchange.in_doubt or stream.mid_write:
+            exchanges.cut_off(exchange, exc)
+        elif exchange.body_failed:
+            exchanges.withdraw(exchange)  # whatever class its exception has
+        elif isinstance(exc, ConnectionTimedOut):
             exchanges.cut_off(exchange, exc)
         elif not isinstance(exc, ConnectionClosed):
             exchanges.withdraw(exchange)  # cancelled, and nothing of it is on the wire
@@ -241,6 +247,8 @@ class Sender:
         if not link.exchanges.is_refused(exchange):
             link.exchanges.body_sent(exchange, exchange.body_left or 0, last=True)
             link.activity.event("sent")
+            if link.exchanges.closed:
+                link.close_as_announced()
 
     def _co_send_content(self, exchange: Exchange, content: Content, look: Look | None) -> Co[None]:
         stream = self._link.require_stream()
@@ -347,7 +355,3 @@ def _release(views: Iterable[memoryview]) -> None:
     """Let go of buffers, which the frames of an exception would otherwise keep exported."""
     for view in views:
         view.release()
-
-
-def _timed_out(exc: BaseException) -> bool:
-    return isinstance(exc, ConnectionTimedOut)

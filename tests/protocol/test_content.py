@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dugong import BodyChanged, ExcessBodyData, Request, StateError
-from dugong.protocol.content import Content, Flat, Pieces, PlainFile, content_of
+from dugong.protocol.content import Content, Flat, Pieces, PlainFile, ReadFile, content_of
 from dugong.protocol.limits import BLOCK_SIZE
 
 DATA = b"swim like a sea cow\n" * 10
@@ -90,19 +90,19 @@ KINDS: dict[str, tuple[Callable[[Path], Any], type[Content], int | None, bool]] 
     "unbuffered": (lambda path: path.open("rb", buffering=0), PlainFile, LENGTH, True),
     "buffered": (lambda path: path.open("rb"), PlainFile, LENGTH, True),
     "for update": (lambda path: path.open("r+b"), PlainFile, LENGTH, True),
-    "gzip": (lambda path: _gzip(), Pieces, None, True),
-    "bz2": (lambda path: bz2.BZ2File(io.BytesIO(bz2.compress(DATA))), Pieces, None, True),
-    "lzma": (lambda path: lzma.LZMAFile(io.BytesIO(lzma.compress(DATA))), Pieces, None, True),  # noqa: SIM115
+    "gzip": (lambda path: _gzip(), ReadFile, None, True),
+    "bz2": (lambda path: bz2.BZ2File(io.BytesIO(bz2.compress(DATA))), ReadFile, None, True),
+    "lzma": (lambda path: lzma.LZMAFile(io.BytesIO(lzma.compress(DATA))), ReadFile, None, True),  # noqa: SIM115
     "buffered gzip": (
         lambda path: io.BufferedReader(cast(Any, _gzip())),
-        Pieces, None, True,
+        ReadFile, None, True,
     ),
-    "zip member": (lambda path: _zip_member(), Pieces, None, True),
-    "BytesIO": (lambda path: io.BytesIO(DATA), Pieces, LENGTH, True),
-    "spooled": (lambda path: _spooled(False), Pieces, LENGTH, True),
-    "rolled over": (lambda path: _spooled(True), Pieces, LENGTH, True),
-    "named": (lambda path: _named(), Pieces, LENGTH, True),
-    "reader": (lambda path: Reader(), Pieces, None, False),
+    "zip member": (lambda path: _zip_member(), ReadFile, None, True),
+    "BytesIO": (lambda path: io.BytesIO(DATA), ReadFile, LENGTH, True),
+    "spooled": (lambda path: _spooled(False), ReadFile, LENGTH, True),
+    "rolled over": (lambda path: _spooled(True), ReadFile, LENGTH, True),
+    "named": (lambda path: _named(), ReadFile, LENGTH, True),
+    "reader": (lambda path: Reader(), ReadFile, None, False),
     "list": (lambda path: [DATA[:5], b"", DATA[5:]], Pieces, None, False),
     "generator": (lambda path: (DATA[i : i + 7] for i in range(0, LENGTH, 7)), Pieces, None, False),
 }  # fmt: skip
@@ -119,7 +119,7 @@ def test_kind(kind: str, path: Path) -> None:
     assert (content.length, content.replayable) == (length, replayable)
     assert b"".join(taken(content)) == DATA
     if replayable:
-        content.rewind()
+        assert content.give_back()
         assert b"".join(taken(content_of(body))) == DATA
 
 

@@ -73,7 +73,7 @@ def test_numeric_address_needs_no_thread(
     assert stream.sock.getpeername() == server.getsockname()
     assert stream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert not stream.sock.getblocking()
-    assert events == ["resolved", "connected"]
+    assert events == ["resolved", "connecting", "connected"]
     stream.close()
 
 
@@ -116,7 +116,7 @@ def test_unix_socket(tmp_path: Path) -> None:
         route = Route(("unused", 0), unix_socket=path, source_address=("127.0.0.2", 0))
         stream = eval_coroutine(dial(route, events), 10)
         assert stream.sock.getpeername() == path
-        assert events == ["connected"]
+        assert events == ["connecting", "connected"]
         stream.close()
         server.close()
         with pytest.raises(ConnectionRefusedError):

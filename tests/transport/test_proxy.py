@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dugong import (
+    CaseInsensitiveDict,
     ConnectionClosed,
+    ConnectionTimedOut,
     InvalidRequest,
     InvalidResponse,
     TunnelRefused,
     UnsupportedResponse,
 )
-from dugong.transport.proxy import Proxy, co_open_tunnel, parse_proxy
-from tests.drive import drive
+from dugong.protocol.limits import MAX_REFUSAL_SIZE, REFUSAL_TIMEOUT
+from dugong.transport.proxy import Proxy, co_open_tunnel, parse_proxy, tunnel_fields
+from tests.drive import advance, drive
 from tests.transport.tools import Ends
 from tests.ways import ways
+
+if TYPE_CHECKING:
+    from dugong.protocol.messages import HeadersArgument
 
 
 def basic(credentials: bytes) -> str:
@@ -51,17 +58,8 @@ BAD: list[object] = [
     "http://h:8080/path", "http://h?query", "http://h:x", "http://h:-1", "http://h:70000", "http://h:0",
     "http://user:a/b@h:1", "http://user:1#b@h:1", "http://h:1#x", "http://u%3Aser:pass@h",
     "http://u%00:pass@h", "http://user:%0d%0aX: y@h", "http://[::1",
-    ("h",), ("h", 1, 2), ("h", 0), ("h", 70000), ("http://h", 1), ("[::1]", 1), ("h:1", 1), ("", 1),
-    ("a%41", 1), ("127.1", 1), ("h\uff1a22", 1),
-    "http://a%41:1", "http://127.1:1", "http://h\uff1a22", "http://u@h\uff20x:1", "http://[h]:1",
-    "http://h:\u0661", "http://h:\uff18\uff10", "http://h:000080", "http://h:" + "1" * 5000,
-    "http://h/\n", " http://h", "http://h\n", "http://1.2.3.4:8080:user:pass",
-    "http://u:\ud800@h", "http://u%3a@h", "http://\r\nX: y@h",
-]  # fmt: skip
-
-WRONG_TYPES: list[object] = [
-    5, True, b"http://h", {"http": "http://h"}, ("h", "1"), ("h", 1.0), ("h", True), (b"h", 1),
-    (None, 1),
+    ("h",), ("h", 1, 2), ("h", "x"),
+    ("h", 70000),
 ]  # fmt: skip
 
 
@@ -73,45 +71,19 @@ def test_proxy(
     assert (proxy.host, proxy.port, proxy.authorization) == (host, port, authorization)
 
 
-@pytest.mark.parametrize("given", BAD, ids=lambda given: repr(given)[:40])
-def test_no_proxy(given: object) -> None:
-    with pytest.raises(InvalidRequest, match="proxy"):
-        parse_proxy(given)
-
-
-@pytest.mark.parametrize("given", WRONG_TYPES, ids=repr)
-def test_wrong_type(given: object) -> None:
-    with pytest.raises(TypeError, match="proxy"):
+@pytest.mark.parametrize("given", BAD, ids=repr)
+def test_no_proxy(given: str) -> None:
+    with pytest.raises(ValueError):
         parse_proxy(given)
 
 
 @pytest.mark.parametrize(
-    "given",
-    [
-        "https://user:sec@h",
-        "http://user:s/ec@h:1",
-        "http://us%3Aer:sec@h",
-        "user:sec@h:1",
-        "http://user:sec",  # the host has been forgotten
-        "http://h:8080:user:sec",
-        "h:8080:user:sec",
-        "http://user:sec%00@h",
-        "http://user:sec@h%41",
-        "http://user:sec@h:0",
-        "http://user:sec\uff20h",
-        ("user:sec@h", 80),
-        ("h:8080:user:sec", 80),
-        ("http://user:sec@h", 80),
-    ],
-    ids=repr,
+    "given", ["https://user:secret@h", "http://user:sec/ret@h:1", "http://us%3Aer:secret@h"]
 )
-def test_password_is_not_shown(given: object) -> None:
-    with pytest.raises(InvalidRequest) as info:
+def test_password_is_not_shown(given: str) -> None:
+    with pytest.raises(ValueError) as info:
         parse_proxy(given)
-    chain: BaseException | None = info.value
-    while chain is not None:
-        assert "sec" not in f"{chain!r} {chain}"
-        chain = chain.__context__
+    assert "sec" not in str(info.value)
 
 
 def test_fields() -> None:
@@ -159,6 +131,55 @@ def test_opened_however_the_answer_arrives(answer: bytes) -> None:
         ends.close()
 
 
+def test_fields_of_the_caller(ends: Ends) -> None:
+    """They are added, and replace ours of the same name."""
+    ends.peer.expect(
+        b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n"
+        b"proxy-AUTHORIZATION: Bearer t\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
+    )
+    ends.peer.reply(b"HTTP/1.1 200 OK\r\n\r\n")
+    headers: HeadersArgument = [("proxy-AUTHORIZATION", "Bearer t"), ("X-A", 1), ("X-A", "2")]
+    fields = Proxy("h", 1, "Basic x").fields
+    drive(co_open_tunnel(ends.stream, "h:443", fields, headers), ends.peer)
+    ends.peer.check()
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"X": "secret\r\nY: z"}, InvalidRequest),
+        ({"X ": "secret"}, InvalidRequest),
+        ({"X": "secret\x00"}, InvalidRequest),
+        ({"Content-Length": "5"}, InvalidRequest),
+        ({"Transfer-Encoding": "chunked"}, InvalidRequest),
+        ({"Expect": "100-continue"}, InvalidRequest),
+        ({"Host": "a b"}, InvalidRequest),
+        ({"X": 1.5}, TypeError),
+        ({3: "x"}, TypeError),
+        (5, TypeError),
+    ],
+)
+def test_fields_that_are_not_valid(headers: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="proxy_headers"):
+        tunnel_fields(headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"A": "x", "B": 2},
+        [("A", "x"), ("B", 2)],
+        iter([("A", "x"), ("B", 2)]),
+        CaseInsensitiveDict(A="x", B=2),
+    ],
+)
+def test_fields_are_copied(headers: Any) -> None:
+    fields = tunnel_fields(headers)
+    if isinstance(headers, (dict, list)):
+        headers.clear()
+    assert [(name, str(value)) for name, value in fields] == [("A", "x"), ("B", "2")]
+
+
 def test_what_follows_is_the_tunnels(ends: Ends) -> None:
     """Not a byte behind the head is taken, when it comes later."""
     ends.peer.expect_request()
@@ -176,6 +197,94 @@ def test_refused(ends: Ends, status: int) -> None:
         drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
     refused = info.value
     assert (refused.status, refused.reason, refused.headers["via"]) == (status, "No way", "x")
+    assert refused.body == b"Sorry"
+
+
+HEAD = b"HTTP/1.1 403 No\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+SIZE = MAX_REFUSAL_SIZE
+
+#: What a proxy sends behind its status line, and what is kept of that.
+BODIES: dict[str, tuple[bytes, bytes]] = {
+    "length": (b"Content-Length: 5\r\n\r\nSorryHTTP/1.1 200 OK\r\n\r\n", b"Sorry"),
+    "length 0": (b"Content-Length: 0\r\n\r\n", b""),
+    "chunks": (CHUNKED + b"3\r\nSor\r\n2;a=b\r\nry\r\n0\r\nA: b\r\n\r\nxx", b"Sorry"),
+    "until close": (b"\r\nSorry", b"Sorry"),
+    "close at once": (b"\r\n", b""),
+    "cut off": (b"Content-Length: 6\r\n\r\nSorry", b"Sorry"),
+    "chunks cut off": (CHUNKED + b"6\r\nSorry", b"Sorry"),
+    "bad chunk": (CHUNKED + b"5\r\nSorry\r\n+5\r\nxxxxx\r\n", b"Sorry"),
+    "bad length": (b"Content-Length: 5, 6\r\n\r\nSorry", b""),
+    "other coding": (b"Transfer-Encoding: gzip, chunked\r\n\r\n5\r\nSorry", b""),
+    "too long": (b"\r\n" + b"x" * SIZE + b"y", b"x" * SIZE),
+    "too long chunks": (
+        CHUNKED + b"fff0\r\n%b\r\n" % (b"x" * 0xFFF0) * 2,
+        b"x" * SIZE,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rest", "body"), BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_body_of_a_refusal(ends: Ends, rest: bytes, body: bytes, chunk: int | None) -> None:
+    if len(rest) > 1000 and chunk:
+        chunk = 40_000
+    ends.peer.expect_request()
+    ends.peer.reply(HEAD + rest, chunk=chunk)
+    ends.peer.close()
+    with pytest.raises(TunnelRefused) as info:
+        drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
+    assert info.value.body == body
+
+
+class Ticking:
+    """A clock that goes on by so many seconds whenever it is looked at."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._now = 100.0
+
+    def __call__(self) -> float:
+        self._now += self._seconds
+        return self._now
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"\r\n", b"Content-Length: 100\r\n\r\n", CHUNKED + b"60\r\n"],
+)
+def test_body_that_comes_slowly(ends: Ends, rest: bytes) -> None:
+    """Each byte is in time, all of them together are not. And the proxy does not hang up."""
+    ends.peer.expect_request()
+    ends.peer.reply(HEAD + rest)
+    ends.peer.reply(b"x" * 90, chunk=1)
+    tunnel = co_open_tunnel(ends.stream, "h:443", {}, None, Ticking(REFUSAL_TIMEOUT / 10))
+    with pytest.raises(TunnelRefused) as info:
+        drive(tunnel, ends.peer)
+    assert info.value.body == b"x" * len(info.value.body)
+    assert 0 < len(info.value.body) < 10
+
+
+def test_size_lines_without_end(ends: Ends) -> None:
+    """They are no part of the body, and their time is limited all the same."""
+    ends.peer.expect_request()
+    ends.peer.reply(HEAD + CHUNKED + b"1;%b\r\nx\r\n" % (b"a" * 3000) * 2000)
+    tunnel = co_open_tunnel(ends.stream, "h:443", {}, None, Ticking(REFUSAL_TIMEOUT / 10))
+    with pytest.raises(TunnelRefused) as info:
+        drive(tunnel, ends.peer)
+    assert 0 < len(info.value.body) < 2000
+
+
+def test_timeout_in_the_body_of_a_refusal(ends: Ends) -> None:
+    """It ends the body, not the refusal."""
+    ends.peer.expect_request()
+    ends.peer.reply(HEAD + b"Content-Length: 100\r\n\r\nSorry")
+    tunnel = co_open_tunnel(ends.stream, "h:443", {})
+    need = advance(tunnel, ends.peer)
+    assert 0 < (need.timeout or 0) <= REFUSAL_TIMEOUT
+    with pytest.raises(TunnelRefused) as info:
+        tunnel.throw(ConnectionTimedOut("too long"))
+    assert info.value.body == b"Sorry"
 
 
 @pytest.mark.parametrize(
@@ -186,10 +295,22 @@ def test_refused(ends: Ends, status: int) -> None:
         (b"HTTP/1.1 200 OK\n\n", InvalidResponse),
         (b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", InvalidResponse),
         (b"HTTP/2.0 200 OK\r\n\r\n", UnsupportedResponse),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: TLS/1.2\r\n\r\n", UnsupportedResponse),
+        (b"HTTP/1.1 103 x\r\n\r\nHTTP/1.1 101 x\r\n\r\n", UnsupportedResponse),
         (b"HTTP/1.1 200 OK\r\n\r\nx", InvalidResponse),
         (b"HTTP/1.1 100 x\r\n\r\n" * 1000, InvalidResponse),
     ],
-    ids=["SMTP", "TLS", "bare LF", "bad field", "HTTP/2", "bytes behind it", "no end of interim"],
+    ids=[
+        "SMTP",
+        "TLS",
+        "bare LF",
+        "bad field",
+        "HTTP/2",
+        "101",
+        "101 later",
+        "bytes behind it",
+        "no end of interim",
+    ],
 )
 def test_garbage(ends: Ends, answer: bytes, error: type[Exception]) -> None:
     ends.peer.expect_request()

@@ -1,19 +1,16 @@
-"""Names: numeric ones at once, others in threads, and what it means when they fail."""
+"""Names: numeric ones at once, and what it means when others fail."""
 
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
-import threading
 from typing import Any
 
 import pytest
 
-from dugong import POLLIN, DNSUnavailable, HostnameNotResolvable, PollNeeded
+from dugong import DNSUnavailable, HostnameNotResolvable
 from dugong.transport import resolve
 from dugong.transport.resolve import AddressInfo, Lookup, numeric
-from tests.transport.tools import end_resolver_threads, resolver_threads
+from tests.transport.tools import wait_for
 
 TEST_HOSTS = (("one.example", 80), ("two.example", 53))
 ADDRESS: AddressInfo = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))
@@ -36,14 +33,6 @@ class System:
         if answer is not None:
             raise socket.gaierror(answer, "no")
         return [ADDRESS]
-
-
-def wait_for(lookup: Lookup) -> list[AddressInfo]:
-    """What a driver does until the result is there."""
-    with lookup.sock:
-        while (addresses := lookup.result()) is None:
-            assert PollNeeded(lookup.sock.fileno(), POLLIN).poll(10), "never told"
-        return addresses
 
 
 # -------------------------------------------------------------------------------- numeric
@@ -122,141 +111,3 @@ def test_other_errors_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", System(name=[OSError("broken")]))
     with pytest.raises(OSError, match="broken"):
         wait_for(Lookup("name", 80))
-
-
-# -------------------------------------------------------------------------------- threads
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
-    """Each look-up ends when this is released once."""
-    gate = threading.Semaphore(0)
-
-    def getaddrinfo(host: str, port: int, **options: Any) -> list[AddressInfo]:
-        assert gate.acquire(timeout=10)
-        return [(*ADDRESS[:3], host, ("192.0.2.1", port))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return gate
-
-
-def test_caller_does_not_wait(gate: threading.Semaphore) -> None:
-    lookup = Lookup("name", 80)
-    assert lookup.result() is None
-    assert not PollNeeded(lookup.sock.fileno(), POLLIN).poll(0)
-    gate.release()
-    assert wait_for(lookup) == [(*ADDRESS[:3], "name", ("192.0.2.1", 80))]
-    assert lookup.result() is not None, "it stays"
-
-
-def test_threads_are_bounded_and_end(
-    gate: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resolve, "MAX_THREADS", 3)
-    end_resolver_threads()
-    lookups = [Lookup(f"name{i}", i) for i in range(10)]
-    assert len(resolver_threads()) == 3
-    gate.release(10)
-    for i, lookup in enumerate(lookups):
-        ((*_, name, address),) = wait_for(lookup)
-        assert (name, address) == (f"name{i}", ("192.0.2.1", i))
-    end_resolver_threads()
-    gate.release()
-    assert wait_for(Lookup("again", 1))[0][3] == "again", "after all threads have ended"
-
-
-def test_nobody_waits_any_more(gate: threading.Semaphore) -> None:
-    """A look-up that was given up ends quietly, whenever it ends."""
-    lookup = Lookup("name", 80)
-    lookup.sock.close()
-    gate.release()
-    end_resolver_threads()
-    assert lookup.result() is not None
-
-
-def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error is the system's, nothing is left open, and the next look-up works."""
-    system = System(name=[None])
-    monkeypatch.setattr(socket, "getaddrinfo", system)
-
-    def start(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
-        for _ in range(2 * resolve.MAX_THREADS):
-            with pytest.raises(RuntimeError):
-                Lookup("name", 80)
-    assert wait_for(Lookup("name", 80)) == [ADDRESS]
-    assert system.asked == ["name"], "what failed is not looked up later"
-
-
-# ----------------------------------------------------------------------------------- fork
-
-PRELUDE = """
-import os, socket, threading, warnings
-from dugong import POLLIN, PollNeeded
-from dugong.transport import resolve
-from dugong.transport.resolve import Lookup
-warnings.simplefilter("ignore")  # of forking with threads: it is what this is about
-resolve.MAX_THREADS = 1
-gate = threading.Event()
-parent = os.getpid()
-
-def getaddrinfo(host, port, **options):
-    assert os.getpid() != parent or gate.wait(10)
-    return [(2, 1, 6, host, ("192.0.2.1", port))]
-
-socket.getaddrinfo = getaddrinfo
-
-def wait_for(lookup):
-    while (addresses := lookup.result()) is None:
-        assert PollNeeded(lookup.sock.fileno(), POLLIN).poll(10), "never told"
-    return addresses[0][3]
-
-first, queued = Lookup("first", 1), Lookup("queued", 1)
-"""
-
-CHILD_LOOKS_UP = """
-if (child := os.fork()) == 0:
-    print(wait_for(Lookup("child", 1)), flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-gate.set()
-print(wait_for(first), wait_for(queued))
-"""
-
-CHILD_LIVES_ON = """
-reader, writer = os.pipe()
-if (child := os.fork()) == 0:
-    os.close(writer)
-    os.read(reader, 1)
-    os._exit(0)
-os.close(reader)
-gate.set()
-print(wait_for(first), wait_for(queued))
-os.close(writer)
-os.waitpid(child, 0)
-"""
-
-
-def run(code: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + code],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [(CHILD_LOOKS_UP, ["child", "first", "queued"]), (CHILD_LIVES_ON, ["first", "queued"])],
-    ids=["a child looks up", "a child lives on"],
-)
-def test_fork_while_looking_up(code: str, said: list[str]) -> None:
-    """The parent's threads and locks are not the child's, nor is the child in the parent's way."""
-    assert run(code) == said

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dugong import PollNeeded
+from dugong import POLLIN, PollNeeded
 from dugong.transport.activity import Activity
 from dugong.transport.connect import Dialer, Route
 from dugong.transport.poll import Co
 from dugong.transport.proxy import Proxy
+from dugong.transport.resolve import AddressInfo, Lookup
 from dugong.transport.stream import Stream
 from tests.drive import drive
 from tests.peer import Peer
@@ -64,6 +65,14 @@ def end_resolver_threads() -> None:
     for thread in resolver_threads():
         thread.join(10)
         assert not thread.is_alive()
+
+
+def wait_for(lookup: Lookup) -> list[AddressInfo]:
+    """What a driver does until the result is there."""
+    with lookup.sock:
+        while (addresses := lookup.result()) is None:
+            assert PollNeeded(lookup.sock.fileno(), POLLIN).poll(10), "never told"
+        return addresses
 
 
 def refusing_address() -> tuple[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -147,14 +146,8 @@ class Stopwatch:
         exchange.marks[name] = now
 
     def _peer(self) -> str | None:
-        session = self._conn._open_session()
-        if session is None or session.link.stream is None:
-            return None
-        sock = session.link.stream.sock
-        if sock.family not in (socket.AF_INET, socket.AF_INET6):
-            return None
-        address: str = sock.getpeername()[0]
-        return address.partition("%")[0]
+        address = self._conn.peer_address
+        return address[0].partition("%")[0] if isinstance(address, tuple) else None
 
 
 def fetch_one(

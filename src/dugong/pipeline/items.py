@@ -63,11 +63,10 @@ class Item:
         if exchange is None or outgoing is None:
             return
         self.exchange = None
+        safe_to_retry = exchange.give_back()
         if self.failure is not None:
             return
-        if exchange.safe_to_retry:
-            if outgoing.content is not None:
-                outgoing.content.rewind()
+        if safe_to_retry:
             self.outgoing = None
             return
         kind = ConnectionTimedOut if isinstance(exc, ConnectionTimedOut) else ConnectionClosed
@@ -119,6 +118,12 @@ class Items:
     def last_sent(self) -> Item:
         """Return the last of those in flight."""
         return self._items[self.in_flight - 1]
+
+    def give_back(self) -> None:
+        """Give back the bodies of all requests in flight that are safe to retry."""
+        for item in self._items:
+            if item.exchange is not None:
+                item.exchange.give_back()
 
     def requests(self) -> tuple[Request, ...]:
         """Return all requests that were taken and are not answered."""
@@ -206,8 +211,7 @@ def as_item(given: Any) -> Item:
         return Item(Request(*given))
     if not isinstance(given, Request):
         return _failed(TypeError(
-            "requests has paths, pairs (method, path) and Request objects, and this item is "
-            + (f"a tuple of {len(given)}" if isinstance(given, tuple) else type(given).__name__)
+            f"pipeline() takes paths, (method, path) or Request objects, not {given!r}"
         ))  # fmt: skip
     if isinstance(given.body, BodyFollowing):
         return _failed(TypeError("pipeline() sends whole bodies, no BodyFollowing"), given)

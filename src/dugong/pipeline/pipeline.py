@@ -34,6 +34,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import index
 from typing import Any
 
 from ..connection import Connection
@@ -44,7 +45,6 @@ from ..errors import (
     StateError,
     UnsupportedResponse,
 )
-from ..protocol.arguments import check_size
 from ..protocol.messages import HTTPResponse, Request
 from ..protocol.states import Receiving
 from ..transport.poll import Co, PollNeeded
@@ -69,10 +69,10 @@ class Pipeline:
 
     def __init__(self, connection: Connection, requests: Iterable[Any], depth: int) -> None:
         if isinstance(requests, (str, bytes, Request)):
-            raise TypeError("requests is an iterable of requests: put a single one into a list")
-        if not hasattr(requests, "__iter__") and not hasattr(requests, "__getitem__"):
-            raise TypeError(f"requests is an iterable, not {type(requests).__name__}")
-        depth = check_size(depth, "depth", lowest=1)
+            raise TypeError("pipeline() takes many requests: put a single one into a list")
+        depth = index(depth)
+        if depth < 1:
+            raise ValueError(f"a pipeline has a depth of at least 1, not {depth}")
         self._connection = connection
         self._depth = depth
         self._items = Items(requests)
@@ -248,6 +248,7 @@ class Pipeline:
         first, run = self._items.first, self._run
         if first is not None and first.exchange is not None and run is not None:
             run.session.link.exchanges.describe(exc, first.exchange)
+        self._items.give_back()  # the caller may send what is unanswered in another pipeline
         exc.__dict__["unanswered"] = self._items.requests()
 
     def _raise_first(self, first: Item) -> None:

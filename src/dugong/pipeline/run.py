@@ -135,7 +135,11 @@ class Run:
     def _note_failure(self, exc: Exception) -> bool:
         """Decide what *exc* ends, which sending has raised. Returns whether it belongs to that."""
         link = self.session.link
-        ended = isinstance(exc, (ConnectionClosed, ConnectionTimedOut)) or link.stream is None
+        current = link.exchanges.current
+        ended = link.stream is None or (
+            isinstance(exc, (ConnectionClosed, ConnectionTimedOut))
+            and not (current is not None and current.body_failed)
+        )
         if ended or not self._items.in_flight:  # or the request has been answered already
             self._failure = exc
             return True

@@ -1,25 +1,35 @@
-"""Request bodies that are given whole: `Flat` bytes, a `PlainFile`, or `Pieces` one by one.
+"""Request bodies that are given whole: `Flat` bytes, a `PlainFile`, a `ReadFile`, or `Pieces`.
 
-Each knows its length, if anybody does, and whether it can be sent again. What is *replayable*
-(bytes, a file that can seek) can; what is *one-shot* (any other iterable or file) is gone once a
-part of it was taken, and is refused when it is given again.
+Each knows its length, if that is known, and whether it can be sent again. A *replayable* body
+(bytes, a file that can seek) can. A *one-shot* body (any other iterable or file) is gone once a
+part of it was taken.
 
-A sender calls `Content.take` until that returns nothing, and notes in `sent` how much of it went
-out; then it calls `settle`. A body that is not as long as announced is found out before its last
-byte is given away, so that no server takes a part of it for the whole.
+A sender calls `Content.take` until that returns nothing, and counts in `sent` how much of it went
+out. Then it calls `settle`, or `give_back` if the request failed and is safe to retry. A body
+that is longer or shorter than announced raises before its last byte is handed out, so that no
+server mistakes a part of it for the whole.
 
 Files
 =====
 
-Only of a plain file is it certain that the descriptor gives what `read` would give: that of a
-`GzipFile` is the compressed file's, and a spooled file may have none yet. So what is read by
-descriptor (and may be sent by ``sendfile``) is an `io.FileIO`, alone or right under an
-`io.BufferedReader` or `io.BufferedRandom`, over a regular file. Everything else is read in
+Only for a plain file is it certain that its descriptor gives what `read` would give. The
+descriptor of a `GzipFile` is that of the compressed file, and a spooled file may have none yet. So
+only an `io.FileIO`, alone or directly under an `io.BufferedReader` or `io.BufferedRandom`, over a
+regular file, is read by descriptor (and may be sent by ``sendfile``). Everything else is read in
 blocks.
 
-The length of a plain file is what the system says. Other files that can seek are measured by
-seeking, except those that would have to decompress everything to find their end. Where no length
-is known and none is given, the body goes in chunks.
+The system reports the length of a plain file. Other files that can seek are measured by seeking,
+except those that would have to decompress everything to find their end. If no length is known and
+none is given, the body goes in chunks.
+
+Used-up bodies
+==============
+
+A one-shot body that was taken would be sent as an empty one the second time, so it is refused.
+What was taken is remembered by weak reference, because a body may hold any amount of memory. The
+built-in iterators (``map``, ``iter([...])``) have no weak references. Of these, the `Request` is
+remembered instead: it refers to the body, and lives as long as the exchange, its response or its
+exception. When all of these are gone, such an iterator is not recognised any more.
 """
 
 from __future__ import annotations
@@ -28,42 +38,55 @@ import io
 import os
 import stat
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from ..errors import BodyChanged, ExcessBodyData, InvalidRequest, StateError
+from ..errors import BodyChanged, ExcessBodyData, StateError
 from .limits import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+    from .messages import Request
+
 _NOTHING: Final = memoryview(b"")  # not to be released
+_END: Final = object()
 
 
 class Content:
     """A request body that is given whole.
 
+    Args:
+        length: its bytes, ``None`` if that is not known.
+        file: the file that it is read from, if that can seek; it starts at its position.
+
     Attributes:
-        length: its bytes, ``None`` if it has to go in chunks.
-        replayable: whether the same body can be sent again, after `rewind`.
+        length: as given.
         taken: whether any of it was taken.
         sent: how many bytes of it were given to the system.
+        failed: whether the caller's own iterable or file has raised an exception.
     """
 
-    __slots__ = ("length", "sent", "taken")
+    __slots__ = ("_file", "_given_back", "_start", "failed", "length", "sent", "taken")
 
-    replayable: bool = True
-
-    def __init__(self, length: int | None) -> None:
+    def __init__(self, length: int | None, file: Any = None) -> None:
         self.length = length
         self.taken = False
         self.sent = 0
+        self.failed = False
+        self._file = file
+        self._start = 0 if file is None else file.tell()
+        self._given_back = False
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the same body can be sent more than once."""
+        return self._file is not None
 
     @property
     def repeatable(self) -> bool:
-        """Whether all of it can be sent yet, or again."""
+        """Whether all of it can be sent, or sent again."""
         return self.replayable or not self.taken
 
     def take(self) -> memoryview:
@@ -73,20 +96,43 @@ class Content:
             BodyChanged: it is longer or shorter than announced.
             ExcessBodyData: an iterable gives more than announced.
             TypeError: it gives something other than bytes.
+            Exception: whatever the caller's own iterable or file raises.
         """
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Nothing more will be taken for now: a file's position is moved behind what was sent."""
+        """Let go of it. A file is positioned behind what was sent."""
+        if self.taken and not self._given_back:
+            self._seek(self._start + self.sent)
 
-    def rewind(self) -> None:
-        """Put a replayable body, or one of which nothing was taken, back to where it was."""
+    def give_back(self) -> bool:
+        """Let go of it as it was given, for the caller to send it again.
+
+        A second call does nothing: the caller may be sending it by then.
+
+        Returns:
+            Whether it is as it was given, or closed by the caller, and so never sent by mistake.
+        """
+        if self.taken and not self._given_back:
+            self._given_back = self._seek(self._start)
+        return self._given_back or not self.taken
+
+    def _seek(self, position: int) -> bool:
+        if self._file is None:
+            return False
+        try:
+            self._file.seek(position)
+        except Exception:  # what ended the exchange matters more
+            return bool(getattr(self._file, "closed", False))
+        return True
 
 
 class Flat(Content):
-    """Bytes that are there already."""
+    """Bytes in memory."""
 
     __slots__ = ("_view",)
+
+    replayable = True
 
     def __init__(self, body: ReadableBuffer) -> None:
         self._view = as_bytes(body)
@@ -102,38 +148,45 @@ class Flat(Content):
         if view:
             view.release()  # the caller may change or resize the buffer again
 
+    def give_back(self) -> bool:
+        self.settle()
+        return True
+
 
 class PlainFile(Content):
     """A regular file, read from its position on by its descriptor."""
 
-    __slots__ = ("_file", "_size", "_start", "offset")
+    __slots__ = ("_size", "offset")
 
     def __init__(self, file: io.FileIO | io.BufferedReader | io.BufferedRandom) -> None:
-        self._file = file
-        self._start = self.offset = file.tell()
+        super().__init__(None, file)
+        self.offset = self._start
         self._size = os.fstat(file.fileno()).st_size
-        super().__init__(max(0, self._size - self._start))
+        self.length = max(0, self._size - self._start)
 
     @property
     def fd(self) -> int:
         """The file's descriptor.
 
         Raises:
-            ValueError: somebody has closed it.
+            ValueError: the file is closed.
         """
-        return self._file.fileno()
+        descriptor: int = self._file.fileno()
+        return descriptor
 
     @property
     def left(self) -> int:
-        """How many bytes are to be taken yet."""
+        """How many bytes are still to be taken."""
         return max(0, self._size - self.offset)
 
     def check(self) -> None:
-        """Make sure that the file has the size that was announced.
+        """Make sure that the file has the size that was announced, where bytes of it are taken.
 
         Raises:
             BodyChanged: it has not.
         """
+        self.taken = True
+        self._given_back = False
         size = os.fstat(self.fd).st_size
         if size != self._size:
             raise BodyChanged(
@@ -142,100 +195,142 @@ class PlainFile(Content):
             )
 
     def take(self) -> memoryview:
-        self.taken = True
         data = os.pread(self.fd, min(BLOCK_SIZE, self.left), self.offset) if self.left else b""
-        self.check()  # after the reading, and so before the last byte is given away
+        self.check()  # after the reading, and so before the last byte is handed out
         if self.left and not data:
             raise BodyChanged(f"the file ends {self.left} bytes before its size says")
         self.offset += len(data)
         return memoryview(data)
 
-    def settle(self) -> None:
-        _seek_if_possible(self._file, self._start + self.sent)
-
-    def rewind(self) -> None:
-        self._file.seek(self._start)
-
 
 class Pieces(Content):
-    """A body that comes piece by piece: from an iterable, or in blocks from a file.
+    """A body that comes in pieces: the items of an iterable.
 
     Args:
-        body: where the pieces come from.
-        length: how many bytes they are to have together, ``None`` if that is not known.
+        body: an iterable of bytes-like objects.
+        length: how many bytes they have together, ``None`` if that is not known.
+        request: the request whose body this is.
+        file: *body*, if that is a file that can seek.
     """
 
-    __slots__ = ("_body", "_given", "_iterator", "_start", "replayable")
+    __slots__ = ("_body", "_ended", "_held", "_iterator", "_received", "_request")
 
-    def __init__(self, body: Any, length: int | None, replayable: bool) -> None:
-        super().__init__(length)
-        self.replayable = replayable
+    def __init__(
+        self, body: Any, length: int | None, request: Request | None, file: Any = None
+    ) -> None:
+        super().__init__(length, file)
         self._body = body
-        self._start = body.tell() if replayable else 0
+        self._request = request
         self._iterator: Iterator[Any] | None = None
-        self._given = 0
-
-    @property
-    def _is_file(self) -> bool:
-        return hasattr(self._body, "read")
+        self._received = 0
+        self._held = _NOTHING
+        self._ended = False
 
     def take(self) -> memoryview:
-        if self._iterator is None:
-            self._begin()
-        piece = self._next()
-        if self.length is None:
-            return piece
-        self._given += len(piece)
-        if self._given == self.length:
-            piece = memoryview(bytes(piece))  # whoever gave it may use it again for the next one
-        if self._given > self.length or (self._given == self.length and self._next()):
-            if self._is_file:
-                raise BodyChanged(f"the file has more than the {self.length} bytes announced")
-            raise ExcessBodyData(f"the iterable has more than the {self.length} bytes announced")
-        if not piece and self._given < self.length:
-            missing = self.length - self._given
-            raise BodyChanged(f"the body ended {missing} bytes before the {self.length} announced")
+        piece = _NOTHING
+        while not (piece or self._ended):
+            piece = self._accept(self._next())
         return piece
+
+    def _next(self) -> Any:
+        """Return the next item of the caller's, `_END` if there is none."""
+        try:
+            if self._iterator is None:
+                self._begin()
+                self._iterator = iter(self._body)
+            return next(self._iterator, _END)
+        except BaseException:
+            self.failed = True
+            raise
 
     def _begin(self) -> None:
         self.taken = True
-        if not self.replayable:
-            _note_spent(self._body)
-        self._iterator = _blocks(self._body) if self._is_file else iter(self._body)
+        if self._file is None:
+            _note_spent(self._body, self._request)
 
-    def _next(self) -> memoryview:
-        assert self._iterator is not None
-        for item in self._iterator:
-            piece = as_bytes(item)
-            if piece:
-                return piece
+    def _accept(self, item: Any) -> memoryview:
+        """Return what may be sent now that *item* has come: nothing if more has to come first.
+
+        The piece that completes the length is held until the end has come behind it.
+        """
+        if item is _END:
+            return self._accept_end()
+        piece = as_bytes(item)
+        self._received += len(piece)
+        if self.length is None or not piece or self._received < self.length:
+            return piece
+        if self._received > self.length:
+            raise self._too_long()
+        self._held = memoryview(bytes(piece))  # its giver may use it again for the next one
         return _NOTHING
 
-    def settle(self) -> None:
-        if self.replayable and self.taken:
-            _seek_if_possible(self._body, self._start + self.sent)
+    def _accept_end(self) -> memoryview:
+        self._ended = True
+        if self.length is not None and self._received < self.length:
+            missing = self.length - self._received
+            raise BodyChanged(f"the body ended {missing} bytes before the {self.length} announced")
+        held, self._held = self._held, _NOTHING
+        return held
 
-    def rewind(self) -> None:
-        if self.replayable:
-            self._body.seek(self._start)
+    def _too_long(self) -> Exception:
+        return ExcessBodyData(f"the iterable has more than the {self.length} bytes announced")
 
 
-def content_of(body: Any) -> Content:
+class ReadFile(Pieces):
+    """A file that is read in blocks.
+
+    Args:
+        file: any object with a method ``read``.
+        length: as measured; ``None`` if that is not known.
+        request: the request whose body this is.
+        replayable: whether the file can seek.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, file: Any, length: int | None, request: Request | None, *, replayable: bool
+    ) -> None:
+        super().__init__(file, length, request, file if replayable else None)
+
+    def _next(self) -> Any:
+        try:
+            if not self.taken:
+                self._begin()
+            if self._given_back:  # after a step of a pipeline that timed out
+                self._file.seek(self._start + self._received)
+                self._given_back = False
+            block = self._body.read(self._block_size())
+        except BaseException:
+            self.failed = True
+            raise
+        if block is None:
+            raise ValueError("the file has nothing to read yet: open it in blocking mode")
+        return block if as_bytes(block) else _END
+
+    def _block_size(self) -> int:
+        return BLOCK_SIZE
+
+    def _too_long(self) -> Exception:
+        return BodyChanged(f"the file has more than the {self.length} bytes announced")
+
+
+def content_of(body: Any, request: Request | None = None) -> Content:
     """Return what there is to send of a body that is given whole.
+
+    Args:
+        body: the body.
+        request: the request that it belongs to.
 
     Raises:
         TypeError: it is not bytes-like, a binary file or an iterable.
-        InvalidRequest: it is a file that is closed, or not open for reading.
+        ValueError: it is a file that is closed, or not open for reading.
         StateError: it is one-shot, and was taken before.
     """
     if _is_text_file(body):
         raise TypeError("a body is made of bytes, and this file gives text: open it in binary mode")
-    if isinstance(body, str):
-        raise TypeError("a body is made of bytes, not str: encode it first")
-    if isinstance(body, Mapping):
-        raise TypeError(
-            f"a body is made of bytes, not {type(body).__name__}: encode it, or pass it as headers="
-        )
+    if isinstance(body, (str, Mapping)):
+        raise TypeError(f"a body is made of bytes, not {type(body).__name__}: encode it first")
     try:
         memoryview(body)
     except TypeError:
@@ -245,12 +340,9 @@ def content_of(body: Any) -> Content:
     if _was_spent(body):
         raise StateError(f"this {type(body).__name__} was used up by an earlier request")
     if hasattr(body, "read"):
-        return _file(body)
-    if isinstance(body, (list, tuple)):
-        for item in body:
-            as_bytes(item)  # while nothing is sent
+        return _file(body, request)
     if isinstance(body, Iterable):
-        return Pieces(body, None, replayable=False)
+        return Pieces(body, None, request)
     raise TypeError(
         "a body is a bytes-like object, a binary file, an iterable of bytes or a BodyFollowing, "
         f"not {type(body).__name__}"
@@ -265,12 +357,16 @@ def is_replayable(body: Any) -> bool:
         memoryview(body)
     except TypeError:
         pass
+    except (ValueError, BufferError):
+        return False  # it is released, or a closed mmap
     else:
         return True
+    if not hasattr(body, "read") or getattr(body, "closed", False):
+        return False
     try:
-        return hasattr(body, "read") and _can_seek(body)
+        return _can_seek(body)
     except (OSError, ValueError):
-        return False  # it is closed
+        return False  # it is closed, and has no attribute of that name
 
 
 def as_bytes(data: Any) -> memoryview:
@@ -301,13 +397,13 @@ _DECOMPRESSING = (
 )  # fmt: skip
 
 
-def _file(file: Any) -> Content:
-    if getattr(file, "closed", False) is True:
-        raise InvalidRequest("body is a file that is closed")
+def _file(file: Any, request: Request | None) -> Content:
+    if getattr(file, "closed", False):
+        raise ValueError("the file is closed")
     if not getattr(file, "readable", lambda: True)():
-        raise InvalidRequest("body is a file that is not open for reading")
+        raise ValueError("the file is not open for reading")
     if not _can_seek(file):
-        return Pieces(file, None, replayable=False)
+        return ReadFile(file, None, request, replayable=False)
     if getattr(file, "writable", lambda: False)():
         file.flush()  # so that what was written before is sent too
     if _is_plain(file) and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and hasattr(os, "pread"):
@@ -315,14 +411,14 @@ def _file(file: Any) -> Content:
         # The system says 0 of files that it makes up as they are read, such as in /proc.
         if plain.length or not os.pread(plain.fd, 1, plain.offset):
             return plain
-        return Pieces(file, None, replayable=True)
+        return ReadFile(file, None, request, replayable=True)
     if _decompresses(file):
-        return Pieces(file, None, replayable=True)
+        return ReadFile(file, None, request, replayable=True)
     position = file.tell()
     file.seek(0, os.SEEK_END)
     length = max(0, file.tell() - position)
     file.seek(position)
-    return Pieces(file, length, replayable=True)
+    return ReadFile(file, length, request, replayable=True)
 
 
 def _is_plain(file: Any) -> bool:
@@ -355,42 +451,24 @@ def _decompresses(file: Any) -> bool:
     return False
 
 
-def _blocks(file: Any) -> Iterator[Any]:
-    while True:
-        block = file.read(BLOCK_SIZE)
-        if block is None:
-            raise InvalidRequest("body is a file that has nothing yet: open it in blocking mode")
-        view = as_bytes(block)
-        if not view:
-            return
-        yield view
+# One-shot bodies that were taken.
 
-
-def _seek_if_possible(file: Any, position: int) -> None:
-    try:
-        file.seek(position)
-    except (OSError, ValueError):
-        pass  # somebody has closed it
-
-
-# Bodies that can be taken only once.
-
-#: Those that were, by `id`: an iterator may compare equal to another, or not be hashable.
+#: By the `id` of the body, because an iterator may compare equal to another, or not be hashable:
+#: the body itself, or the request that refers to it.
 _spent: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
-#: The last of those that cannot be referred to weakly, such as ``map(…)`` and ``iter([…])``.
-_last_spent: deque[Any] = deque(maxlen=16)
 
-
-def _note_spent(body: Any) -> None:
+def _note_spent(body: Any, request: Request | None) -> None:
     if hasattr(body, "read") or hasattr(body, "__next__"):
         try:
             _spent[id(body)] = body
         except TypeError:
-            _last_spent.append(body)
+            if request is not None:
+                _spent[id(body)] = request
 
 
 def _was_spent(body: Any) -> bool:
-    if _spent.get(id(body)) is body or any(one is body for one in tuple(_last_spent)):
+    holder = _spent.get(id(body))
+    if holder is not None and (holder is body or getattr(holder, "body", None) is body):
         return True
     return hasattr(body, "gi_frame") and body.gi_frame is None  # a generator that has ended

@@ -34,13 +34,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..errors import (
-    ConnectionClosed,
-    ExcessBodyData,
-    InvalidRequest,
-    InvalidResponse,
-    StateError,
-)
+from ..errors import ConnectionClosed, DugongError, ExcessBodyData, InvalidResponse, StateError
 from ..errors import UnsupportedResponse as Unsupported
 from . import states
 from .framing import SWITCH, Framing, announces_body
@@ -93,6 +87,11 @@ class Exchanges:
         return bool(self.queue)
 
     @property
+    def unread(self) -> bool:
+        """Whether a response can still be read that is not complete."""
+        return bool(self.queue) and self.failure is None
+
+    @property
     def idle(self) -> bool:
         """Whether everything is complete, and another request may be sent."""
         return (
@@ -107,7 +106,7 @@ class Exchanges:
         """Whether any request or response is unfinished that can still be finished."""
         if self.failure is not None:
             return False
-        if self.sending is states.REQUEST or self.body_pending:
+        if self.is_sending:
             return True
         if self.sending is states.CUT_OFF and self.receiving is states.HEAD:
             return bool(self.queue) and not self.is_cut_off(self.queue[0])
@@ -122,6 +121,11 @@ class Exchanges:
     def body_pending(self) -> bool:
         """Whether an accepted request's body is unfinished, or awaits its 100."""
         return self.sending in (states.CONTINUE, states.REQUEST_BODY)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether part of an accepted request, which may have been answered, is yet to be sent."""
+        return self.sending is states.REQUEST or self.body_pending
 
     def being_sent(self, exchange: Exchange) -> bool:
         """Whether *exchange* has been accepted, and its head and given body are not yet out."""
@@ -168,13 +172,15 @@ class Exchanges:
             or self.sending is not states.READY
             or self.receiving is states.SWITCHED
         ):
-            raise self._not_accepted()
+            exc = self._not_accepted()
+            exc.safe_to_retry &= Exchange(outgoing).give_back()
+            raise exc
         self.sending = SENDING[self.sending]["accepted"]
         self.current = exchange = Exchange(outgoing)
         self.queue.append(exchange)
         return exchange
 
-    def _not_accepted(self) -> Exception:
+    def _not_accepted(self) -> DugongError:
         if self.failure is not None:
             return self._retriable(f"the connection is broken: {self.failure}", self.failure)
         if self.receiving is states.SWITCHED:
@@ -199,7 +205,7 @@ class Exchanges:
                 self.queue.pop()
             self.behind.pop()
 
-    def _not_ready(self) -> Exception:
+    def _not_ready(self) -> DugongError:
         if self.sending is states.CUT_OFF:
             reason = f": {self.cut_off_by}" if str(self.cut_off_by) else ""
             message = f"sending has ended with a request that was not sent whole{reason}"
@@ -277,15 +283,13 @@ class Exchanges:
 
         Raises:
             StateError: no body is due, or bytes of it are missing.
-            InvalidRequest: there are trailers, and the body is not chunked.
+            ValueError: there are trailers, and the body is not chunked.
             ConnectionClosed: sending has ended.
         """
         current = self.current
         if current is not None and isinstance(current.outgoing.request.body, BodyFollowing):
             if trailers and current.outgoing.length is not None:
-                raise InvalidRequest(
-                    "trailers need a body of unknown length, BodyFollowing(): this one has a length"
-                )
+                raise ValueError("only a body of unknown length, BodyFollowing(), has trailers")
             if self.sending is states.READY and current.body_left == 0:
                 return None
         exchange = self.check_write(0)
@@ -372,11 +376,11 @@ class Exchanges:
         Raises:
             UnsupportedResponse: it switches to a protocol that nobody asked for.
         """
+        response.length = framing.length
         if response.status == 101 and not exchange.outgoing.upgrades:
             raise Unsupported("the server switches protocols, but was not asked to", response)
         if exchange.informational:
             response.informational = list(exchange.informational)
-        response.length = framing.length
         refused = exchange is self.current and self._ends_sending(response, framing)
         if refused:
             self._drop_behind()
@@ -419,14 +423,22 @@ class Exchanges:
     def describe(self, exc: BaseException, exchange: Exchange | None = None) -> None:
         """Give *exc* the attributes that a failure of *exchange* has (see `DugongError`).
 
-        Without one it is the oldest, if there is any.
+        If the request is safe to retry, its body is given back too: what the attribute promises
+        holds for the object that the caller still has. The exception is a body that another
+        thread or task is sending.
+
+        Args:
+            exc: the exception.
+            exchange: what the caller is sending; by default, the oldest exchange, if any.
         """
+        is_mine = exchange is not None
         exchange = exchange or self._oldest()
         if exchange is None:
             return
+        is_ended = is_mine or exchange is not self.current or self.sending not in states.UNSENT
         exc.__dict__.update(
             bytes_sent=exchange.bytes_sent,
             response_started=exchange.response_started,
-            safe_to_retry=exchange.safe_to_retry,
+            safe_to_retry=exchange.give_back() if is_ended else exchange.safe_to_retry,
             unanswered=self._unanswered(),
         )

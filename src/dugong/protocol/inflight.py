@@ -40,10 +40,32 @@ class Exchange:
 
     @property
     def safe_to_retry(self) -> bool:
-        """Whether sending the request again cannot do anything twice."""
-        if self.bytes_sent == 0 and not self.in_doubt:
-            return True
-        if self.body_touched or self.outgoing.request.method not in IDEMPOTENT_METHODS:
+        """Whether the caller can send the request again, and that cannot do anything twice."""
+        outgoing = self.outgoing
+        unsent = self.bytes_sent == 0 and not self.in_doubt
+        if not unsent and (self.body_touched or outgoing.request.method not in IDEMPOTENT_METHODS):
             return False
+        content = outgoing.content
+        if content is None or content.repeatable:
+            return not outgoing.headers_used_up
+        return unsent and not content.replayable
+
+    @property
+    def body_failed(self) -> bool:
+        """Whether the caller's own iterable or file has raised an exception."""
         content = self.outgoing.content
-        return content is None or content.repeatable
+        return content is not None and content.failed
+
+    def give_back(self) -> bool:
+        """Let go of the body. If the request is safe to retry, the caller gets it as it was given.
+
+        Returns:
+            `safe_to_retry`, which is now certain: a file may turn out not to seek any more.
+        """
+        content, safe = self.outgoing.content, self.safe_to_retry
+        if content is None:
+            return safe
+        if not safe:
+            content.settle()
+            return False
+        return content.give_back() or not content.replayable

@@ -38,6 +38,12 @@ MAX_FIELDS = 1000
 #: Interim (1xx) responses before a final one. Go: 5 and then by size, curl: by size.
 MAX_INTERIM_RESPONSES = 32
 
+#: The body of a proxy's refusal, which is kept in `TunnelRefused.body`. Error pages are smaller.
+MAX_REFUSAL_SIZE = 64 * 1024
+
+#: Seconds to wait for that body. Only the text of the error depends on it. Go: 5 seconds.
+REFUSAL_TIMEOUT = 2.0
+
 #: A chunk's line: size, extensions and line end. RFC 9112 section 7.1.1 asks for a limit;
 #: hyper: 16 KiB of extensions in a body, Go: 4 KiB a line.
 MAX_CHUNK_LINE_SIZE = 4 * 1024

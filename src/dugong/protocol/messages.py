@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .arguments import check_size, shown
 from .content import is_replayable
 from .headers import Headers
 
 if TYPE_CHECKING:
-    from typing import BinaryIO, Protocol
+    from typing import BinaryIO
 
     from _typeshed import ReadableBuffer
 
-    FieldValue: TypeAlias = str | bytes | int | None
-
-    class Items(Protocol):
-        """What has fields as a mapping has them; `Headers` is no mapping, but has repeats."""
-
-        def items(self) -> Iterable[tuple[str | bytes, FieldValue]]: ...
-
-    # The mappings are there for the sake of literals, whose values may have several types.
-    HeadersArgument: TypeAlias = (
-        Mapping[str, FieldValue]
-        | Mapping[bytes, FieldValue]
-        | Items
-        | Iterable[tuple[str | bytes, FieldValue]]
-    )
+    HeadersArgument: TypeAlias = Mapping[str, str | int] | Iterable[tuple[str, str | int]]
     WholeBody: TypeAlias = ReadableBuffer | BinaryIO | Iterable[ReadableBuffer] | None
     Body: TypeAlias = "WholeBody | BodyFollowing"
 
@@ -44,13 +31,17 @@ class BodyFollowing:
 
     Raises:
         TypeError: *length* is not an integer.
-        InvalidRequest: *length* is negative.
+        ValueError: *length* is negative.
     """
 
     __slots__ = ("length",)
 
     def __init__(self, length: int | None = None) -> None:
-        self.length = None if length is None else check_size(length, "length")
+        if length is not None:
+            length = index(length)
+            if length < 0:
+                raise ValueError(f"a body cannot have {length} bytes")
+        self.length = length
 
     def __repr__(self) -> str:
         return f"BodyFollowing({'' if self.length is None else self.length})"
@@ -65,10 +56,11 @@ class Request:
         headers: a mapping or an iterable of pairs, or ``None``.
         body: what `send_request` takes as a body, or ``None``.
         replayable: whether the body can be sent more than once. There is none, or it is
-            bytes-like, or a file that can seek (its position is then the sender's to restore).
+            bytes-like, or a file that can seek. To send a file again after a success, seek back
+            to its start first; after a failure that is `safe_to_retry`, it is there already.
     """
 
-    __slots__ = ("body", "headers", "method", "path")
+    __slots__ = ("__weakref__", "body", "headers", "method", "path")
 
     def __init__(
         self, method: str, path: str, headers: HeadersArgument | None = None, body: Any = None
@@ -83,7 +75,7 @@ class Request:
         return not isinstance(self.body, BodyFollowing) and is_replayable(self.body)
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {shown(self.path)[1:-1]}>"
+        return f"<Request {self.method} {self.path}>"
 
 
 class HTTPResponse:

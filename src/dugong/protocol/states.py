@@ -69,6 +69,9 @@ RECEIVING: Final[dict[Receiving, dict[str, Receiving]]] = {
     Receiving.FAILED: {},
 }
 
+#: With the request, or its body, not yet sent whole.
+UNSENT: Final = frozenset((Sending.REQUEST, Sending.CONTINUE, Sending.BODY))
+
 # The members by themselves: to look one up at its class takes three times as long.
 READY, REQUEST, CONTINUE, REQUEST_BODY, REFUSED, CUT_OFF = Sending
 HEAD, RESPONSE_BODY, SWITCHED, FAILED = Receiving

@@ -7,21 +7,27 @@ closes what it had opened.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.request import NO_DEFAULTS, Defaults
 from .activity import Activity
-from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .poll import POLLIN, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
-from .race import Race
+from .race import Race, SocketOption, configure
 from .resolve import AddressInfo, Lookup, numeric
+from .sockets import adopt
 from .stream import Stream, shut_down
 
 if TYPE_CHECKING:
     import ssl
+
+    #: Waits for a readiness of any of these sockets.
+    Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
+    CoSecure: TypeAlias = Callable[[socket.socket, ssl.SSLContext, str, Activity, Wait], Co[Stream]]
 
 
 class Route:
@@ -34,30 +40,34 @@ class Route:
         source_address: host and port to dial from, or ``None``.
         proxy: the proxy that `address` is, or ``None``.
         tunnel: ``host:port`` to have the proxy open a tunnel to, or ``None``.
+        tunnel_fields: the caller's own fields for that request.
         ssl_context: for a TLS connection, or ``None``.
         server_hostname: the server's name for TLS.
         authority: the server's name as it is in ``Host``.
+        socket_options: arguments of `socket.socket.setsockopt`, for each socket.
         defaults: fields that every request to it has unless the caller gives others.
     """
 
     __slots__ = (
-        "address", "authority", "defaults", "proxy", "server_hostname", "sock", "source_address",
-        "ssl_context", "tunnel", "unix_socket",
+        "address", "authority", "defaults", "proxy", "server_hostname", "sock", "socket_options",
+        "source_address", "ssl_context", "tunnel", "tunnel_fields", "unix_socket",
     )  # fmt: skip
 
     def __init__(
         self,
         address: tuple[str, int],
         *,
-        unix_socket: str | bytes | None = None,
+        unix_socket: str | None = None,
         sock: socket.socket | None = None,
         source_address: tuple[str, int] | None = None,
         proxy: Proxy | None = None,
         tunnel: str | None = None,
+        tunnel_fields: Sequence[tuple[str, str | int]] = (),
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str = "",
         authority: str = "",
         defaults: Defaults = NO_DEFAULTS,
+        socket_options: Sequence[SocketOption] = (),
     ) -> None:
         self.address = address
         self.unix_socket = unix_socket
@@ -65,10 +75,12 @@ class Route:
         self.source_address = source_address
         self.proxy = proxy
         self.tunnel = tunnel
+        self.tunnel_fields = tunnel_fields
         self.ssl_context = ssl_context
         self.server_hostname = server_hostname
         self.authority = authority
         self.defaults = defaults
+        self.socket_options = socket_options
 
 
 class Dialer:
@@ -76,7 +88,7 @@ class Dialer:
 
     Args:
         route: how to get there.
-        activity: told ``resolved``, ``connected`` and ``secured`` when that is done.
+        activity: receives the events `resolved`, `connecting`, `connected` and `secured`.
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
@@ -128,12 +140,11 @@ class Dialer:
             self._activity.event("resolved")
             sock = yield from self._co_connect_any(addresses)
         try:
-            if sock.family != getattr(socket, "AF_UNIX", None):
-                # Without it, pipelined requests wait for each other's acknowledgement.
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if route.sock is not None:
+                configure(sock, route.socket_options)
             self._activity.event("connected")
             if route.tunnel is not None and route.proxy is not None:
-                yield from self._co_tunnel(sock, route.tunnel, route.proxy)
+                yield from self._co_tunnel(sock, route.tunnel, route.proxy.fields)
             if route.ssl_context is None:
                 return Stream(sock, self._activity)
             return (yield from self._co_secure(sock, route.ssl_context))
@@ -154,7 +165,9 @@ class Dialer:
         return addresses
 
     def _co_connect_any(self, addresses: list[AddressInfo]) -> Co[socket.socket]:
-        race = Race(addresses, self._route.source_address, self._activity.clock)
+        self._activity.event("connecting")
+        route = self._route
+        race = Race(addresses, route.source_address, self._activity.clock, route.socket_options)
         try:
             while (sock := race.step()) is None:
                 yield from self._wait(race.running, race.need())
@@ -162,44 +175,53 @@ class Dialer:
         finally:
             race.close()
 
-    def _connect_unix(self, path: str | bytes) -> socket.socket:
+    def _connect_unix(self, path: str) -> socket.socket:
         """Connect to a unix socket, which never takes time: a full backlog is an error."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._activity.event("connecting")
+        sock = adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
             sock.setblocking(False)
+            configure(sock, self._route.socket_options)
             sock.connect(path)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def _co_tunnel(self, sock: socket.socket, authority: str, proxy: Proxy) -> Co[None]:
+    def _co_tunnel(self, sock: socket.socket, authority: str, fields: dict[str, str]) -> Co[None]:
         stream = Stream(sock, self._activity)
-        tunnel = co_open_tunnel(stream, authority, proxy.fields)
+        clock = self._activity.clock
+        tunnel = co_open_tunnel(stream, authority, fields, self._route.tunnel_fields, clock)
         try:
-            for need in tunnel:
-                yield from self._wait([sock], need)
+            need = next(tunnel)
+            while True:
+                try:
+                    yield from self._wait([sock], need)
+                except ConnectionTimedOut as exc:
+                    need = tunnel.throw(exc)  # which the body of a refusal survives
+                else:
+                    need = next(tunnel)
+        except StopIteration:
+            pass
         finally:
             tunnel.close()
             stream.detach()
 
     def _co_secure(self, plain: socket.socket, context: ssl.SSLContext) -> Co[Stream]:
-        import ssl
-
-        from . import tls
-
-        sock = tls.wrap(plain, context, self._route.server_hostname)
-        try:
-            while True:
-                try:
-                    sock.do_handshake()
-                    break
-                except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
-                    mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
-                yield from self._wait([sock], PollNeeded(sock.fileno(), mask))
-            tls.check_protocol(sock)
-        except BaseException:
-            sock.close()
-            raise
+        stream = yield from load_tls()(
+            plain, context, self._route.server_hostname, self._activity, self._wait
+        )
         self._activity.event("secured")
-        return tls.TLSStream(sock, self._activity)
+        return stream
+
+
+@cache
+def load_tls() -> CoSecure:
+    """Return `tls.co_secure`, importing that module and ssl, which ``import dugong`` does not.
+
+    A connection that is given an ssl_context calls this at once. It may still be used while the
+    interpreter shuts down, and nothing can be imported then.
+    """
+    from .tls import co_secure
+
+    return co_secure

@@ -12,10 +12,12 @@ import os
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from .poll import POLLIN, POLLOUT, PollNeeded
 from .resolve import AddressInfo
+from .sockets import adopt
 
 #: Seconds between two attempts: RFC 8305 section 5, "Connection Attempt Delay".
 STAGGER = 0.25
@@ -25,6 +27,20 @@ _LOOK_AGAIN = 0.05
 
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
 
+#: Level, option and value: arguments of `socket.socket.setsockopt`.
+SocketOption: TypeAlias = tuple[int, int, int | bytes]
+
+
+def configure(sock: socket.socket, options: Iterable[SocketOption]) -> None:
+    """Set a socket's options: ours for TCP first, so that *options* can override them."""
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        # Without it, pipelined requests wait for each other's acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Without it, a call without a time limit waits forever for a peer that has vanished.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for level, option, value in options:
+        sock.setsockopt(level, option, value)
+
 
 class Race:
     """Attempts to connect to any of several addresses.
@@ -33,6 +49,7 @@ class Race:
         addresses: where to connect to, at least one, best first.
         source_address: host and port to connect from, or ``None``.
         clock: what time it is, in seconds.
+        socket_options: arguments of `socket.socket.setsockopt`, for each socket.
 
     Attributes:
         running: the sockets that are connecting, oldest first.
@@ -43,9 +60,11 @@ class Race:
         addresses: Iterable[AddressInfo],
         source_address: tuple[str, int] | None,
         clock: Callable[[], float],
+        socket_options: Sequence[SocketOption] = (),
     ) -> None:
         self._addresses = deque(alternate(addresses))
         self._source_address = source_address
+        self._socket_options = socket_options
         self._clock = clock
         self._next_start = clock()
         self._failure: OSError | None = None
@@ -93,12 +112,13 @@ class Race:
     def _start(self, address: AddressInfo) -> socket.socket | None:
         family, kind, proto, _, sockaddr = address
         try:
-            sock = socket.socket(family, kind, proto)
+            sock = adopt(socket.socket(family, kind, proto))
         except OSError as exc:
             self._failed(exc)
             return None
         try:
             sock.setblocking(False)
+            configure(sock, self._socket_options)
             if self._source_address is not None:
                 sock.bind(self._source_address)
             error = sock.connect_ex(sockaddr)

@@ -2,20 +2,38 @@
 
 Threads are bounded: when `MAX_THREADS` look-ups are under way, further ones wait for their turn.
 A thread ends when nothing is left to look up.
+
+There is no lock here. A lookup is abandoned when its coroutine ends, and that may happen in the
+garbage collector or in a signal handler: in the middle of any line below, in the same thread. A
+child made by fork would never see a lock released that one of its parent's threads held. So all
+that threads share is a deque and a set, whose methods are atomic:
+
+1. A lookup waits in `_queue` until a thread takes it. `Lookup.close` takes it off the queue, too.
+   Only one of them can, and that one closes the far end of the socket pair.
+2. Whoever queues a lookup looks at the number of threads *afterwards*; a thread that ends takes
+   itself off `_threads` and looks at the queue *afterwards*. So one of them sees the other, and
+   no lookup is left in the queue without a thread.
+3. Where no thread can be started any more, because the interpreter is shutting down, or at all,
+   because it is an isolated sub-interpreter, the caller's thread looks the name up and blocks for
+   that long. Python 3.11 starts threads while it shuts down; they never run.
 """
 
 from __future__ import annotations
 
+# Name lookup encodes every name by this codec. It cannot be imported while the interpreter shuts
+# down, and connections may be used then.
+import encodings.idna  # noqa: F401
 import errno
 import os
 import socket
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
 
 from ..errors import DNSUnavailable, HostnameNotResolvable
+from .sockets import socketpair
 
 #: What `socket.getaddrinfo` gives: family, type, protocol, canonical name, address.
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
@@ -27,12 +45,21 @@ DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...] = (
     ("c.root-servers.net", 53),
 )
 
-#: Look-ups at a time. The system's resolver is mostly waiting.
+#: Lookups at a time, or a few more if several threads ask at once. The system's resolver mostly
+#: waits.
 MAX_THREADS = 32
 
 
 class Lookup:
-    """One look-up under way. Its result is there when `sock` becomes readable.
+    """One lookup. Its result is available when `sock` becomes readable.
+
+    Args:
+        host: a host name.
+        port: for the addresses returned.
+
+    Raises:
+        RuntimeError: the system has no thread left.
+        OSError: the process has no descriptor left.
 
     Attributes:
         sock: our end of a socket pair.
@@ -42,40 +69,47 @@ class Lookup:
         self._host = host
         self._port = port
         self._addresses: list[AddressInfo] = []
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._done = False
-        self.sock, self._far_end = socket.socketpair()
+        self.sock, self._far_end = socketpair()
         self.sock.setblocking(False)
         try:
-            _pool.submit(self._run)
+            if not _submit(self):
+                self.run()
         except BaseException:
-            self.sock.close()
-            self._far_end.close()
+            self.close()
             raise
 
-    def _run(self) -> None:
-        try:
-            self._addresses = resolve(self._host, self._port)
-        except Exception as exc:  # handed over to the waiting side, whatever it is
-            self._failure = exc
-        self._done = True
-        with suppress(OSError):  # nobody waits any more
-            # Closing alone would not do: a process forked meanwhile has the far end, too.
-            self._far_end.send(b"\0")
+    def run(self) -> None:
+        """Look the name up and report that, in the thread that took this off the queue. Blocks."""
+        self._resolve()
+        with suppress(OSError):  # nothing waits any more
+            # Unlike close(), this also reaches the other end if a child made by fork has a copy of
+            # this one. Unlike a byte, it causes no SIGPIPE if nothing waits.
+            self._far_end.shutdown(socket.SHUT_RDWR)
         self._far_end.close()
 
+    def _resolve(self) -> None:
+        try:
+            self._addresses = resolve(self._host, self._port)
+        except BaseException as exc:  # the waiting side raises it
+            self._failure = exc.with_traceback(None)
+        self._done = True
+
     def close(self) -> None:
-        """Stop waiting; a look-up that has not begun is dropped."""
-        if _pool.withdraw(self._run):
+        """Stop waiting. A lookup that has not begun is dropped."""
+        if _withdraw(self):
             self._far_end.close()
         self.sock.close()
 
     def result(self) -> list[AddressInfo] | None:
-        """Return the addresses, ``None`` if they are not there yet.
+        """Return the addresses, or ``None`` if they are not available yet.
 
         Raises:
-            HostnameNotResolvable, DNSUnavailable, OSError: the look-up failed.
+            HostnameNotResolvable, DNSUnavailable, OSError: the lookup failed.
         """
+        if not self._done and sys.is_finalizing():
+            self._resolve()  # the thread that was to do this has ended with all others
         if self._failure is not None:
             raise self._failure
         return self._addresses if self._done else None
@@ -152,52 +186,76 @@ def _getaddrinfo(host: str, port: int, flags: int = 0) -> list[AddressInfo]:
     return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
 
 
-class _Pool:
-    """Threads that work off a queue of jobs, and end when it is empty."""
+# The threads.
 
-    def __init__(self) -> None:
-        self.forget()
+_queue: deque[Lookup] = deque()
+_threads: set[threading.Thread] = set()
 
-    def forget(self) -> None:
-        """Start anew: in a forked child there are no threads, whatever its parent had."""
-        self._lock = threading.Lock()
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._threads = 0
 
-    def submit(self, job: Callable[[], None]) -> None:
-        with self._lock:
-            self._jobs.append(job)
-            if self._threads == MAX_THREADS:
-                return
-            self._threads += 1
-        try:
-            threading.Thread(target=self._work, name="dugong-resolver", daemon=True).start()
-        except BaseException:  # the system has no more threads
-            with self._lock:
-                self._threads -= 1
-                if job not in self._jobs:
-                    return  # another thread has taken it
-                self._jobs.remove(job)
-            raise
+def _submit(lookup: Lookup) -> bool:
+    """Have a thread run *lookup*. Returns False if this interpreter cannot start any.
 
-    def withdraw(self, job: Callable[[], None]) -> bool:
-        """Forget *job* unless it has begun. Returns whether it had not."""
-        with self._lock:
-            if job not in self._jobs:
-                return False
-            self._jobs.remove(job)
-            return True
+    Raises:
+        RuntimeError: the system has no thread left.
+    """
+    if sys.is_finalizing():
+        return False
+    _queue.append(lookup)
+    if len(_threads) >= MAX_THREADS:
+        return True
+    thread = _new_thread()
+    try:
+        _threads.add(thread)
+        thread.start()
+    except BaseException as exc:
+        # After an interrupt the thread may run all the same. It adds itself again.
+        _threads.discard(thread)
+        # "can't create new thread at interpreter shutdown", "thread is not supported for isolated
+        # subinterpreters"; but not "can't start new thread", which may work the next time.
+        if isinstance(exc, RuntimeError) and "interpreter" in str(exc):
+            return not _withdraw(lookup)
+        raise
+    return True
 
-    def _work(self) -> None:
+
+def _withdraw(lookup: Lookup) -> bool:
+    """Take *lookup* off the queue. Returns False if it is not there: a thread has taken it."""
+    try:
+        _queue.remove(lookup)  # atomic: to compare lookups calls nothing written in Python
+    except ValueError:
+        return False
+    return True
+
+
+def _new_thread() -> threading.Thread:
+    name = "dugong-resolver"
+    try:
+        # A daemon, so that a name server that does not answer cannot delay the program's exit.
+        return threading.Thread(target=_work, name=name, daemon=True)
+    except RuntimeError:  # this sub-interpreter waits for all of its threads when it ends
+        return threading.Thread(target=_work, name=name, daemon=False)
+
+
+def _work() -> None:
+    thread = threading.current_thread()
+    try:
         while True:
-            with self._lock:
-                if not self._jobs:
-                    self._threads -= 1
-                    return
-                job = self._jobs.popleft()
-            job()
+            _threads.add(thread)
+            while _queue:
+                with suppress(IndexError):  # another thread has taken it
+                    _queue.popleft().run()
+            _threads.discard(thread)
+            if not _queue:
+                return
+    finally:
+        _threads.discard(thread)
 
 
-_pool = _Pool()
+def _forget() -> None:
+    """In a child made by fork there are none of its parent's threads."""
+    _queue.clear()
+    _threads.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.forget)
+    os.register_at_fork(after_in_child=_forget)

@@ -16,14 +16,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import RLock
+from typing import Any
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from .activity import Activity
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .sockets import adopt, give_away
 from .trace import Trace
 
 #: How many pieces are handed to the system at once.
@@ -48,6 +49,10 @@ class Stream:
     Attributes:
         want_read: what a receiver usually waits for.
         want_write: what a sender usually waits for.
+        local_address, peer_address: of the socket, in the form that `socket` uses.
+        tls_version: such as ``"TLSv1.3"``, ``None`` without TLS.
+        on_close: called by `close`, or ``None``. An event loop that watches the descriptor has to
+            let go of it.
         trace: where to write the traffic down, or ``None``.
         peeks: whether `has_ended` can tell.
         in_records: whether one `recv` gives no more than a record (TLS only).
@@ -57,16 +62,20 @@ class Stream:
     peeks = True
     in_records = False
     mid_write = False
+    tls_version: str | None = None
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
         self._closed = False
+        self._closed_by = ""
         self._detached = False
         self._joins = False
-        self.sock = sock
+        self.sock = adopt(sock)
+        self.local_address = sock.getsockname()
+        self.peer_address: Any = None
+        with suppress(OSError):  # it has reset the connection already
+            self.peer_address = sock.getpeername()
+        self.on_close: Callable[[], object] | None = None
         self._activity = activity
-        # A connection that is simply let go is closed like any other, and without a warning. In a
-        # cycle of garbage the socket might be looked at before a `__del__` of ours.
-        self._let_go = weakref.finalize(self, sock.close)
         self._receive: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
         self.want_write = PollNeeded(sock.fileno(), POLLOUT)
@@ -256,9 +265,14 @@ class Stream:
     def _maybe_readable(self) -> bool:
         return self.want_read.poll(0)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` or `detach` was called."""
+        return self._closed
+
     def _check_open(self) -> None:
         if self._closed:
-            raise ConnectionClosed("the connection was closed by disconnect()")
+            raise ConnectionClosed(f"the connection was closed {self._closed_by}")
 
     def _check_receive(self) -> None:
         self._check_open()
@@ -314,16 +328,23 @@ class Stream:
         if self._closed:
             self._close_unless_held()
 
-    def close(self) -> None:
-        """Close the connection, from any thread, and wake whoever waits for it."""
+    def close(self, by: str = "by disconnect()") -> None:
+        """Close the connection, from any thread, and wake every call that waits for it.
+
+        Args:
+            by: the reason, as the end of the sentence "the connection was closed …".
+        """
         if self._closed:
             return
-        self._closed = True  # from here on nobody enters a call
+        self._closed_by = by
+        self._closed = True  # from here on no call enters the system with this descriptor
         with self._recv_lock, self._send_lock:
             self._goodbye()
             shut_down(self.sock)
             if self.trace is not None:
                 self.trace.close()
+        if self.on_close is not None:
+            self.on_close()
         self._close_unless_held()
 
     def _close_unless_held(self) -> None:
@@ -337,16 +358,12 @@ class Stream:
     def detach(self) -> socket.socket:
         """Give the socket away. The stream is closed, the connection is not."""
         self._detached = True
+        self._closed_by = "by detach()"
         self._closed = True
         with self._recv_lock, self._send_lock:
             if self.trace is not None:
                 self.trace.close()
-            self._let_go.detach()
-            return self.sock
-
-    def __del__(self) -> None:
-        if not self._closed and self.trace is not None:
-            self.trace.close()
+            return give_away(self.sock)
 
 
 def after(pieces: Sequence[memoryview], count: int) -> list[memoryview]:

@@ -6,13 +6,16 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedResponse
 from .activity import Activity
-from .arguments import check_context
-from .poll import PollNeeded
+from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .sockets import adopt
 from .stream import PIECE_SIZE, Stream
+
+if TYPE_CHECKING:
+    from .connect import Wait
 
 
 class TLSStream(Stream):
@@ -28,6 +31,8 @@ class TLSStream(Stream):
         read: Any = sock.read  # recv_into would be three calls around it
         self._receive = partial(read, PIECE_SIZE)
         self._send_error: OSError | None = None
+        self.tls_version = sock.version()
+        self._last: tuple[Any, Any, Any] | None = None
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
         # OpenSSL counts nothing before all that it was given is out, so it gets a record at once.
@@ -67,17 +72,28 @@ class TLSStream(Stream):
     def certificate(self, binary_form: bool) -> Any:
         """Return the peer's certificate, as `ssl.SSLSocket.getpeercert` does."""
         with self._recv_lock:
-            self._check_open()
-            return self.sock.getpeercert(binary_form)
+            return self._agreed()[1 if binary_form else 0]
 
     def cipher(self) -> tuple[str, str, int] | None:
         """Return the cipher in use, as `ssl.SSLSocket.cipher` does."""
         with self._recv_lock:
-            self._check_open()
-            return self.sock.cipher()
+            cipher: tuple[str, str, int] | None = self._agreed()[2]
+            return cipher
+
+    def _agreed(self) -> tuple[Any, Any, Any]:
+        """Return the certificate in both forms, and the cipher."""
+        if self._last is not None:
+            return self._last
+        self._check_open()
+        return self._ask()
+
+    def _ask(self) -> tuple[Any, Any, Any]:
+        sock = self.sock
+        return sock.getpeercert(), sock.getpeercert(True), sock.cipher()
 
     def _goodbye(self) -> None:
         try:
+            self._last = self._ask()  # callers may still want them after the last response
             self.sock.unwrap()  # sends close_notify (RFC 9112 section 9.8); the answer can wait
         except (OSError, ValueError):
             pass
@@ -103,15 +119,18 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
     """Make a TLS socket of a connected one, which it takes over. The handshake is still to do.
 
     Raises:
-        InvalidRequest: the context is made to take truncated data for whole.
+        ValueError: the context is made to take truncated data for whole.
     """
-    check_context(context)  # again: its options may have been set meanwhile
+    if context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0):
+        raise ValueError("truncation would go unnoticed: clear OP_IGNORE_UNEXPECTED_EOF")
     try:
-        return context.wrap_socket(
-            sock,
-            server_hostname=server_hostname,
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
+        return adopt(
+            context.wrap_socket(
+                sock,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
+            )
         )
     except BaseException as exc:
         _close_half_made(exc)
@@ -130,6 +149,36 @@ def _close_half_made(exc: BaseException) -> None:
         if isinstance(sock, ssl.SSLSocket):
             sock.close()
         traceback = traceback.tb_next
+
+
+def co_secure(
+    plain: socket.socket,
+    context: ssl.SSLContext,
+    server_hostname: str,
+    activity: Activity,
+    wait: Wait,
+) -> Co[TLSStream]:
+    """Shake hands over a connected socket, which this takes over.
+
+    Raises:
+        ValueError: as `wrap`.
+        UnsupportedResponse: as `check_protocol`.
+        ssl.SSLError, OSError: the TLS library's or the system's reason.
+    """
+    sock = wrap(plain, context, server_hostname)
+    try:
+        while True:
+            try:
+                sock.do_handshake()
+                break
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
+                mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
+            yield from wait([sock], PollNeeded(sock.fileno(), mask))
+        check_protocol(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return TLSStream(sock, activity)
 
 
 def check_protocol(sock: ssl.SSLSocket) -> None:

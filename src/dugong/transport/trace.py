@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,13 @@ class Trace:
         except OSError:
             pass  # the disk is full, or no longer there: no reason for an exchange to fail
 
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    # As an argument, because the names of a module may be gone when the interpreter shuts down.
+    def close(self, close: Callable[[int], None] = os.close) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            close(fd)
+
+    __del__ = close
 
 
 def open_trace() -> Trace | None:
