@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .errors import ConnectionClosed, DugongError, StateError
 from .protocol.content import as_bytes
@@ -205,6 +205,11 @@ class Connection(Settings):
         if session is None or session.link.exchanges.receiving is not Receiving.SWITCHED:
             raise StateError("a connection can be detached after a 101, or a 2xx to CONNECT")
         return session.link.detach(), session.receiver.take_rest()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} objects cannot be copied or pickled: make a new one"
+        )
 
     # For io.TextIOWrapper, which wants to be given something like a raw file.
 

@@ -19,13 +19,16 @@
 The operating system's own errors pass through while connecting: refused, unreachable, a
 certificate that is not trusted.  Whatever ends an exchange carries the four attributes of
 `DugongError`, the system's errors included.
+
+All of these can be pickled and copied.  A request in `unanswered` may have a body that cannot be
+pickled, such as a file; `dugong.Request` leaves it out.
 """
 
 from __future__ import annotations
 
 import errno
 import sys
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 __all__ = [
     "BodyChanged",
@@ -63,6 +66,20 @@ class DugongError(Exception):
     safe_to_retry: bool = False
     unanswered: tuple[Any, ...] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default an exception is built again by calling its class with its `args`. That fails
+        # where the constructor takes other arguments than it passes on, in subclasses too.
+        _, args, *state = cast("tuple[Any, ...]", super().__reduce__())
+        return _restore, (type(self), args), *state
+
+
+def _restore(kind: type[DugongError], args: tuple[Any, ...]) -> DugongError:
+    """Make an exception without calling a constructor of ours or of a subclass."""
+    base = OSError if issubclass(kind, OSError) else Exception
+    exc = base.__new__(kind, *args)
+    base.__init__(exc, *args)  # where *kind* has a constructor, `OSError.__new__` ignores *args*
+    return exc
+
 
 class ConnectionClosed(DugongError, ConnectionError):
     """An established connection ended, or was found ended, before its work was done.
@@ -94,9 +111,6 @@ class TunnelRefused(DugongError, ConnectionError):
         self.headers = headers
         self.body = body
         super().__init__(f"the proxy refused the tunnel: {status} {reason}".rstrip())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.status, self.reason, self.headers, self.body), self.__dict__
 
 
 class _NameError(DugongError):

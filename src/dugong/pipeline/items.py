@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any
 
-from ..errors import ConnectionClosed, ConnectionTimedOut
+from ..errors import ConnectionClosed, ConnectionTimedOut, StateError
 from ..protocol.inflight import Exchange
 from ..protocol.limits import BUFFER_SIZE
 from ..protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
@@ -213,6 +213,11 @@ def as_item(given: Any) -> Item:
         return _failed(TypeError(
             f"pipeline() takes paths, (method, path) or Request objects, not {given!r}"
         ))  # fmt: skip
+    if given.incomplete:
+        return _failed(
+            StateError("the body or the fields of this request were left out when it was pickled"),
+            given,
+        )
     if isinstance(given.body, BodyFollowing):
         return _failed(TypeError("pipeline() sends whole bodies, no BodyFollowing"), given)
     return Item(given)

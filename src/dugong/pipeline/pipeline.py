@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import index
-from typing import Any
+from typing import Any, NoReturn
 
 from ..connection import Connection
 from ..errors import (
@@ -81,6 +81,9 @@ class Pipeline:
         self._run: Run | None = None
         self._alone = False  # the next request goes alone
         self._told: BaseException | None = None  # what is being raised on purpose
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a pipeline cannot be copied or pickled: it is bound to its connection")
 
     def co_next(self) -> Co[HTTPResponse | None]:
         """Return the next response, ``None`` after the last one; as a coroutine.

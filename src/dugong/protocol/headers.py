@@ -177,6 +177,8 @@ class CaseInsensitiveDict(MutableMapping[str, Any]):
         """Return a shallow copy."""
         return CaseInsensitiveDict(self)
 
+    __copy__ = copy
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
             return NotImplemented

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from operator import index
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, cast
 
 from .content import is_replayable
 from .headers import Headers
@@ -58,9 +58,14 @@ class Request:
         replayable: whether the body can be sent more than once. There is none, or it is
             bytes-like, or a file that can seek. To send a file again after a success, seek back
             to its start first; after a failure that is `safe_to_retry`, it is there already.
+        incomplete: whether something was left out when it was pickled.
+
+    A request can be pickled and deep-copied. A body that does not allow that, such as a generator
+    or an open file, is left out of the new request, and so are fields from a generator. Such a
+    request is `incomplete` and not `replayable`, and `pipeline` refuses it.
     """
 
-    __slots__ = ("__weakref__", "body", "headers", "method", "path")
+    __slots__ = ("__weakref__", "body", "headers", "incomplete", "method", "path")
 
     def __init__(
         self, method: str, path: str, headers: HeadersArgument | None = None, body: Any = None
@@ -69,13 +74,50 @@ class Request:
         self.path = path
         self.headers = headers
         self.body = body
+        self.incomplete = False
 
     @property
     def replayable(self) -> bool:
-        return not isinstance(self.body, BodyFollowing) and is_replayable(self.body)
+        if self.incomplete or isinstance(self.body, BodyFollowing):
+            return False
+        return is_replayable(self.body)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        protocol = max(index(protocol), 2)
+        function, args, state, *rest = cast("tuple[Any, ...]", super().__reduce_ex__(protocol))
+        attributes, slots = state
+        if not _can_be_pickled(self.body, protocol):
+            slots = {**slots, "body": None, "incomplete": True}
+        if not _can_be_pickled(self.headers, protocol):
+            fields = list(self.headers.items()) if isinstance(self.headers, Mapping) else None
+            if fields is None or not _can_be_pickled(fields, protocol):
+                slots = {**slots, "headers": None, "incomplete": True}
+            else:
+                slots = {**slots, "headers": fields}
+        return function, args, (attributes, slots), *rest
+
+    def __copy__(self) -> Self:
+        """Return a request with the same body, whatever that is."""
+        copied = object.__new__(type(self))
+        attributes, slots = cast("tuple[dict[str, Any] | None, Any]", object.__getstate__(self))
+        for name, value in {**(attributes or {}), **slots}.items():
+            setattr(copied, name, value)
+        return copied
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
+
+
+def _can_be_pickled(value: Any, protocol: int) -> bool:
+    if value is None or type(value) in (bytes, bytearray, BodyFollowing):
+        return True
+    import pickle  # only a pickler or the module copy leads here
+
+    try:
+        pickle.dumps(value, protocol)
+    except Exception:
+        return False
+    return True
 
 
 class HTTPResponse:

@@ -34,6 +34,9 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             self.timeout = timeout
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self, self.timeout)  # not the poller, which cannot be pickled
+
     @property
     def fd(self) -> int:
         return self[0]
