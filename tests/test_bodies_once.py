@@ -55,19 +55,60 @@ BUILT_IN: dict[str, Callable[[list[bytes]], Iterator[bytes]]] = {
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
-def test_a_built_in_iterator_is_taken_once(plain: Wire, ask: Any, kind: str) -> None:
-    """These are not like generators: nobody can refer to them weakly, or look into them."""
+@pytest.mark.parametrize("end", ["answered", "failed"])
+async def test_a_built_in_iterator_is_taken_once(wire: StyledWire, kind: str, end: str) -> None:
+    """These have no weak references. They are known as long as their request is."""
+    for ask in WAYS.values():
+        conn, peer = wire.pair()
+        body = BUILT_IN[kind]([b"abc", b"de"])
+        peer.expect_request(body=b"abcde")
+        if end == "answered":
+            peer.reply(OK)
+        else:
+            peer.close()
+        (outcome,) = await wire.together(ask(conn, "PUT", body=body, expect100=False))
+        assert (outcome.error is None) == (end == "answered")
+        for again in WAYS.values():
+            other, _ = wire.pair()
+            with pytest.raises(StateError, match="used up"):
+                await again(other, "PUT", body=body, expect100=False)
+            assert other.bytes_sent == 0
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+async def test_a_built_in_iterator_in_a_pipeline(plain: StyledWire, kind: str) -> None:
+    """Also when it is given again as part of the same request."""
     conn, peer = plain.pair()
-    body = BUILT_IN[kind]([b"abc", b"de"])
+    request = Request("PUT", "/", body=BUILT_IN[kind]([b"abc", b"de"]))
     peer.expect_request(body=b"abcde")
     peer.reply(OK)
-    drive(ask(conn, "PUT", body=body, expect100=False), peer)
-    peer.expect_request()
-    peer.reply(OK)
-    before = conn.bytes_sent
-    with pytest.raises(StateError):
-        drive(ask(conn, "PUT", body=body, expect100=False), peer)
-    assert conn.bytes_sent == before
+    async for _ in conn.pipeline([request]):
+        pass
+    with pytest.raises(StateError, match="used up"):
+        await anext(conn.pipeline([request]))
+    with pytest.raises(StateError, match="used up"):
+        await conn.request("PUT", "/", body=request.body)
+
+
+def test_a_built_in_iterator_in_two_requests_at_once(plain: Wire) -> None:
+    body = iter([bytes(10_000)] * 100)
+    pairs = [plain.pair(small=True) for _ in range(2)]
+    for _, peer in pairs:
+        peer.expect_request()
+        peer.reply(OK)
+    sends = [sent_and_read(conn, "PUT", body=body) for conn, _ in pairs]
+    outcomes: list[Outcome[Any]] = drive_all(sends, *(peer for _, peer in pairs))
+    assert [type(o.error) for o in outcomes if o.error is not None] == [StateError]
+
+
+def test_another_iterator_in_the_same_place(plain: Wire, ask: Any) -> None:
+    """It is not mistaken for the one that was used up, whose identity it may have."""
+    conn, peer = plain.pair()
+    for _ in range(200):
+        peer.expect_request(body=b"abc")
+        peer.reply(OK)
+        response, _ = drive(ask(conn, "PUT", body=map(bytes, [b"abc"]), expect100=False), peer)
+        response.request.body = None
 
 
 async def test_a_list_is_no_iterator(wire: StyledWire) -> None:

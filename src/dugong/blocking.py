@@ -176,8 +176,10 @@ class HTTPConnection(Connection):
                 behind the last byte sent or, if the request failed and is safe to retry, where
                 it was. An *iterable* of bytes-like objects is sent in chunks, each
                 item one, unless *headers* has a ``Content-Length``, which is then enforced.
-                Bytes and files that can seek are replayable, all else is one-shot: it is never
-                sent a second time.
+                Bytes and files that can seek are replayable, all else is one-shot. A one-shot
+                body that was used up is refused: generators, files and your own iterators
+                always, built-in ones such as ``map(...)`` and ``iter([...])`` as long as the
+                earlier request, its response or its exception exists.
             expect100: whether to ask the server first whether it wants the body (RFC 9110
                 section 10.1.1), and to wait for that at most `continue_timeout`. ``None`` asks
                 for bodies of 1 MiB and more or of unknown length, until this server has let the

@@ -80,6 +80,8 @@ class IncomingBody:
 
     def _complete(self, response: HTTPResponse) -> None:
         link = self._link
+        if response.request.body is not None:  # which may be large
+            self._response = response.without_request()
         link.response_complete(response)
         on_event = link.activity.on_event
         if on_event is not None:

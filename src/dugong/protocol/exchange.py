@@ -137,7 +137,7 @@ class Exchanges:
 
     def is_refused(self, exchange: Exchange) -> bool:
         """Whether the response to *exchange* has ended the sending of it."""
-        return exchange is self.current and self.sending is states.REFUSED
+        return exchange.refused
 
     def is_cut_off(self, exchange: Exchange) -> bool:
         """Whether *exchange* will never be sent whole."""
@@ -232,6 +232,7 @@ class Exchanges:
         self._drop_behind()
         self._send("withdrawn")
         self.queue.remove(exchange)
+        self.current = None
 
     def request_sent(self, exchange: Exchange) -> bool:
         """The head is out, and the body that was given with it. Next is the one behind it.
@@ -254,6 +255,8 @@ class Exchanges:
             self._send("sent, body follows")
         else:
             self._send("sent")
+            if outgoing.content is not None and exchange not in self.queue:
+                self._let_go()
         return True
 
     def check_write(self, count: int) -> Exchange:
@@ -304,6 +307,8 @@ class Exchanges:
             last = exchange.body_left == 0
         if last:
             self._send("sent")
+            if exchange not in self.queue:
+                self._let_go()
 
     def go_ahead(self) -> None:
         """The 100 that was awaited has not come in time: the body is due all the same."""
@@ -383,6 +388,7 @@ class Exchanges:
             response.informational = list(exchange.informational)
         refused = exchange is self.current and self._ends_sending(response, framing)
         if refused:
+            exchange.refused = True
             self._drop_behind()
             self._send("final response")
         if refused or framing.closes or exchange.outgoing.closes:
@@ -405,8 +411,15 @@ class Exchanges:
     def body_ended(self, response: HTTPResponse) -> None:
         """The oldest exchange's response is complete."""
         self.receiving = RECEIVING[self.receiving]["end of body"]
-        self.queue.popleft()
+        exchange = self.queue.popleft()
         self.closed = response.will_close
+        if exchange is self.current and exchange.outgoing.content is not None:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the last request, which is answered, if it is sent too: its body may be large."""
+        if self.sending in (states.READY, states.REFUSED):
+            self.current = None
 
     def fail(self, exc: BaseException) -> None:
         """Nothing more can be received, for the first such reason."""

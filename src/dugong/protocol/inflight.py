@@ -16,6 +16,7 @@ class Exchange:
         body_touched: whether any of a `BodyFollowing` body was given to the system.
         informational: the interim responses so far.
         response_started: whether any byte of the final response has arrived.
+        refused: whether its response has ended the sending of it.
         looked_for: whether its response was looked for.
         in_doubt: whether bytes may be on their way that `bytes_sent` does not count: set before
             and cleared after each call of the system, so that an interrupt in between shows.
@@ -28,6 +29,7 @@ class Exchange:
     bytes_sent = 0
     body_touched = False
     response_started = False
+    refused = False
     looked_for = False
     in_doubt = False
     connection_lost = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, cast
 
@@ -184,6 +185,13 @@ class HTTPResponse:
     @request.setter
     def request(self, request: Request) -> None:
         self._request = request
+
+    def without_request(self) -> HTTPResponse:
+        """Return a copy that does not keep the request alive, nor its body."""
+        copied = copy(self)
+        copied._request = None
+        copied.informational = []  # which are responses to the same request
+        return copied
 
     def __repr__(self) -> str:
         return f"<HTTPResponse {self.status} {self.reason}>"
