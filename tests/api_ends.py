@@ -21,6 +21,7 @@ from dugong import (
     ExcessBodyData,
     HTTPConnection,
     HTTPResponse,
+    InvalidRequest,
     PollNeeded,
     StateError,
 )
@@ -240,7 +241,7 @@ class Sending(BothEnds):
         if here is not None:
             error = self.refusal_to_send(here)
         self.count += 1
-        asked = Asked(kind, f"/{self.count}")
+        asked = Asked(kind, self.target(kind))
         broken = here is not None and error is None and bool(here.ending)
         method, end, arguments = REQUESTS[kind]
         if broken:
@@ -253,6 +254,9 @@ class Sending(BothEnds):
         elif error is None:
             self.was_sent(here, asked, end)
 
+    def target(self, kind: str) -> str:
+        return f"h:{self.count}" if kind == "connect" else f"/{self.count}"
+
     def accept(self) -> Session:
         far, _ = self.listening.accept()
         far.setblocking(False)
@@ -263,7 +267,9 @@ class Sending(BothEnds):
     @staticmethod
     def was_sent(here: Session, asked: Asked, end: bytes) -> None:
         own = {"last": "Connection: close", "upgrade": "Upgrade: x"}.get(asked.kind)
-        lines = [f"{asked.method} {asked.path} HTTP/1.1", "Host: h", "Accept-Encoding: identity"]
+        host = asked.path if asked.kind == "connect" else "h"
+        lines = [f"{asked.method} {asked.path} HTTP/1.1", f"Host: {host}"]
+        lines.append("Accept-Encoding: identity")
         if asked.kind != "last":
             lines.append("Connection: keep-alive")
         if own is not None:
@@ -306,7 +312,7 @@ class Sending(BothEnds):
         method, end, arguments = REQUESTS[kind]
         self.count += 1
         awaits = kind == "expect"
-        asked = Asked("bytes" if awaits else kind, f"/{self.count}")
+        asked = Asked("bytes" if awaits else kind, self.target(kind))
         options: dict[str, Any] = {"body": b"abc"} if awaits else arguments()
         crt = self.conn.co_request(method, asked.path, **options, expect100=awaits)
         if error is not None:
@@ -422,7 +428,7 @@ class Sending(BothEnds):
             return
         known = here.last is not None and here.last.kind in LENGTHS
         if known and trailers:
-            self.call(ValueError, self.conn.co_end_body(fields))
+            self.call(InvalidRequest, self.conn.co_end_body(fields))
             return
         if known and here.phase == "idle" and here.left == 0:
             self.call(None, self.conn.co_end_body(fields))

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import dugong
 from tests.coming_from import dugong3
 from tests.coming_from.pages import PAGES, rows_of
 from tests.coming_from.record import RECORDED, comparable
@@ -96,8 +97,8 @@ DIFFERENCES: dict[str, tuple[Any, Any]] = {
     "odd_length": ("hello", INVALID),
     "odd_chunk_size": ("hello", INVALID),
     "stray_response": (["hello", "other"], ["hello", CLOSED]),
-    "injected_field": ("sent", "ValueError"),
-    "target_with_space": ("GET /a file HTTP/1.1", "ValueError"),
+    "injected_field": ("sent", "InvalidRequest"),
+    "target_with_space": ("GET /a file HTTP/1.1", "InvalidRequest"),
     "field_values": (
         {"Content-Disposition": False, "Content-Type": False, "Date": False, "datetime": True},
         {"Content-Disposition": True, "Content-Type": True, "Date": True, "datetime": False},
@@ -116,7 +117,7 @@ DIFFERENCES: dict[str, tuple[Any, Any]] = {
         {"send_request": CLOSED, "read_response": "StateError"},
     ),
     "error_classes": ([False, False], [True, True]),
-    "either_name_error": (True, False),
+    "gone_names": (list(dugong3.GONE), []),
 }
 
 
@@ -130,6 +131,20 @@ def test_differences_as_dugong3_has_them() -> None:
         pytest.skip("dugong 3.8 is not installed (make probes)")
     theirs = run("tests.coming_from.dugong3", python=DUGONG3)
     assert theirs == {name: theirs for name, (theirs, _) in DIFFERENCES.items()}
+
+
+@pytest.mark.parametrize("name", dugong3.GONE)
+def test_guide_names_what_to_use_instead(name: str) -> None:
+    (row,) = [
+        line
+        for line in (PAGES / "dugong3.md").read_text().splitlines()
+        if line.startswith("|") and f"`{name}`" in line.split("|")[1]
+    ]
+    assert row.split("|")[2].strip()
+
+
+def test_names_that_programs_import() -> None:
+    assert (dugong.HTTP_PORT, dugong.HTTPS_PORT) == (80, 443)
 
 
 @pytest.mark.parametrize("name", dugong3.PROBES)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dugong import BodyFollowing, ConnectionTimedOut, HTTPConnection
+from dugong import BodyFollowing, ConnectionTimedOut, HTTPConnection, InvalidRequest
 from tests.responses import EXAMPLES
 from tests.scripted import ScriptedSocket, run, scripted
 
@@ -80,14 +80,19 @@ def lines_of(wire: bytes) -> list[str]:
     return lines
 
 
-def given_lines(fields: list[tuple[str, str | int]]) -> list[str]:
-    return [f"{name}: {value}" for name, value in fields]
+def given_lines(fields: list[tuple[Any, Any]]) -> list[str]:
+    return [f"{as_text(name)}: {as_text(value)}" for name, value in fields if value is not None]
+
+
+def as_text(given: Any) -> Any:
+    return given.decode("latin-1") if isinstance(given, bytes) else given
 
 
 def assert_head(wire: bytes, start: str, expected: list[str], **defaults: str) -> None:
     """The head has *expected* field lines, and the defaults for what is not among them."""
     first, *lines = lines_of(wire)
     assert (first, lines[-2:]) == (start, ["", ""])
+    assert lines[0].lower().startswith("host:")
     names = {each.partition(":")[0].lower() for each in expected}
     added = [value for name, value in (DEFAULTS | defaults).items() if name not in names]
     assert sorted(lines[:-2]) == sorted(expected + added)
@@ -200,15 +205,15 @@ def assert_host(wire: bytes) -> None:
 def test_host_name(host: str) -> None:
     """Given at first, or set later."""
     with scripted() as (conn, sock):
-        conn.hostname = host
         try:
-            run(conn.co_send_request("GET", "/"), sock)
-        except ValueError:
-            conn.hostname = "h"
+            conn.hostname = host
+        except InvalidRequest:
+            assert conn.hostname == "h"
             assert_untouched(conn, sock)
-            with pytest.raises(ValueError):
+            with pytest.raises(InvalidRequest):
                 HTTPConnection(host)
             return
+        run(conn.co_send_request("GET", "/"), sock)
         assert_host(sock.sent)
         HTTPConnection(host)
 
@@ -218,13 +223,13 @@ def test_host_name(host: str) -> None:
 @example("80\r\nC: d")
 def test_port(port: Any) -> None:
     with scripted() as (conn, sock):
-        conn.port = port
         try:
-            run(conn.co_send_request("GET", "/"), sock)
-        except (ValueError, TypeError):
-            conn.port = 80
+            conn.port = port
+        except (InvalidRequest, TypeError):
+            assert conn.port == 80
             assert_untouched(conn, sock)
             return
+        run(conn.co_send_request("GET", "/"), sock)
         assert_host(sock.sent)
 
 
@@ -234,7 +239,7 @@ proxies = st.one_of(
     text.map("http://{}".format),
     st.one_of(text.map("{}@".format), credentials).map("http://{}p:8080".format),
 )
-URL = re.compile(r"GET http://h/a HTTP/1.1|GET http://h HTTP/1.1|CONNECT h:443 HTTP/1.1")
+URL = re.compile(r"(OPTIONS http://h(/a)?|CONNECT h:443) HTTP/1.1")
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -252,7 +257,7 @@ def test_proxy(proxy: str, target: str, tls: bool) -> None:
             return
         with conn:
             try:
-                run(conn.co_send_request("GET", target), sock)
+                run(conn.co_send_request("OPTIONS", target), sock)
             except ConnectionTimedOut:
                 assert tls
         first, *lines = lines_of(sock.sent)
@@ -273,6 +278,7 @@ class Named(str, Enum):  # noqa: UP042 - a StrEnum is written as it is
     """Formatted as ``Named.A`` by current Pythons, and written as it is by everybody else."""
 
     A = "a"
+    TARGET = "/a"
 
 
 class Liar(str):
@@ -291,13 +297,14 @@ class Liar(str):
 @pytest.mark.parametrize("part", ["method", "target", "name", "value", "trailer"])
 def test_what_was_checked_is_what_is_sent(text: str, part: str) -> None:
     """Of a str whose class has ideas of its own the characters are sent."""
-    parts = dict.fromkeys(("method", "target", "name", "value", "trailer"), "b") | {part: text}
+    parts = dict.fromkeys(("method", "target", "name", "value", "trailer"), "b")
+    parts |= {"target": "/b", part: type(text)("/a") if part == "target" else text}
     with scripted() as (conn, sock):
         headers = {parts["name"]: parts["value"]}
         run(conn.co_send_request(parts["method"], parts["target"], headers, BodyFollowing()), sock)
         run(conn.co_end_body({parts["trailer"]: parts["trailer"]}), sock)
         plain = {name: "a" if name == part else "b" for name in parts}
         first, *lines = lines_of(sock.sent)
-        assert first == f"{plain['method']} {plain['target']} HTTP/1.1"
+        assert first == f"{plain['method']} /{plain['target']} HTTP/1.1"
         assert f"{plain['name']}: {plain['value']}" in lines
         assert lines[-4:] == ["0", f"{plain['trailer']}: {plain['trailer']}", "", ""]

@@ -201,7 +201,8 @@ def co_exchanges(conn: HTTPConnection, asked: list[str], how: list[Step]) -> Co[
     sent = []
     for kind in asked:
         method, arguments, written = REQUESTS[kind]
-        yield from conn.co_send_request(method, "/", **arguments)
+        target = "h:443" if method == "CONNECT" else "/"
+        yield from conn.co_send_request(method, target, **arguments)
         sent.append((kind, written))
         if kind in ("expect", "close"):
             break

@@ -96,7 +96,8 @@ def check(
     (request,) = found["unanswered"]
     assert isinstance(request, Request)
     assert (request.method, request.path, request.body) == (method, "/there", body)
-    assert dict(request.headers or {}) == {"X-A": "b"}
+    headers: Any = request.headers
+    assert dict(headers) == {"X-A": "b"}
 
 
 def options(body: Any) -> dict[str, Any]:

@@ -57,8 +57,19 @@ async def test_what_a_caller_changes(wire: StyledWire) -> None:
         response, body = await fetch(conn)
         assert (response.status, response.reason, response.length) == (200, "OK", 2)
         assert response.headers.items() == [("Content-Length", "2")]
+        assert response.headers.combined() == {"content-length": "2"}
+        assert (response.trailers.items(), response.trailers.combined()) == ([], {})
         assert (response.version, body) == ("1.1", b"hi")
         assert [interim.status for interim in response.informational] == [103]
+        for fields in (response.headers, response.trailers):
+            fields.combined()["x-user"] = "admin"
+            fields.__init__([("X-User", "admin")])  # type: ignore[misc]
+            fields.items().append(("X-User", "admin"))
+            for attribute in ("_fields", "_index", "x"):
+                with pytest.raises(AttributeError):
+                    setattr(fields, attribute, {"x-user": "admin"})
+            assert "X-User" not in fields
+            assert "x-user" not in fields.combined()
         response.status, response.reason, response.length = 500, "changed", 77
         response.method, response.version, response.headers = "HEAD", "1.0", Headers()
         response.informational.clear()

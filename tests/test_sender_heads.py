@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from dugong import (
     BodyFollowing,
     CaseInsensitiveDict,
+    InvalidRequest,
 )
 from tests.exchanges import EMPTY, sent, works
 from tests.styles import StyledWire
@@ -19,11 +19,11 @@ async def test_default_head(plain: StyledWire) -> None:
     conn, peer = plain.pair()
     request = await sent(conn, peer, "GET", "/a?b=c%20d")
     assert request.line == "GET /a?b=c%20d HTTP/1.1"
-    assert sorted(request.fields) == [
+    assert request.fields == (
+        ("Host", "localhost"),
         ("Accept-Encoding", "identity"),
         ("Connection", "keep-alive"),
-        ("Host", "localhost"),
-    ]
+    )
 
 
 @pytest.mark.parametrize("name", ["Host", "host", "ACCEPT-ENCODING", "connection"])
@@ -32,6 +32,8 @@ async def test_caller_wins_over_defaults(plain: StyledWire, name: str) -> None:
     value = {"host": "example.com:81", "accept-encoding": "gzip", "connection": "close"}
     request = await sent(conn, peer, "GET", "/", headers={name: value[name.lower()]})
     assert request.all(name) == [value[name.lower()]]
+    assert request.fields[0][0].lower() == "host"
+    assert len(request.fields) == 3
 
 
 @pytest.mark.parametrize(
@@ -84,28 +86,76 @@ async def test_pairs_are_not_modified(plain: StyledWire) -> None:
     assert pairs == [("X-One", "a")]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {b"X-Name": "v"},
-        {1: "v"},
-        {"X-Name": b"v"},
-        {"X-Name": None},
-        {"X-Name": 1.5},
-        {"X-Name": ["v"]},
-        [(b"X-Name", "v")],
-        [("X-Name", None)],
-    ],
-    ids=repr,
-)
-async def test_header_types(plain: StyledWire, headers: Any) -> None:
+@pytest.mark.parametrize("name", ["X-Name", b"X-Name"])
+@pytest.mark.parametrize("value", ["caf\xe9", b"caf\xe9"])
+async def test_bytes_are_latin1(plain: StyledWire, name: str | bytes, value: str | bytes) -> None:
     conn, peer = plain.pair()
-    with pytest.raises(TypeError):
-        await conn.send_request("GET", "/", headers=headers)
+    for headers in ({name: value}, [(name, value)]):
+        request = await sent(conn, peer, headers=headers)
+        assert request.get("X-Name") == "caf\xe9"
+
+
+async def test_none_leaves_out_what_would_be_added(plain: StyledWire) -> None:
+    conn, peer = plain.pair()
+    headers = {"accept-encoding": None, b"Connection": None, "X-Other": None, "X-A": "b"}
+    request = await sent(conn, peer, headers=headers)
+    assert request.fields == (("Host", "localhost"), ("X-A", "b"))
+    assert len(headers) == 4
+
+
+async def test_none_leaves_out_expect(plain: StyledWire) -> None:
+    """For a body that would be asked for first."""
+    conn, peer = plain.pair()
+    peer.expect_request()
+    peer.reply(EMPTY)
+    response = await conn.request("PUT", "/", {"Expect": None}, bytes(2**20))
+    assert response.status == 200
+    assert peer.requests[0].get("Expect") is None
+
+
+NOT_HEADERS: dict[str, dict[str, Any]] = {
+    "name of int": {"headers": {1: "v"}},
+    "value of float": {"headers": {"X-Name": 1.5}},
+    "value of list": {"headers": {"X-Name": ["v"]}},
+    "value of bool": {"headers": [("X-Name", True)]},
+    "line": {"headers": "X: y"},
+    "list of lines": {"headers": ["X: y"]},
+    "list of short lines": {"headers": ["XY"]},
+    "lines of bytes": {"headers": [b"XY"]},
+    "int": {"headers": 5},
+    "body": {"headers": b"data"},
+    "headers and body": {"headers": b"data", "body": {"X": "y"}},
+    "pairs in the body": {"body": [("X", "y")]},
+    "mapping in the body": {"body": {"X": b"y"}},
+}
+
+
+@pytest.mark.parametrize("operation", ["send_request", "request"])
+@pytest.mark.parametrize("arguments", NOT_HEADERS.values(), ids=NOT_HEADERS)
+async def test_what_is_not_headers(
+    plain: StyledWire, operation: str, arguments: dict[str, Any]
+) -> None:
+    conn, peer = plain.pair()
+    with pytest.raises(TypeError, match=r"headers|field|body"):
+        await getattr(conn, operation)("PUT", "/", **arguments)
+    assert conn.bytes_sent == 0
     await works(conn, peer)
 
 
-BAD_HEADS: list[tuple[str, str, Mapping[str, str | int] | None]] = [
+@pytest.mark.parametrize("trailers", ["X: y", ["X: y"], [b"XY"], b"data", {"X": None}, {"X": 1.5}])
+async def test_what_is_not_trailers(plain: StyledWire, trailers: Any) -> None:
+    conn, peer = plain.pair()
+    peer.expect_request(body=b"ab")
+    peer.reply(EMPTY)
+    await conn.send_request("PUT", "/", body=BodyFollowing())
+    await conn.write(b"ab")
+    with pytest.raises(TypeError):
+        await conn.end_body(trailers)
+    await conn.end_body({"X-Sum": b"5"})
+    assert (await conn.read_response()).status == 200
+
+
+BAD_HEADS: list[tuple[str, str, Any]] = [
     ("", "/", None),
     ("GET ", "/", None),
     ("GE T", "/", None),
@@ -138,6 +188,12 @@ BAD_HEADS: list[tuple[str, str, Mapping[str, str | int] | None]] = [
     ("GET", "/", {"Host": "a:b"}),
     ("GET", "/", {"Host": "user@a"}),
     ("GET", "/", {"Host": "a/b"}),
+    ("GET", "/", {"Host": None}),
+    ("GET", "/", {b"X\n": "v"}),
+    ("GET", "/", {"X": b"a\nb"}),
+    ("GET", "/", [("X", "y", "z")]),
+    ("GET", "/", [("Host", "a"), (b"host", "a")]),
+    ("/", "GET", None),
     ("GET", "/", {"Content-Length": "5"}),
     ("GET", "/", {"Transfer-Encoding": "chunked"}),
 ]
@@ -145,10 +201,10 @@ BAD_HEADS: list[tuple[str, str, Mapping[str, str | int] | None]] = [
 
 @pytest.mark.parametrize(("method", "target", "headers"), BAD_HEADS, ids=repr)
 async def test_invalid_heads_send_nothing(
-    plain: StyledWire, method: str, target: str, headers: Mapping[str, str | int] | None
+    plain: StyledWire, method: str, target: str, headers: Any
 ) -> None:
     conn, peer = plain.pair()
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidRequest):
         await conn.send_request(method, target, headers)
     assert conn.bytes_sent == 0
     assert not conn.response_pending()
@@ -157,7 +213,7 @@ async def test_invalid_heads_send_nothing(
 
 async def test_two_hosts_are_refused(plain: StyledWire) -> None:
     conn, peer = plain.pair()
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidRequest):
         await conn.send_request("GET", "/", [("Host", "a"), ("host", "b")])
     await works(conn, peer)
 
@@ -183,7 +239,7 @@ async def test_framing_fields_must_agree_with_the_body(
     plain: StyledWire, fields: Any, body: Any
 ) -> None:
     conn, peer = plain.pair()
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidRequest):
         await conn.send_request("PUT", "/", fields, body=body)
     assert not conn.body_pending
     await works(conn, peer)

@@ -26,6 +26,7 @@ from .errors import (
 from .protocol.headers import CaseInsensitiveDict, Headers
 from .protocol.limits import BUFFER_SIZE, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
+from .settings import HTTP_PORT, HTTPS_PORT
 from .transport import resolve
 from .transport.poll import POLLIN, POLLOUT, PollNeeded, eval_coroutine
 
@@ -34,6 +35,8 @@ __version__ = "4.0.0.dev0"
 __all__ = [
     "BUFFER_SIZE",
     "DNS_TEST_HOSTNAMES",
+    "HTTPS_PORT",
+    "HTTP_PORT",
     "MAX_HEADER_SIZE",
     "MAX_LINE_SIZE",
     "POLLIN",
@@ -83,15 +86,15 @@ DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
 
 if TYPE_CHECKING:
     from .aio import AioFuture, AsyncHTTPConnection
+else:  # or type checkers would believe that there is every name
 
+    def __getattr__(name: str) -> Any:
+        """Load what needs asyncio on its first use."""
+        if name in ("AioFuture", "AsyncHTTPConnection"):
+            from . import aio
 
-def __getattr__(name: str) -> Any:
-    """Load what needs asyncio on its first use."""
-    if name in ("AioFuture", "AsyncHTTPConnection"):
-        from . import aio
-
-        return getattr(aio, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(aio, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 sys.modules[__name__].__class__ = _Package

@@ -68,7 +68,7 @@ class AsyncHTTPConnection(Connection):
 
     async def _run(self, crt: Co[T]) -> T:
         trio = running_trio()
-        limits = None if self.deadline is None else self._limits()
+        limits = None if self._deadline is None else self._limits()
         if trio is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
         result: T
@@ -81,10 +81,10 @@ class AsyncHTTPConnection(Connection):
             return result
         try:
             while trio is None and limits is None and need.timeout is None:  # most waits
-                if await self._wait_in_asyncio(need, self.timeout):
+                if await self._wait_in_asyncio(need, self._timeout):
                     need = next(crt)
                 else:
-                    need = crt.throw(ConnectionTimedOut(quiet(self.timeout)))
+                    need = crt.throw(ConnectionTimedOut(quiet(self._timeout)))
             limits = limits or self._limits()
             while True:
                 seconds, too_long = limits.next_wait(need)
@@ -106,7 +106,7 @@ class AsyncHTTPConnection(Connection):
         return result
 
     def _limits(self) -> Limits:
-        return Limits(self.timeout, self.deadline, self._activity.bytes_moved)
+        return Limits(self._timeout, self._deadline, self._activity.bytes_moved)
 
     def _wait_in_asyncio(self, need: PollNeeded, seconds: float | None) -> Awaitable[bool]:
         loop = asyncio.get_running_loop()
@@ -179,7 +179,7 @@ class AsyncHTTPConnection(Connection):
 
         What it had gathered when it was cancelled is served by the next reading call.
         """
-        if self.deadline is None and running_trio() is None:
+        if self._deadline is None and running_trio() is None:
             got = self._try_readall(limit)
             if not isinstance(got, PollNeeded):
                 return got

@@ -31,7 +31,8 @@ class HTTPConnection(Connection):
     or a second reader is told so by a `StateError`. `disconnect` may be called from any thread.
 
     Args:
-        hostname: the server's name or address (IPv6 without brackets).
+        hostname: the server's name or address (IPv6 without brackets). A name beyond ASCII is
+            converted at once; the extra ``idna`` does that as browsers do it.
         port: its port; 80, or 443 with an *ssl_context*, if not given.
         ssl_context: makes it a TLS connection; the context says what is verified.
         proxy: an HTTP proxy, ``(host, port)`` or ``'http://[user:password@]host:port'``. With an
@@ -51,17 +52,12 @@ class HTTPConnection(Connection):
             `socket.socket.setsockopt`, for each socket before it connects. ``TCP_NODELAY`` and
             ``SO_KEEPALIVE`` are set for TCP unless given here.
 
-    Raises:
-        ValueError: *hostname* or *proxy* is not valid, or the arguments contradict each other.
+    The first four, and the three time limits, are also attributes that may be set; the next
+    connection uses them.
 
-    Attributes:
-        hostname: as given. This and the next six may be set; the next connection uses them.
-        port: as given.
-        ssl_context: as given.
-        proxy: as given.
-        timeout: as given.
-        deadline: as given.
-        continue_timeout: as given.
+    Raises:
+        TypeError: an argument has the wrong type. Setting an attribute raises this, too.
+        InvalidRequest: an argument has a value that is not valid, or two contradict each other.
     """
 
     def __enter__(self) -> Self:
@@ -76,21 +72,21 @@ class HTTPConnection(Connection):
         self.disconnect()
 
     def _run(self, crt: Co[T]) -> T:
-        if self.deadline is not None:
-            return run(crt, self.timeout, self.deadline, self._activity.bytes_moved)
+        if self._deadline is not None:
+            return run(crt, self._timeout, self._deadline, self._activity.bytes_moved)
         result: T
         try:
             need = next(crt)
         except StopIteration as stop:  # most calls never wait
             result = stop.value
             return result
-        return run_on(crt, need, self.timeout, self._activity.bytes_moved, None)
+        return run_on(crt, need, self._timeout, self._activity.bytes_moved, None)
 
     def _read(
         self, attempt: Callable[[A], T | PollNeeded], coroutine: Callable[[A], Co[T]], argument: A
     ) -> T:
         """Do what *coroutine* does, without it where *attempt* has no need to wait, as is usual."""
-        if self.deadline is None:
+        if self._deadline is None:
             got = attempt(argument)
             if not isinstance(got, PollNeeded):
                 return got
@@ -127,18 +123,21 @@ class HTTPConnection(Connection):
 
         Args:
             method: a token, such as ``'GET'``.
-            path: the request target, quoted: visible ASCII.
-            headers: a mapping or pairs. Names are `str`, values `str` or `int`. ``Host``,
-                ``Accept-Encoding: identity``, ``Connection: keep-alive`` and the framing fields
-                are added unless given.
+            path: the request target (RFC 9112 section 3.2), quoted: visible ASCII without a
+                fragment. A path with a query as a rule; a URL, whose host is then sent in
+                ``Host``; ``host:port`` for CONNECT; ``*`` for OPTIONS.
+            headers: a mapping or pairs. Names are `str` or `bytes`, values `str`, `bytes` or
+                `int`; `str` is encoded as Latin-1. ``Host``, ``Accept-Encoding: identity``,
+                ``Connection: keep-alive`` and the framing fields are added unless given. The
+                value ``None`` leaves out a field that would be added.
             body: ``None``, a bytes-like object, a binary file or an iterable of bytes (see
                 `request`), or a `BodyFollowing` if `write` is to send it.
             expect100: ask the server to say whether it wants the body before it is sent (RFC
                 9110 section 10.1.1); call `read_response` next. Needs a `BodyFollowing`.
 
         Raises:
-            TypeError: a name, a value or the body has the wrong type. Nothing was sent.
-            ValueError: something is not valid, or does not fit the body. Nothing was sent.
+            TypeError: an argument, a name or a value has the wrong type. Nothing was sent.
+            InvalidRequest: something is not valid, or does not fit the body. Nothing was sent.
             StateError: an earlier request or its body is unfinished. Nothing was sent.
             ConnectionClosed: the connection had ended (``bytes_sent`` is 0, the next call
                 connects afresh) or ended while sending; what was sent before may be answered yet.
@@ -168,7 +167,7 @@ class HTTPConnection(Connection):
 
         Args:
             method: a token, such as ``'PUT'``.
-            path: the request target, quoted: visible ASCII.
+            path: as for `send_request`.
             headers: as for `send_request`.
             body: what to send. A *bytes-like object* of any format; its length is that in bytes.
                 A *binary file* is sent from its position to its end; its length is determined
@@ -191,7 +190,7 @@ class HTTPConnection(Connection):
             interim responses are in its `informational`.
 
         Raises:
-            TypeError, ValueError: as for `send_request`; nothing was sent, unless an item of an
+            TypeError, InvalidRequest: as for `send_request`; nothing was sent, unless an item of an
                 iterable is not bytes-like.
             StateError: something is outstanding, or the body was used up before. Nothing was sent.
             BodyChanged: a file shrank or grew while it was being sent, or a body is shorter than
@@ -233,7 +232,7 @@ class HTTPConnection(Connection):
 
         Raises:
             StateError: no body is due, or bytes of it are missing. Nothing was sent.
-            ValueError: a trailer field is not valid, or the body is not chunked.
+            InvalidRequest: a trailer field is not valid, or the body is not chunked.
             ConnectionClosed: the connection ended. Responses may still be read.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
         """
@@ -304,7 +303,7 @@ class HTTPConnection(Connection):
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
                 reading call serves what has been gathered.
         """
-        if self.deadline is None:  # as `_read`, and one call less for each small body
+        if self._deadline is None:  # as `_read`, and one call less for each small body
             got = self._try_readall(limit)
             if not isinstance(got, PollNeeded):
                 return got
@@ -363,7 +362,7 @@ class HTTPConnection(Connection):
             ``co_next`` is the same as a coroutine, which returns ``None`` in the end.
 
         Raises:
-            TypeError, ValueError: an argument is wrong, here; a request is, in its place.
+            TypeError, InvalidRequest: an argument is wrong, here; a request is, in its place.
             StateError: something else is outstanding on the connection.
             ConnectionClosed: a connection ended before any response came, or an unanswered
                 request must not be repeated. ``unanswered`` has all that were asked for.

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from .errors import ConnectionClosed, DugongError, StateError
+from .errors import ConnectionClosed, DugongError, InvalidRequest, StateError
 from .protocol.content import as_bytes
 from .protocol.inflight import Exchange
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
@@ -354,7 +354,7 @@ class Connection(Settings):
     ) -> Co[None] | None:
         """Send a request as far as that can be done at once; return what does the rest, if any."""
         if expect100 and not isinstance(body, BodyFollowing):
-            raise ValueError("expect100 needs a body of type BodyFollowing; see also request()")
+            raise InvalidRequest("expect100 needs a body of type BodyFollowing; see also request()")
         session = self._sending_session()
         route = self._route() if session is None else session.link.route
         outgoing = self._prepare(route, Request(method, path, headers, body), expect100)
@@ -404,7 +404,7 @@ class Connection(Settings):
             self._response_session = session
             upload = Upload(session)
             try:
-                response = yield from upload.co_run(outgoing, self.continue_timeout)
+                response = yield from upload.co_run(outgoing, self._continue_timeout)
             except ConnectionClosed as exc:
                 if not used_before or exc.bytes_sent or not upload.connection_lost:
                     raise

@@ -320,7 +320,7 @@ class Sender:
         """End a chunked body; do nothing for a body of known length that is complete.
 
         Raises:
-            StateError, ValueError: as `Exchanges.check_end`. Nothing was sent.
+            StateError, InvalidRequest: as `Exchanges.check_end`. Nothing was sent.
             ConnectionClosed, ConnectionTimedOut: sending failed, and has ended.
         """
         end = serialise_trailers(trailers)

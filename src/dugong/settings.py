@@ -6,14 +6,17 @@ import socket
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequest, StateError
-from .protocol.authority import authority
+from .protocol.arguments import check_port, check_seconds, exactly_str
+from .protocol.authority import authority, check_address, check_host, tls_name
 from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import HTTPResponse, Request
-from .protocol.request import Defaults, Outgoing, exactly_str, prepare
+from .protocol.request import Defaults, Outgoing, prepare
+from .transport.arguments import check_context, check_sock, check_source_address, check_unix_socket
 from .transport.connect import Route, load_tls
-from .transport.proxy import check_port, parse_proxy, tunnel_fields
+from .transport.proxy import Proxy, parse_proxy, tunnel_fields
 
 if TYPE_CHECKING:
+    import os
     import ssl
     from collections.abc import Iterable
 
@@ -41,7 +44,7 @@ class Settings:
         timeout: float | None = None,
         deadline: float | None = None,
         continue_timeout: float | None = CONTINUE_TIMEOUT,
-        unix_socket: str | None = None,
+        unix_socket: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
         source_address: tuple[str, int] | None = None,
         address: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
@@ -52,25 +55,23 @@ class Settings:
             ("unix_socket", unix_socket), ("address", address), ("sock", sock)
         ) if value is not None]  # fmt: skip
         if len(given) > 1:
-            raise ValueError(f"only one of {' and '.join(given)} can be given")
-        if proxy is not None and (unix_socket is not None or address is not None):
-            raise ValueError(f"{given[0]} and proxy both say where to connect to: give one of them")
+            raise InvalidRequest(f"only one of {' and '.join(given)} can be given")
         self.hostname = hostname
+        self.ssl_context = ssl_context
         if port is None:
             port = HTTPS_PORT if ssl_context is not None else HTTP_PORT
-        self.port = check_port(port)
-        self.ssl_context = ssl_context
-        if ssl_context is not None:
-            load_tls()
-        self.proxy = proxy
+        self.port = port
         self.timeout = timeout
         self.deadline = deadline
         self.continue_timeout = continue_timeout
-        self._unix_socket = unix_socket
-        self._source_address = source_address
-        self._address = address
-        self._sock = sock
+        self._unix_socket = None if unix_socket is None else check_unix_socket(unix_socket)
+        self._source_address = (
+            None if source_address is None else check_source_address(source_address)
+        )
+        self._address = None if address is None else check_address(address, "address")
+        self._sock = None if sock is None else check_sock(sock)
         self._sock_given = sock is not None
+        self.proxy = proxy
         self._proxy_headers = tunnel_fields(proxy_headers)
         self._socket_options = check_options(socket_options)
         self._server_is_http10 = False
@@ -79,24 +80,93 @@ class Settings:
         self._short_lived = 0  # connections in a row that ended after one response of several
         #: Whether it answers requests that arrive together: unknown until it has done so, or not.
         self._server_pipelines: bool | None = None
-        self._authority()  # complains at once of a host name that is none
-        if proxy is not None:
-            parse_proxy(proxy)
+
+    @property
+    def hostname(self) -> str:
+        """The server's name or address, in ASCII, as it is in ``Host``."""
+        return self._hostname
+
+    @hostname.setter
+    def hostname(self, hostname: str) -> None:
+        self._hostname = check_host(hostname)
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        return self._port
+
+    @port.setter
+    def port(self, port: int) -> None:
+        self._port = check_port(port)
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The context of TLS connections, ``None`` for plain ones."""
+        return self._ssl_context
+
+    @ssl_context.setter
+    def ssl_context(self, context: ssl.SSLContext | None) -> None:
+        self._ssl_context = None if context is None else check_context(context)
+        if context is not None:
+            load_tls()
+
+    @property
+    def proxy(self) -> str | tuple[str, int] | None:
+        """The proxy, as given."""
+        return self._proxy_given
+
+    @proxy.setter
+    def proxy(self, proxy: str | tuple[str, int] | None) -> None:
+        parsed = None if proxy is None else parse_proxy(proxy)
+        if parsed is not None and (self._unix_socket is not None or self._address is not None):
+            other = "unix_socket" if self._address is None else "address"
+            raise InvalidRequest(
+                f"{other} and proxy both say where to connect to: give one of them"
+            )
+        self._proxy: Proxy | None = parsed
+        self._proxy_given = proxy
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that one wait without progress may take, ``None`` for no limit."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._timeout = check_seconds(seconds, "timeout")
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds that one call may take, ``None`` for no limit."""
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, seconds: float | None) -> None:
+        self._deadline = check_seconds(seconds, "deadline")
+
+    @property
+    def continue_timeout(self) -> float | None:
+        """Seconds that `request` waits for a 100 (Continue), ``None`` for no limit."""
+        return self._continue_timeout
+
+    @continue_timeout.setter
+    def continue_timeout(self, seconds: float | None) -> None:
+        self._continue_timeout = check_seconds(seconds, "continue_timeout")
 
     def _authority(self) -> str:
-        usual = HTTPS_PORT if self.ssl_context is not None else HTTP_PORT
-        return authority(self.hostname, None if self.port == usual else self.port)
+        usual = HTTP_PORT if self._ssl_context is None else HTTPS_PORT
+        return authority(self._hostname, None if self._port == usual else self._port)
 
     def _route(self) -> Route:
         if self._sock_given and self._sock is None:
             raise StateError("the socket that was given is used up: make a new connection object")
-        proxy = None if self.proxy is None else parse_proxy(self.proxy)
-        address = self._address or (self.hostname, self.port)
+        proxy, hostname = self._proxy, self._hostname
+        address = self._address or (hostname, self._port)
         if proxy is not None:
             address = (proxy.host, proxy.port)
         tunnel = None
-        if proxy is not None and self.ssl_context is not None:
-            tunnel = authority(self.hostname, self.port)
+        if proxy is not None and self._ssl_context is not None:
+            tunnel = authority(hostname, self._port)
         host = self._authority()
         defaults = {
             "host": f"Host: {host}",
@@ -113,8 +183,8 @@ class Settings:
             proxy=proxy,
             tunnel=tunnel,
             tunnel_fields=self._proxy_headers,
-            ssl_context=self.ssl_context,
-            server_hostname=self.hostname.partition("%")[0].removesuffix("."),
+            ssl_context=self._ssl_context,
+            server_hostname=tls_name(hostname),
             authority=host,
             defaults=Defaults(defaults),
             socket_options=self._socket_options,
@@ -128,15 +198,17 @@ class Settings:
         if outgoing.length is None and self._server_is_http10:
             if outgoing.content is not None:
                 outgoing.content.settle()
-            raise ValueError("the server speaks HTTP/1.0 and does not understand chunked bodies")
+            raise InvalidRequest(
+                "the server speaks HTTP/1.0 and does not understand chunked bodies"
+            )
         return outgoing
 
     def _target_for_proxy(self, route: Route, request: Request) -> str:
-        """Return the target that a proxy is asked for (RFC 9112 section 3.2.2)."""
-        path = exactly_str(request.path, "a request target")
-        if path.startswith("/"):
+        """Return the target that a proxy is asked for (RFC 9112 sections 3.2.2 and 3.2.4)."""
+        path = exactly_str(request.path, "path")
+        if path.startswith("/") and request.method != "CONNECT":
             return f"http://{route.authority}{path}"
-        return f"http://{route.authority}" if path == "*" else path
+        return f"http://{route.authority}" if (request.method, path) == ("OPTIONS", "*") else path
 
     def _learn(self, response: HTTPResponse) -> None:
         if response.version == "1.0":

@@ -269,8 +269,8 @@ def test_page_is_fetched_again_after_a_trouble(listener: Listener) -> None:
         (["--base", "a", "--from-html", "x"], "argument --base: 'a': a URL begins with"),
         (["--servers", "0", "http://b/"], "argument --servers: nobody can be asked then"),
         (["--timeout", "x", "http://b/"], "argument --timeout: 'x' is not a number of seconds"),
-        (["-H", "a", "http://b/"], "argument -H: 'a' is not of the form"),
-        (["-H", "a b: c", "http://b/"], "argument -H: field name 'a b' is not a token"),
+        (["-H", "a", "http://b/"], "argument -H: a field is of the form 'Name: value'"),
+        (["-H", "a b: c", "http://b/"], "argument -H: the name of field 1 has a space"),
     ],
 )
 def test_misuse(args: list[str], message: str) -> None:

@@ -147,7 +147,7 @@ def test_fields(listener: Listener, file: Path) -> None:
     ("args", "message"),
     [
         (["-H", "Content-Length: 6", "{file}", "{url}"], "Content-Length '6', but the body has 5"),
-        (["-H", "A b: c", "{file}", "{url}"], "field name 'A b' is not a token"),
+        (["-H", "A b: c", "{file}", "{url}"], "the name of field 1 has a space"),
         (["--content-type", "a\nb", "{file}", "{url}"], "the value of field Content-Type has a"),
         (
             ["--content-type", "a/b", "-H", "content-TYPE: c/d", "{file}", "{url}"],

@@ -135,7 +135,7 @@ def test_interrupted(listener: Listener) -> None:
     [
         ([], "the following arguments are required: URL"),
         (["--har", "", "http://localhost"], "argument --har: '' is not the name of a file"),
-        (["-H", "A b: c", "http://localhost"], "argument -H: field name 'A b' is not a token"),
+        (["-H", "A b: c", "http://localhost"], "argument -H: the name of field 1 has a space"),
     ],
 )
 def test_misuse(args: list[str], message: str) -> None:

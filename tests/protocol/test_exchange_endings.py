@@ -26,9 +26,8 @@ CAUSE = OSError("cable cut")
 
 
 def accept(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
-    return exchanges.accept(
-        prepare(Request(method, f"/{len(exchanges.queue)}", fields, body), False, NO_DEFAULTS)
-    )
+    target = "h:443" if method == "CONNECT" else f"/{len(exchanges.queue)}"
+    return exchanges.accept(prepare(Request(method, target, fields, body), False, NO_DEFAULTS))
 
 
 def send(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
@@ -205,7 +204,7 @@ def test_receiving_fails_once_and_for_good() -> None:
 def test_switched_connection_takes_no_more_requests() -> None:
     exchanges = Exchanges()
     send(exchanges, "CONNECT")
-    response = HTTPResponse("CONNECT", "/", 200, "", Headers())
+    response = HTTPResponse("CONNECT", "h:443", 200, "", Headers())
     exchanges.received_final(exchanges.next(), response, Framing(Delimiter.SWITCH, 0, False))
     assert not exchanges.pending
     with pytest.raises(StateError, match="detach"):

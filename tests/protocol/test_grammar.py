@@ -25,22 +25,59 @@ FULL = {
         ["", "a", "a b\tc", " a ", "\x80\xff", "~!"],
         ["\r", "\n", "a\r\nb: c", "\x00", "\x1f", "\x7f", "\u0100", "a\n"],
     ),
-    "REQUEST_LINE": (
+    "TARGET": (
+        ["/", "*", "/a?b=c", "http://h/", "h:1", "~!"],
+        ["", " ", "/a b", "/\n", "/\t", "/\xe4", "/\x7f", "/\u2028", "/a#b", "#"],
+    ),
+    "AUTHORITY_FORM": (
+        ["h:443", "h", "a.b-c_d:", "[::1]:443", "127.0.0.1:1"],
+        ["", ":443", "u@h:443", "h:443/", "h:4 3", "h:123456", "[::1", "::1", "h%41:1", "h:443\n"],
+    ),
+    "ABSOLUTE_FORM": (
+        ["http://h", "http://h/", "http://h?q", "https://h:1/a?b", "http://[::1]:1/", "a+b-1.c://h/"],
         [
-            *[
-                f"GET {target} HTTP/1.1\r\n"
-                for target in ["/", "*", "/a?b=c#d", "http://h/", "h:1", "~!"]
-            ],
+            "", "http:", "http://", "http:///a", "//h/a", "http:/h", "1http://h/", "http://u@h/",
+            "http://h/a#b", "http://h/\xe4", "http://h/a b", "http://h\\a", "http://h%41/",
+            "urn:a:b",
+            "http://h:x/", "http://a,b/", "http://h/\n",
+        ],
+    ),
+    "HOST_NAME": (
+        ["h", "a.b", "a.b.", "A-1._b", "a" * 63, "-"],
+        ["", ".", ".a", "a..b", "a..", "a b", "a%41", "a:1", "a,b", "a" * 64, "\xe4", "a\n"],
+    ),
+    "NUMBERS": (
+        ["1", "127.1", "0x7f.1", "1.2.3.4", "1.", "0x", "0177.0"],
+        ["", "a", "1.a", "a.1", "1..2", "-1", ARABIC],
+    ),
+    "IPV4": (
+        ["0.1.19.200", "127.0.0.1", "255.255.255.255"],
+        ["1.2.3", "1.2.3.4.", "01.2.3.4", "256.1.1.1", "1.2.3.4.5", "0x1.2.3.4", ""],
+    ),
+    "ZONE": (["eth0", "1", "a.b-c_d~"], ["", "%", "a%b", "a b", "a/b", "eth0\r\n"]),
+    "PROXY_URL": (
+        ["http://h", "HTTP://h:1/", "http://u:p@h", "http://u@x:p@h:1", "http://[::1]:1", "http://@h"],
+        [
+            "", "h", "h:1", "https://h", "http://", "http://:1", "http://h:x", "http://h/p", "http://h?q",
+            "http://h#f", "http://u:p/@h", "http://[h]", "http://[::1", "http://h:1:u:p", " http://h",
+        ],
+    ),
+    "HOST_AND_PORT": (["h:1", "h:", "[::1]:1"], ["h", "::1", ":1", "h:x", "a:1:2"]),
+    "ORIGIN_FORM_LINE": (
+        [
+            *[f"GET {target} HTTP/1.1\r\n" for target in ["/", "//", "/a?b=c", "/~!"]],
+            "CONNECTED / HTTP/1.1\r\n",
             "!#$%&'*+-.^_`|~0aZ / HTTP/1.1\r\n",
         ],
         [
             *[
                 f"GET {target} HTTP/1.1\r\n"
                 for target in [
-                    "", " ", "/a b", "/\n", "/\t", "/\xe4", "/\x7f", "/\u2028",
-                    "/ HTTP/1.1\r\nX: y",
+                    "", " ", "*", "a", "?a", "/a#b", "/a b", "/\n", "/\t", "/\xe4", "/\x7f",
+                    "/\u2028", "/ HTTP/1.1\r\nX: y",
                 ]
             ],
+            "CONNECT / HTTP/1.1\r\n",
             *[
                 f"{method} / HTTP/1.1\r\n"
                 for method in ["", " ", "G T", "GET /", "G\n", "G:", "\xe4"]
@@ -89,6 +126,16 @@ FOUND: dict[str, list[tuple[str, list[object]]]] = {
         ("A: b \n", []),
     ],
     "OBS_FOLD": [("A: b \t\r\n\t c\r\nD: e\r\n \r\n", [" \t\r\n\t ", "\r\n "])],
+    "SCHEME": [("http://h", ["http"]), ("a+b-.1://", ["a+b-.1"]), ("http:/h", []), ("1://h", [])],
+    "LOOKS_LIKE_URL": [
+        ("http://", ["http://"]),
+        ("//", ["//"]),
+        ("HTTPS:", ["HTTPS:"]),
+        ("user:password@", ["user:password@"]),
+        ("h", []),
+        ("::1", []),
+        ("h:1", []),
+    ],
     "PARAMETER": [
         ("a/b; c=d;E = \"f;g\\\"\" ;x; y=", [("c", "d"), ("E", '"f;g\\""')]),
         ("a=b", []),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+import contextlib
+import copy
+import pickle
+from collections.abc import Callable, Mapping, MutableMapping
 from email.message import Message
 from types import MappingProxyType
 from typing import Any
@@ -222,3 +225,113 @@ def test_repr_shows_the_items() -> None:
     assert repr(CaseInsensitiveDict(A=1)) == "CaseInsensitiveDict({'A': 1})"
     with pytest.raises(TypeError):
         hash(CaseInsensitiveDict())
+
+
+# ------------------------------------------------------------------------- not to be changed
+
+FIELDS_GIVEN = [("A", "1"), ("B", "2"), ("a", "3")]
+
+
+def attempts(headers: Headers) -> list[Callable[[], object]]:
+    """Ways to change them, without those that go around the class by way of `object`."""
+    unusual: Any = headers
+    return [
+        lambda: unusual.__init__([("X", "y")]),
+        lambda: unusual.__new__(Headers, [("X", "y")]),
+        lambda: setattr(unusual, "_fields", [("X", "y")]),
+        lambda: setattr(unusual, "_index", {"x": "y"}),
+        lambda: setattr(unusual, "x", "y"),
+        lambda: setattr(unusual, "__class__", dict),
+        lambda: delattr(unusual, "_fields"),
+        lambda: delattr(unusual, "_index"),
+        lambda: unusual.__setitem__("X", "y"),
+        lambda: unusual.__delitem__("A"),
+        lambda: unusual.__setstate__((None, {"_fields": [("X", "y")]})),
+        lambda: unusual._fields.append(("X", "y")),
+        lambda: unusual._index.__setitem__("x", "y"),
+        lambda: unusual.__dict__.update(x="y"),
+        lambda: unusual.combined().update(x="y"),
+        lambda: unusual.items().clear(),
+        lambda: unusual.keys().clear(),
+        lambda: unusual.values().clear(),
+        lambda: unusual.get_all("a").clear(),
+        lambda: unusual.get_all("b").clear(),
+    ]
+
+
+@pytest.mark.parametrize("fields", [[], FIELDS_GIVEN, FIELDS_GIVEN[:2]], ids=len)
+def test_nothing_changes_them(fields: Fields) -> None:
+    headers = Headers(fields)
+    for looked_at in (False, True):
+        for attempt in attempts(headers):
+            with contextlib.suppress(AttributeError, TypeError):
+                attempt()
+            assert headers == Headers(fields)
+            assert headers.items() == fields
+            assert headers.combined() == Headers(fields).combined()
+            assert "X" not in headers
+            if looked_at:
+                assert headers["A"] == (fields[0][1] if fields else None)
+
+
+def test_what_they_were_made_of_may_change() -> None:
+    fields = list(FIELDS_GIVEN)
+    headers = Headers(fields)
+    fields.clear()
+    assert headers.items() == FIELDS_GIVEN
+
+
+def pickled(headers: Headers) -> Headers:
+    made: Headers = pickle.loads(pickle.dumps(headers))  # noqa: S301 - our own
+    return made
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+@pytest.mark.parametrize("fields", [[], FIELDS_GIVEN], ids=len)
+def test_copies(duplicate: Callable[[Headers], Headers], fields: Fields) -> None:
+    headers = Headers(fields)
+    for _ in range(2):
+        made = duplicate(headers)
+        assert (type(made), made, made["A"]) == (Headers, headers, headers["A"])
+
+
+def test_made_of_a_mapping() -> None:
+    fields = {"A": "1", "B": "2"}
+    for made in (Headers(fields), Headers(CaseInsensitiveDict(fields)), Headers(Headers(fields))):
+        assert made.items() == [("A", "1"), ("B", "2")]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "A: b",
+        ["A: b"],
+        ["ab"],
+        [("A",)],
+        [("A", "b", "c")],
+        [("A", 1)],
+        [(b"A", b"b")],
+        {"A": 1},
+        5,
+        None,
+    ],
+)
+def test_not_made_of(fields: Any) -> None:
+    with pytest.raises(TypeError, match=r"^fields "):
+        Headers(fields)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "cookie", "Set-Cookie", "PROXY-AUTHORIZATION"])
+def test_secrets_are_not_shown(name: str) -> None:
+    fields = [(name, "secret"), ("A", "b"), (name, "secret")]
+    for made in (Headers(fields), CaseInsensitiveDict(fields)):
+        shown = repr(made)
+        assert "secret" not in shown
+        assert name in shown
+        assert "'b'" in shown
+        assert made[name.lower()] == "secret"
+
+
+def test_keys_are_strings() -> None:
+    with pytest.raises(TypeError, match="keys are str, not bytes"):
+        CaseInsensitiveDict({b"A": "b"})  # type: ignore[arg-type]

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dugong import BodyFollowing, CaseInsensitiveDict, Request
+from dugong import BodyFollowing, CaseInsensitiveDict, InvalidRequest, Request
 from dugong.protocol.content import as_bytes
+from dugong.protocol.limits import MIN_EXPECT_SIZE
 from dugong.protocol.request import Defaults, Outgoing, prepare, serialise_trailers
 
 LINES = {"host": "Host: h", "accept-encoding": "Accept-Encoding: identity"}
@@ -155,10 +156,49 @@ def test_callers_headers_are_not_written_to() -> None:
 
 @pytest.mark.parametrize(
     ("value", "sent"),
-    [("\xe9\xff\t!~", "\xe9\xff\t!~"), ("", ""), (-5, "-5"), (http.HTTPStatus.OK, "200")],
-)
-def test_values(value: str | int, sent: str) -> None:
-    assert lines(make(headers={"A": value})) == [f"A: {sent}"]
+    [
+        ("\xe9\xff\t!~", "\xe9\xff\t!~"), ("", ""), (-5, "-5"), (http.HTTPStatus.OK, "200"),
+        (b"\xe9\xff\t!~", "\xe9\xff\t!~"), (b"", ""),
+    ],
+)  # fmt: skip
+def test_values(value: str | bytes | int, sent: str) -> None:
+    for name in ("A", b"A"):
+        assert lines(make(headers={name: value})) == [f"A: {sent}"]
+
+
+@pytest.mark.parametrize("name", ["Accept-Encoding", b"accept-encoding"])
+def test_none_leaves_a_field_out(name: str | bytes) -> None:
+    for headers in ({name: None, "A": "b"}, iter([(name, None), ("A", "b")])):
+        outgoing = make(headers=headers)
+        assert outgoing.head == b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n"
+        again = make(headers=outgoing.request.headers)
+        assert again.head == outgoing.head
+
+
+def test_none_where_nothing_would_be_added() -> None:
+    assert make(headers={"User-Agent": None}).head == make().head
+
+
+def test_none_leaves_out_expect() -> None:
+    """A large body would ask first."""
+    request = Request("PUT", "/", {"Expect": None}, bytes(MIN_EXPECT_SIZE))
+    outgoing = prepare(request, None, DEFAULTS)
+    assert not outgoing.expect_continue
+    assert b"Expect" not in outgoing.head
+
+
+@pytest.mark.parametrize("name", ["Host", b"HOST", "hOsT"])
+@pytest.mark.parametrize("where", [0, 1, 2])
+def test_host_is_first(name: str | bytes, where: int) -> None:
+    """RFC 9110 section 7.2."""
+    headers: list[tuple[str | bytes, str]] = [("A", "b"), ("C", "d")]
+    headers.insert(where, (name, "other:80"))
+    text = name if isinstance(name, str) else name.decode()
+    expected = (
+        f"GET / HTTP/1.1\r\n{text}: other:80\r\n{LINES['accept-encoding']}\r\nA: b\r\nC: d\r\n\r\n"
+    )
+    assert make(headers=headers).head.decode() == expected
+    assert make().head.startswith(b"GET / HTTP/1.1\r\nHost: h\r\n")
 
 
 def test_path_is_what_the_user_gave() -> None:
@@ -176,11 +216,22 @@ TYPE_ERRORS: dict[str, dict[str, Any]] = {
     "dict body": {"body": {"a": b"b"}},
     "float value": {"headers": {"A": 1.5}},
     "bool value": {"headers": {"A": True}},
-    "None value": {"headers": {"A": None}},
-    "bytes value": {"headers": {"A": b"b"}},
+    "bytearray value": {"headers": {"A": bytearray(b"b")}},
     "list value": {"headers": {"A": ["b"]}},
-    "bytes name": {"headers": {b"A": "b"}},
     "int name": {"headers": [(1, "b")]},
+    "None name": {"headers": [(None, "b")]},
+    "str headers": {"headers": "X: y"},
+    "empty str headers": {"headers": ""},
+    "bytes headers": {"headers": b"X: y"},
+    "int headers": {"headers": 5},
+    "file headers": {"headers": io.BytesIO(b"data")},
+    "BodyFollowing headers": {"headers": BodyFollowing(5)},
+    "list of lines": {"headers": ["X: y"]},
+    "list of two characters": {"headers": ["ab"]},
+    "list of bytes": {"headers": [b"ab"]},
+    "headers and body in each other's place": {"headers": b"data", "body": {"A": "b"}},
+    "pairs as the body": {"body": [("A", "b")]},
+    "strings as the body": {"body": ["a"]},
     "bytes method": {"method": b"GET"},
     "bytes target": {"target": b"/"},
     "no target": {"target": None},
@@ -188,6 +239,8 @@ TYPE_ERRORS: dict[str, dict[str, Any]] = {
 
 VALUE_ERRORS: dict[str, dict[str, Any]] = {
     "empty method": {"method": ""},
+    "method and path in each other's place": {"method": "/", "target": "GET"},
+    "URL and method in each other's place": {"method": "http://h/", "target": "GET"},
     "method with space": {"method": "GET /"},
     "method with line end": {"method": "GET\r\n"},
     "method beyond ASCII": {"method": "G\xc9T"},
@@ -195,7 +248,19 @@ VALUE_ERRORS: dict[str, dict[str, Any]] = {
     "target with space": {"target": "/a b"},
     "target with LF": {"target": "/a\n"},
     "target beyond ASCII": {"target": "/\xe9"},
+    "triples": {"headers": [("A", "b", "c")]},
+    "singles": {"headers": [("A",)]},
     "empty name": {"headers": {"": "b"}},
+    "bytes name with LF": {"headers": {b"A\n": "b"}},
+    "bytes name beyond ASCII": {"headers": {b"\xe4": "b"}},
+    "bytes value with LF": {"headers": {"A": b"b\n"}},
+    "endless number": {"headers": {"A": 10**5000}},
+    "Host left out": {"headers": {"Host": None}},
+    "length left out": {"method": "POST", "headers": {"Content-Length": None}},
+    "coding left out": {"body": BodyFollowing(), "headers": {"Transfer-Encoding": None}},
+    "Expect left out and asked for": {
+        "expect100": True, "body": BodyFollowing(1), "headers": {"Expect": None},
+    },
     "name with colon": {"headers": {"A:": "b"}},
     "name with space": {"headers": {"A b": "b"}},
     "name with LF": {"headers": {"A\n": "b"}},
@@ -208,6 +273,7 @@ VALUE_ERRORS: dict[str, dict[str, Any]] = {
     "Host with user": {"headers": {"Host": "u@h"}},
     "bare IPv6 Host": {"headers": {"Host": "::1"}},
     "two Hosts": {"headers": [("Host", "h"), ("host", "h")]},
+    "two Hosts, one of bytes": {"headers": {"Host": "h", b"Host": "h"}},
     "list of Hosts": {"headers": {"Host": "h, h"}},
     "Expect of something else": {
         "expect100": True, "body": BodyFollowing(1), "headers": {"Expect": "y"},
@@ -238,7 +304,7 @@ def test_wrong_types(arguments: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("arguments", VALUE_ERRORS.values(), ids=VALUE_ERRORS)
 def test_wrong_values(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidRequest):
         make(**arguments)
 
 
@@ -320,7 +386,7 @@ def test_flat_bytes_are_not_copied() -> None:
     [
         (None, b"0\r\n\r\n"),
         ({}, b"0\r\n\r\n"),
-        ([("X-Sum", 5), ("x-sum", "b")], b"0\r\nX-Sum: 5\r\nx-sum: b\r\n\r\n"),
+        ([("X-Sum", 5), (b"x-sum", b"b")], b"0\r\nX-Sum: 5\r\nx-sum: b\r\n\r\n"),
     ],
 )
 def test_trailers(trailers: Any, sent: bytes) -> None:
@@ -332,13 +398,18 @@ def test_trailers(trailers: Any, sent: bytes) -> None:
 )
 def test_fields_that_cannot_be_trailers(name: str) -> None:
     """RFC 9110 section 6.5.1."""
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidRequest):
         serialise_trailers({name: "5"})
 
 
 @pytest.mark.parametrize(
     ("trailers", "error"),
-    [({"A": "b\r\n"}, ValueError), ({"A b": "c"}, ValueError), ({"A": None}, TypeError)],
+    [
+        ({"A": "b\r\n"}, InvalidRequest),
+        ({"A b": "c"}, InvalidRequest),
+        ({"A": None}, TypeError),
+        ("A: b", TypeError),
+    ],
 )
 def test_trailers_are_validated(trailers: Any, error: type[Exception]) -> None:
     with pytest.raises(error):

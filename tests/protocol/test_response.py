@@ -250,3 +250,14 @@ def test_head_in_single_bytes_is_not_searched_again_and_again() -> None:
         assert incoming.receive(head[i : i + 1]) == -1
     assert incoming.receive(head[-1:]) == len(head)
     assert len(head) < data.looked_at < 10 * len(head)
+
+
+@pytest.mark.parametrize("name", ["Set-Cookie", "authorization", " Cookie", "Proxy-Authorization "])
+@pytest.mark.parametrize("value", ["secret\x00", "secret" + 70_000 * "x"])
+def test_messages_show_no_secret(name: str, value: str) -> None:
+    """A field that is not valid, or too long, or reflected by the server."""
+    head = f"HTTP/1.1 200 OK\r\n{name}: {value}\r\n\r\n".encode("latin-1")
+    with pytest.raises(InvalidResponse) as info:
+        parse_head(head, "GET", "/")
+    assert "secret" not in f"{info.value!r}"
+    assert name in str(info.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import math
 import re
 import sys
@@ -12,8 +11,8 @@ from functools import lru_cache
 from typing import NoReturn
 from urllib.parse import quote, urlsplit
 
-from ..blocking import HTTPConnection
 from ..protocol import grammar
+from ..protocol.authority import check_host
 from ..protocol.messages import Request
 from ..protocol.request import NO_DEFAULTS, prepare
 from ..transport.proxy import parse_proxy
@@ -121,6 +120,10 @@ def url(text: str) -> Document:
         return argparse.ArgumentTypeError(f"{text!r}: {why}")
 
     text = text.strip(" ")
+    if re.match("[^/?#]*//[^/?#]*@", text):  # before any other message, which would show it
+        raise argparse.ArgumentTypeError(
+            "a user name or password in a URL is not sent: use -H 'Authorization: …'"
+        )
     if grammar.CONTROL.search(text):
         raise wrong("a URL has no control characters")
     try:
@@ -129,10 +132,6 @@ def url(text: str) -> Document:
         raise wrong(str(exc)) from None
     if parts.scheme not in ("http", "https"):
         raise wrong("a URL begins with http:// or https://")
-    if "@" in parts.netloc:
-        raise argparse.ArgumentTypeError(
-            "a user name or password in a URL is not sent: use -H 'Authorization: …'"
-        )
     try:
         port = parts.port
     except ValueError:
@@ -143,12 +142,11 @@ def url(text: str) -> Document:
     if not host:
         raise wrong("there is no host name in it")
     try:
-        if "[" in parts.netloc:
-            host = host.replace("%25", "%")  # RFC 6874
-            ipaddress.IPv6Address(host)
-        if not re.fullmatch(r"(\[[^]]*\]|[^][:]*)(:[0-9]*)?", parts.netloc):
+        netloc = re.fullmatch(r"(?:\[([^]]*:[^]]*)\]|([^][:]*))(?::[0-9]*)?", parts.netloc)
+        if netloc is None:
             raise ValueError
-        _check_host(host)
+        address, name = netloc.groups()
+        host = _check_host(address.replace("%25", "%") if address else name)  # RFC 6874
     except ValueError:
         raise wrong(f"{host!r} is not a host name or address") from None
     target = text.partition("#")[0].partition("//")[2][len(parts.netloc) :]
@@ -165,12 +163,8 @@ def url(text: str) -> Document:
 
 
 @lru_cache(1024)  # lists of URLs have few hosts
-def _check_host(host: str) -> None:
-    try:
-        host.encode("idna")  # its labels are neither empty nor too long
-        HTTPConnection(host)
-    except ValueError:
-        raise ValueError(f"{host!r} is not a host name or address") from None
+def _check_host(host: str) -> str:
+    return check_host(host).lower()
 
 
 def file_name(text: str) -> str:
@@ -184,7 +178,7 @@ def field(text: str) -> tuple[str, str]:
     """Take a field line apart. `check_fields` looks at the parts."""
     name, colon, value = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 'Name: value'")
+        raise argparse.ArgumentTypeError("a field is of the form 'Name: value'")
     return name, value.strip(" \t")
 
 
@@ -193,7 +187,7 @@ def proxy(text: str) -> str:
     try:
         if grammar.CONTROL.search(text):
             raise ValueError("a URL has no control characters")
-        _check_host(parse_proxy(text).host)
+        parse_proxy(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
     return text

@@ -29,7 +29,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..aio import AsyncHTTPConnection
-from ..errors import DugongError, InvalidResponse, UnsupportedResponse
+from ..errors import DugongError, InvalidRequest, InvalidResponse, UnsupportedResponse
 from ..protocol.messages import HTTPResponse, Request
 from .arguments import Document
 from .judging import Outcome, Result, judged, kind_of_trouble
@@ -63,8 +63,8 @@ _BELIEVED = frozenset({Outcome.OK, Outcome.REDIRECTED})
 #: Documents in a row that fail before there is doubt whether the server answers at all.
 _DOUBTFUL = 2
 
-#: By what a request can fail. ValueError: it cannot be sent.
-_TROUBLES = (DugongError, OSError, ValueError)
+#: By what a request can fail.
+_TROUBLES = (DugongError, OSError)
 
 #: Troubles of a server that does answer.
 _ANSWERED = (InvalidResponse, UnsupportedResponse)
@@ -314,7 +314,7 @@ class Server:
         message = why(exc, conn, self._args)
         result = kind_of_trouble(exc)
         self._finish(Result(item.url, result, message=message))
-        if not isinstance(exc, DugongError | OSError) or isinstance(exc, _ANSWERED):
+        if isinstance(exc, (*_ANSWERED, InvalidRequest)):
             return
         self._failures += 1
         if not getattr(exc, "bytes_sent", 0):

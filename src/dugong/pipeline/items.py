@@ -211,7 +211,8 @@ def as_item(given: Any) -> Item:
         return Item(Request(*given))
     if not isinstance(given, Request):
         return _failed(TypeError(
-            f"pipeline() takes paths, (method, path) or Request objects, not {given!r}"
+            "requests has paths, pairs (method, path) and Request objects, and this item is "
+            + (f"a tuple of {len(given)}" if isinstance(given, tuple) else type(given).__name__)
         ))  # fmt: skip
     if given.incomplete:
         return _failed(

@@ -34,7 +34,6 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import index
 from typing import Any, NoReturn
 
 from ..connection import Connection
@@ -45,6 +44,7 @@ from ..errors import (
     StateError,
     UnsupportedResponse,
 )
+from ..protocol.arguments import check_size
 from ..protocol.messages import HTTPResponse, Request
 from ..protocol.states import Receiving
 from ..transport.poll import Co, PollNeeded
@@ -69,10 +69,10 @@ class Pipeline:
 
     def __init__(self, connection: Connection, requests: Iterable[Any], depth: int) -> None:
         if isinstance(requests, (str, bytes, Request)):
-            raise TypeError("pipeline() takes many requests: put a single one into a list")
-        depth = index(depth)
-        if depth < 1:
-            raise ValueError(f"a pipeline has a depth of at least 1, not {depth}")
+            raise TypeError("requests is an iterable of requests: put a single one into a list")
+        if not hasattr(requests, "__iter__") and not hasattr(requests, "__getitem__"):
+            raise TypeError(f"requests is an iterable, not {type(requests).__name__}")
+        depth = check_size(depth, "depth", lowest=1)
         self._connection = connection
         self._depth = depth
         self._items = Items(requests)

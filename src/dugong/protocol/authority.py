@@ -1,42 +1,166 @@
-"""The server's name as it is written in ``Host`` and in URLs (RFC 3986 section 3.2)."""
+"""Host names, and the authority of URLs and of ``Host`` (RFC 3986 section 3.2).
+
+A name is converted to ASCII once, by `check_host`, and validated afterwards. What comes out is
+the only name from there on: it is looked up, sent in ``Host`` and in the TLS handshake, compared
+with the certificate, and shown in messages. So no conversion further down can make another name
+of it.
+
+Decided here:
+
+* A name has letters, digits, hyphens and underscores in labels of 1 to 63 characters. It may end
+  with a dot. `tls_name` leaves that out (RFC 6066 section 3); nothing else does.
+* A name of nothing but numbers is an IPv4 address, which has four decimal numbers. The system
+  would take ``127.1`` and ``0x7f000001`` for addresses, too, but certificates and other programs
+  do not.
+* Only IPv6 addresses have a zone (RFC 4007 section 11). It is for the system alone.
+* Names beyond ASCII are converted as browsers do it (UTS 46, nontransitional) by the package
+  ``idna``. Without it there is Python's codec, which implements IDNA 2003. Where that would lead
+  to another host, the name is refused.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from typing import Any
+
+from ..errors import InvalidRequest
 from . import grammar
+from .arguments import check_port, exactly_str, shown
+
+#: Characters of a name without its last dot (RFC 1035 section 2.3.4 limits it to 255 octets).
+_MAX_NAME = 253
+
+#: Characters for which IDNA 2003 and UTS 46 lead to different names: the deviations of UTS 46
+#: section 7 (sharp s, final sigma and the joiners), capitals of Cherokee, and fillers without a
+#: shape. A comparison of all code points of Unicode 3.2 has found no others.
+_DEVIATIONS = re.compile("[\xdf\u03c2\u200c\u200d\u115f\u1160\u13a0-\u13f4\u17b4\u17b5]")
+
+_IPV6_CHARACTERS = frozenset("0123456789ABCDEFabcdef:.%")
 
 
-def authority(hostname: str, port: int | None) -> str:
+def check_host(host: Any, what: str = "hostname") -> str:
+    """Return a host name or address as it is used everywhere: in ASCII, without brackets.
+
+    Args:
+        host: a name, in Unicode or ASCII, or an address, an IPv6 one without brackets.
+        what: the argument, for messages.
+
+    Raises:
+        TypeError: *host* is not a `str`.
+        InvalidRequest: it is neither a name nor an address.
+    """
+    host = exactly_str(host, what)
+    if grammar.LOOKS_LIKE_URL.match(host):
+        raise InvalidRequest(
+            f"{what} looks like a URL: pass the host name, and port= and ssl_context= if needed, "
+            f"not {shown(host)}"
+        )
+    if with_port := grammar.HOST_AND_PORT.fullmatch(host):
+        address, name, port = with_port.groups()
+        raise InvalidRequest(
+            f"{what} {shown(host)} includes a port: pass {shown(address or name)} and port={port}"
+        )
+    if host.startswith("["):
+        raise InvalidRequest(f"{what} is an IPv6 address without brackets, not {shown(host)}")
+    if ":" in host:
+        return _check_ipv6(host, what)
+    name = host if host.isascii() else _to_ascii(host, what)
+    if not grammar.HOST_NAME.fullmatch(name) or len(name.removesuffix(".")) > _MAX_NAME:
+        raise InvalidRequest(f"{what} {_both(host, name)} is not a host name or address")
+    if grammar.NUMBERS.fullmatch(name) and not grammar.IPV4.fullmatch(name):
+        raise InvalidRequest(
+            f"{what} {_both(host, name)} is not an address: those of IPv4 have four decimal numbers"
+        )
+    return name
+
+
+def _both(given: str, name: str) -> str:
+    return shown(given) if given == name else f"{shown(given)} (in ASCII {shown(name)})"
+
+
+def _check_ipv6(address: str, what: str) -> str:
+    from ipaddress import IPv6Address  # loaded only by those who have such an address
+
+    bare, percent, zone = address.partition("%")
+    try:
+        IPv6Address(bare)
+    except ValueError:
+        bare = ""
+    if not bare or (percent and not grammar.ZONE.fullmatch(zone)):
+        # Lists of proxies have lines such as host:port:user:password.
+        given = shown(address) if _IPV6_CHARACTERS.issuperset(address) else "with ':' in it"
+        raise InvalidRequest(f"{what} {given} is not a host name or address")
+    return address
+
+
+def _to_ascii(name: str, what: str) -> str:
+    """Return a name beyond ASCII as it is in the DNS. What comes out may be no valid name."""
+    try:
+        import idna
+    except ImportError:
+        return _to_ascii_2003(name, what)
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except UnicodeError:
+        raise InvalidRequest(f"{what} {shown(name)} is not a valid domain name") from None
+
+
+def _to_ascii_2003(name: str, what: str) -> str:
+    from stringprep import in_table_a1
+
+    # The codec looks for dots before it normalises, and so misses those that appear only then.
+    normal = unicodedata.normalize("NFKC", name)
+    # Of what is not in Unicode 3.2 the codec knows neither the case nor what it is equivalent to.
+    if _DEVIATIONS.search(normal) or any(map(in_table_a1, name)):
+        raise InvalidRequest(
+            f"{what} {shown(name)} has characters for which the package idna is needed "
+            "(pip install dugong[idna])"
+        )
+    try:
+        return normal.casefold().encode("idna").decode("ascii")
+    except UnicodeError:
+        raise InvalidRequest(f"{what} {shown(name)} is not a valid domain name") from None
+
+
+def check_address(address: Any, what: str) -> tuple[str, int]:
+    """Return an address to connect to, a pair of host and port.
+
+    Args:
+        address: a tuple or a list.
+        what: the argument, for messages.
+
+    Raises:
+        TypeError: *address*, or a part of it, has the wrong type.
+        InvalidRequest: it is not a pair, or a part of it is not valid.
+    """
+    host, port = pair(address, what)
+    return check_host(host, f"the host of {what}"), check_port(port, f"the port of {what}")
+
+
+def pair(address: Any, what: str) -> tuple[Any, Any]:
+    """Return a tuple or a list of host and port as a tuple, whatever the two are."""
+    if not isinstance(address, (tuple, list)):
+        raise TypeError(f"{what} is a pair (host, port), not {type(address).__name__}")
+    if len(address) != 2:
+        raise InvalidRequest(
+            f"{what} is a pair (host, port), and this one has {len(address)} items"
+        )
+    return address[0], address[1]
+
+
+def tls_name(host: str) -> str:
+    """Return what TLS is told of a host that `check_host` has returned (RFC 6066 section 3)."""
+    return host.partition("%")[0].removesuffix(".")
+
+
+def authority(host: str, port: int | None) -> str:
     """Return host and port as in a URL.
 
     Args:
-        hostname: a name, in Unicode or ASCII, or an address, an IPv6 one without brackets.
+        host: what `check_host` has returned.
         port: the port, ``None`` to leave it out.
-
-    Raises:
-        ValueError: *hostname* is neither a name nor an address.
     """
-    host = hostname
     if ":" in host:
-        host = f"[{_ipv6(host)}]"
-    elif not host.isascii():
-        host = host.encode("idna").decode("ascii")
-    elif any(not 0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
-        raise ValueError(f"{hostname!r} is not a host name: a label has 1 to 63 characters")
-    if port is not None:
-        host = f"{host}:{port}"
-    if not grammar.HOST.fullmatch(host):
-        raise ValueError(f"{hostname!r} is not a host name")
-    return host
-
-
-def _ipv6(address: str) -> str:
-    from ipaddress import IPv6Address  # loaded only by those who have such an address
-
-    address = address.partition("%")[0]  # the zone is this machine's business
-    try:
-        IPv6Address(address)
-    except ValueError:
-        raise ValueError(
-            f"{address!r} is neither a host name nor an IPv6 address (which has no brackets)"
-        ) from None
-    return address
+        host = f"[{host.partition('%')[0]}]"
+    return host if port is None else f"{host}:{port}"

@@ -23,7 +23,7 @@ import sys
 
 from ..errors import InvalidResponse
 from . import grammar
-from .headers import Headers
+from .headers import parsed
 from .limits import MAX_CHUNK_LINE_SIZE, MAX_FIELDS, MAX_LINE_SIZE, MAX_TRAILER_SIZE
 from .messages import NO_TRAILERS
 from .response import parse_fields
@@ -230,7 +230,7 @@ class Chunked:
                 f"trailer section is longer than {MAX_TRAILER_SIZE} bytes", part="limit"
             )
         if line == b"\r\n":
-            self.trailers = Headers(fields) if fields else NO_TRAILERS
+            self.trailers = parsed(fields) if fields else NO_TRAILERS
             self.line_limit = 0
             return
         if not line.endswith(b"\n"):

@@ -42,7 +42,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from ..errors import BodyChanged, ExcessBodyData, StateError
+from ..errors import BodyChanged, ExcessBodyData, InvalidRequest, StateError
 from .limits import BLOCK_SIZE
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ class ReadFile(Pieces):
             self.failed = True
             raise
         if block is None:
-            raise ValueError("the file has nothing to read yet: open it in blocking mode")
+            raise InvalidRequest("body is a file that has nothing yet: open it in blocking mode")
         return block if as_bytes(block) else _END
 
     def _block_size(self) -> int:
@@ -324,13 +324,17 @@ def content_of(body: Any, request: Request | None = None) -> Content:
 
     Raises:
         TypeError: it is not bytes-like, a binary file or an iterable.
-        ValueError: it is a file that is closed, or not open for reading.
+        InvalidRequest: it is a file that is closed, or not open for reading.
         StateError: it is one-shot, and was taken before.
     """
     if _is_text_file(body):
         raise TypeError("a body is made of bytes, and this file gives text: open it in binary mode")
-    if isinstance(body, (str, Mapping)):
-        raise TypeError(f"a body is made of bytes, not {type(body).__name__}: encode it first")
+    if isinstance(body, str):
+        raise TypeError("a body is made of bytes, not str: encode it first")
+    if isinstance(body, Mapping):
+        raise TypeError(
+            f"a body is made of bytes, not {type(body).__name__}: encode it, or pass it as headers="
+        )
     try:
         memoryview(body)
     except TypeError:
@@ -341,6 +345,9 @@ def content_of(body: Any, request: Request | None = None) -> Content:
         raise StateError(f"this {type(body).__name__} was used up by an earlier request")
     if hasattr(body, "read"):
         return _file(body, request)
+    if isinstance(body, (list, tuple)):
+        for item in body:
+            as_bytes(item)  # while nothing is sent
     if isinstance(body, Iterable):
         return Pieces(body, None, request)
     raise TypeError(
@@ -398,10 +405,10 @@ _DECOMPRESSING = (
 
 
 def _file(file: Any, request: Request | None) -> Content:
-    if getattr(file, "closed", False):
-        raise ValueError("the file is closed")
+    if getattr(file, "closed", False) is True:
+        raise InvalidRequest("body is a file that is closed")
     if not getattr(file, "readable", lambda: True)():
-        raise ValueError("the file is not open for reading")
+        raise InvalidRequest("body is a file that is not open for reading")
     if not _can_seek(file):
         return ReadFile(file, None, request, replayable=False)
     if getattr(file, "writable", lambda: False)():

@@ -34,7 +34,14 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..errors import ConnectionClosed, DugongError, ExcessBodyData, InvalidResponse, StateError
+from ..errors import (
+    ConnectionClosed,
+    DugongError,
+    ExcessBodyData,
+    InvalidRequest,
+    InvalidResponse,
+    StateError,
+)
 from ..errors import UnsupportedResponse as Unsupported
 from . import states
 from .framing import SWITCH, Framing, announces_body
@@ -286,13 +293,15 @@ class Exchanges:
 
         Raises:
             StateError: no body is due, or bytes of it are missing.
-            ValueError: there are trailers, and the body is not chunked.
+            InvalidRequest: there are trailers, and the body is not chunked.
             ConnectionClosed: sending has ended.
         """
         current = self.current
         if current is not None and isinstance(current.outgoing.request.body, BodyFollowing):
             if trailers and current.outgoing.length is not None:
-                raise ValueError("only a body of unknown length, BodyFollowing(), has trailers")
+                raise InvalidRequest(
+                    "trailers need a body of unknown length, BodyFollowing(): this one has a length"
+                )
             if self.sending is states.READY and current.body_left == 0:
                 return None
         exchange = self.check_write(0)

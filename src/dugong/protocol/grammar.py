@@ -48,9 +48,49 @@ OBS_FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]+)+")
 # field-value as we send it; surrounding white space is the sender's business   (section 5.5)
 FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
-# request-line = method SP request-target SP HTTP-version   (RFC 9112 section 3), and method = token
-# request-target   (section 3.2): its four forms have only visible ASCII in common
-REQUEST_LINE = re.compile(rf"{_TOKEN} [!-~]+ HTTP/1\.1\r\n")
+# request-line = method SP request-target SP HTTP-version   (RFC 9112 section 3)
+# method = token, with a target that is visible ASCII without a fragment. ORIGIN_FORM_LINE is the
+# usual one:
+# origin-form = absolute-path [ "?" query ]   (section 3.2.1)
+_VISIBLE = r"[!-\"$-~]"
+TARGET = re.compile(rf"{_VISIBLE}+")
+ORIGIN_FORM_LINE = re.compile(rf"(?!CONNECT ){_TOKEN} /{_VISIBLE}* HTTP/1\.1\r\n")
+
+# authority = [ userinfo "@" ] host [ ":" port ]   (RFC 3986 section 3.2), without user information.
+# The host is checked like that of an argument.
+_AUTHORITY = r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{0,5}))?"
+
+# authority-form = uri-host ":" port   (section 3.2.3); absolute-form = absolute-URI   (3.2.2)
+AUTHORITY_FORM = re.compile(rf"({_AUTHORITY})")
+ABSOLUTE_FORM = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://({_AUTHORITY})(?:[/?]{_VISIBLE}*)?")
+
+# A host name as users give it: letters, digits and hyphens (RFC 1123 section 2.1), and underscores,
+# which the DNS allows and users have.
+HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+
+# What the system's resolver may take for an IPv4 address: numbers, also octal and hexadecimal ones
+NUMBERS = re.compile(r"(?:(?:0[xX][0-9A-Fa-f]*|[0-9]+)(?:\.|\Z))+")
+
+# IPv4address = dec-octet "." dec-octet "." dec-octet "." dec-octet   (RFC 3986 section 3.2.2)
+_DEC_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4 = re.compile(rf"(?:{_DEC_OCTET}\.){{3}}{_DEC_OCTET}")
+
+# ZoneID = 1*( unreserved / pct-encoded )   (RFC 6874 section 2), of which we take no pct-encoded
+ZONE = re.compile(r"[A-Za-z0-9._~-]+")
+
+# What users give in place of a host name. LOOKS_LIKE_URL is to be used with match.
+LOOKS_LIKE_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|[^/]*@|https?:", re.IGNORECASE)
+HOST_AND_PORT = re.compile(r"(?:\[([^\]]*)\]|([^:@\[\]]+)):([0-9]*)")
+
+# scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )   (RFC 3986 section 3.1). With match.
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+# The URL of a proxy: "http://" authority [ "/" ]   (RFC 3986 section 3.2). User information may
+# contain "@", as in names that are mail addresses. The parts are checked once they are decoded.
+PROXY_URL = re.compile(
+    r"http://(?:([^/?#]*)@)?(?:\[([^\[\]@/?#]*:[^\[\]@/?#]*)\]|([^\[\]@:/?#]+))(?::([0-9]{0,5}))?/?",
+    re.IGNORECASE,
+)
 
 # Host = uri-host [ ":" port ]   (RFC 9110 section 7.2)
 HOST = re.compile(

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, TypeVar, overload
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 from . import grammar
 
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Items(Protocol):
+        """What has fields as a mapping has them."""
+
+        def items(self) -> Iterable[tuple[str, str]]: ...
+
+
 T = TypeVar("T")
+
+#: Fields whose values representations do not show.
+SECRET_FIELDS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 
 
 class Headers:
@@ -18,21 +31,51 @@ class Headers:
     there are several, and repeats in `keys`, `values` and `items`.
 
     Values are `str`, decoded as latin-1, and otherwise exactly as sent. It cannot be changed.
+
+    Args:
+        fields: pairs of name and value, or a mapping.
+
+    Raises:
+        TypeError: *fields* is something else, or a name or a value is not a `str`.
     """
 
+    # Responses with equal heads share one object (`response.KnownHead`), so nothing that an
+    # attribute leads to can be changed either. All is done by __new__, because __init__ could be
+    # called again.
     __slots__ = ("_fields", "_index")
 
-    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields = list(fields)
-        self._index: dict[str, str] | None = None
+    _fields: tuple[tuple[str, str], ...]
+    _index: Mapping[str, str] | None
 
-    def _first(self) -> dict[str, str]:
+    def __new__(cls, fields: Items | Iterable[tuple[str, str]] = ()) -> Self:
+        pairs: Any = fields.items() if hasattr(fields, "items") else fields
+        if not isinstance(pairs, Iterable):
+            raise TypeError(f"fields is a mapping or pairs, not {type(fields).__name__}")
+        return cls._of([_checked(pair) for pair in pairs])
+
+    @classmethod
+    def _of(cls, fields: Iterable[tuple[str, str]]) -> Self:
+        self = object.__new__(cls)
+        object.__setattr__(self, "_fields", tuple(fields))
+        object.__setattr__(self, "_index", None)
+        return self
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("the fields of a response cannot be changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("the fields of a response cannot be changed")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[tuple[str, str], ...]]]:
+        return type(self), (self._fields,)
+
+    def _first(self) -> Mapping[str, str]:
         """The first value of each name, lower-cased; made on the first look."""
         index = self._index
         if index is None:
-            index = self._index = {}
-            for name, value in reversed(self._fields):
-                index[name.lower()] = value
+            first = {name.lower(): value for name, value in reversed(self._fields)}
+            index = MappingProxyType(first)
+            object.__setattr__(self, "_index", index)
         return index
 
     def __getitem__(self, name: str) -> str | None:
@@ -64,7 +107,7 @@ class Headers:
         """Return the fields by lower-cased name, repeats as one list (RFC 9110 section 5.3)."""
         index = self._first()
         if len(index) == len(self._fields):
-            return index
+            return dict(index)
         combined: dict[str, str] = {}
         for name, value in self._fields:
             key = name.lower()
@@ -100,7 +143,7 @@ class Headers:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Headers({self._fields!r})"
+        return f"Headers({[(name, _shown(name, value)) for name, value in self._fields]!r})"
 
     def get_content_type(self) -> str:
         """Return the media type in lower case, ``'text/plain'`` where there is no valid one."""
@@ -138,6 +181,23 @@ class Headers:
         return default
 
 
+def parsed(fields: Iterable[tuple[str, str]]) -> Headers:
+    """Return fields that are known to be pairs of `str`; the constructor looks at each of them."""
+    return Headers._of(fields)
+
+
+def _checked(pair: object) -> tuple[str, str]:
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        name, value = pair
+        if isinstance(name, str) and isinstance(value, str):
+            return name, value
+    raise TypeError("fields has pairs of name and value, both of them str")
+
+
+def _shown(name: str, value: T) -> T | str:
+    return "***" if name.lower() in SECRET_FIELDS else value
+
+
 class CaseInsensitiveDict(MutableMapping[str, Any]):
     """A `dict` whose keys are strings and are found whatever their case.
 
@@ -155,6 +215,8 @@ class CaseInsensitiveDict(MutableMapping[str, Any]):
         return self._items[key.lower()][1]
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"keys are str, not {type(key).__name__}")
         self._items[key.lower()] = (key, value)
 
     def __delitem__(self, key: str) -> None:
@@ -189,4 +251,4 @@ class CaseInsensitiveDict(MutableMapping[str, Any]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"CaseInsensitiveDict({dict(self)!r})"
+        return f"CaseInsensitiveDict({ {key: _shown(key, value) for key, value in self.items()}!r})"

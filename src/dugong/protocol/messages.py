@@ -7,15 +7,29 @@ from copy import copy
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, cast
 
+from .arguments import check_size, shown
 from .content import is_replayable
 from .headers import Headers
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import BinaryIO, Protocol
 
     from _typeshed import ReadableBuffer
 
-    HeadersArgument: TypeAlias = Mapping[str, str | int] | Iterable[tuple[str, str | int]]
+    FieldValue: TypeAlias = str | bytes | int | None
+
+    class Items(Protocol):
+        """What has fields as a mapping has them; `Headers` is no mapping, but has repeats."""
+
+        def items(self) -> Iterable[tuple[str | bytes, FieldValue]]: ...
+
+    # The mappings are there for the sake of literals, whose values may have several types.
+    HeadersArgument: TypeAlias = (
+        Mapping[str, FieldValue]
+        | Mapping[bytes, FieldValue]
+        | Items
+        | Iterable[tuple[str | bytes, FieldValue]]
+    )
     WholeBody: TypeAlias = ReadableBuffer | BinaryIO | Iterable[ReadableBuffer] | None
     Body: TypeAlias = "WholeBody | BodyFollowing"
 
@@ -32,17 +46,13 @@ class BodyFollowing:
 
     Raises:
         TypeError: *length* is not an integer.
-        ValueError: *length* is negative.
+        InvalidRequest: *length* is negative.
     """
 
     __slots__ = ("length",)
 
     def __init__(self, length: int | None = None) -> None:
-        if length is not None:
-            length = index(length)
-            if length < 0:
-                raise ValueError(f"a body cannot have {length} bytes")
-        self.length = length
+        self.length = None if length is None else check_size(length, "length")
 
     def __repr__(self) -> str:
         return f"BodyFollowing({'' if self.length is None else self.length})"
@@ -106,7 +116,7 @@ class Request:
         return copied
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.path}>"
+        return f"<Request {self.method} {shown(self.path)[1:-1]}>"
 
 
 def _can_be_pickled(value: Any, protocol: int) -> bool:

@@ -1,18 +1,22 @@
 """A request's head as bytes. Past this module no caller's text can put a line on the wire.
 
-Everything is validated before anything is written, so a `ValueError` or `TypeError` from here
-means that nothing was sent.
+Everything is validated before anything is written, so an `InvalidRequest` or `TypeError` from
+here means that nothing was sent. No message shows the value of a field, or a name that is not
+valid: either may be a secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InvalidRequest
 from . import grammar
+from .arguments import exactly_str, shown
 from .content import Content, Pieces, content_of
 from .limits import MIN_EXPECT_SIZE
 from .messages import BodyFollowing, Request
+from .target import check_target
 
 if TYPE_CHECKING:
     from .messages import Body, HeadersArgument
@@ -20,12 +24,15 @@ if TYPE_CHECKING:
 #: Methods whose bodyless requests say so: a server would wonder otherwise (RFC 9110 section 8.6).
 _METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 
+#: Fields without which a request would have another meaning, or none.
+_NEEDED = frozenset({"host", "content-length", "transfer-encoding"})
+
 
 class Defaults:
     """Field lines that are added to a request unless the caller gives the field.
 
     Args:
-        lines: by the field's name in lower case.
+        lines: by the field's name in lower case, ``host`` first (RFC 9110 section 7.2).
 
     Attributes:
         all: the lines for a request of which no field is given.
@@ -37,7 +44,7 @@ class Defaults:
         self._lines = {name: f"{line}\r\n" for name, line in lines.items()}
         self.all = "".join(self._lines.values())
 
-    def unless(self, given: Mapping[str, str]) -> str:
+    def unless(self, given: Container[str]) -> str:
         """Return those lines whose field is not *given*."""
         return "".join([line for name, line in self._lines.items() if name not in given])
 
@@ -102,63 +109,63 @@ def prepare(
         may_ask: whether *expect100* ``None`` goes by the body.
 
     Raises:
-        TypeError: the type of a name, a value or the body is wrong.
-        ValueError: the method, the target or a field is not valid, or does not fit the body.
+        TypeError: an argument, a name or a value has the wrong type.
+        InvalidRequest: the method, the target or a field is not valid, or does not fit the rest.
         StateError: the body is one-shot, and was taken before.
     """
     method, headers, body = request.method, request.headers, request.body
     target = target or request.path
     if type(method) is not str or type(target) is not str:
-        request.method = method = exactly_str(method, "a method")
-        target = exactly_str(target, "a request target")
+        request.method = method = exactly_str(method, "method")
+        target = exactly_str(target, "path")
     line = f"{method} {target} HTTP/1.1\r\n"
-    if not grammar.REQUEST_LINE.fullmatch(line):
-        raise _bad_line(method, target)
-    if headers is None and body is None:
+    host = None
+    if not grammar.ORIGIN_FORM_LINE.fullmatch(line):
+        host = check_target(method, target)
+    if headers is None and body is None and host is None:
         outgoing = Outgoing(request, None, 0, False)
         framing = "Content-Length: 0\r\n" if method in _METHODS_WITH_CONTENT else ""
         outgoing.head = f"{line}{defaults.all}{framing}\r\n".encode("latin-1")
         return outgoing
-    fields, lower = _validate(headers)
-    content, length = _measure(request, lower)
+    if not (headers is None or isinstance(headers, (list, tuple)) or hasattr(headers, "items")):
+        request.headers = headers = list(_pairs(headers))  # a retry needs them again
+    fields = Fields(headers)
+    content, length = _measure(request, fields.values)
     if expect100 is None:
         is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
-        expect100 = (may_ask and is_large) or _asks_for_continue(lower)
-    if not (headers is None or isinstance(headers, (list, tuple)) or hasattr(headers, "items")):
-        request.headers = fields  # whoever retries needs them again
+        may_ask = may_ask and "expect" not in fields.left_out
+        expect100 = (may_ask and is_large) or _asks_for_continue(fields.values)
     outgoing = Outgoing(request, content, length, expect100)
     try:
-        framing = _check(outgoing, lower)
+        framing = _check(outgoing, fields, host)
     except BaseException:
         if content is not None:
             content.settle()
         raise
-    lines = [f"{name}: {value}\r\n" for name, value in fields]
-    head = [line, defaults.unless(lower), *lines, framing, "\r\n"]
+    host_line = fields.host
+    if host is not None and not host_line:
+        host_line = f"Host: {host}\r\n"
+        fields.values["host"] = host
+    given = fields.values.keys() | fields.left_out if fields.left_out else fields.values
+    head = [line, host_line, defaults.unless(given), *fields.lines, framing, "\r\n"]
     outgoing.head = "".join(head).encode("latin-1")
     return outgoing
 
 
-def _check(outgoing: Outgoing, lower: Mapping[str, str]) -> str:
+def _check(outgoing: Outgoing, fields: Fields, host: str | None) -> str:
     """Compare the caller's fields with the rest of the request; return those about its body."""
-    request, content = outgoing.request, outgoing.content
+    request, content, lower = outgoing.request, outgoing.content, fields.values
     framing = _framing(request.method, request.body, outgoing.length, lower)
+    if outgoing.expect_continue and "expect" in fields.left_out:
+        raise InvalidRequest("expect100 asks for the field Expect, and headers leaves it out")
     framing += _expect(lower, outgoing.length, outgoing.expect_continue)
     if lower:
-        _check_host(lower)
+        _check_host(lower, host)
         outgoing.closes = "close" in _tokens(lower.get("connection", ""))
         outgoing.upgrades = "upgrade" in lower
     if outgoing.expect_continue and "expect" not in lower:
         outgoing.may_drop_expect = content is not None and content.replayable
     return framing
-
-
-def _bad_line(method: str, target: str) -> ValueError:
-    if not grammar.TOKEN.fullmatch(method):
-        return ValueError(f"method {method!r} is not a token")
-    return ValueError(
-        f"request target {target!r} must be visible ASCII and not empty: quote it first"
-    )
 
 
 def _measure(request: Request, lower: Mapping[str, str]) -> tuple[Content | None, int | None]:
@@ -179,57 +186,161 @@ def _measure(request: Request, lower: Mapping[str, str]) -> tuple[Content | None
 def _content_length(given: str) -> int:
     digits = given.strip(" \t")
     if not grammar.CONTENT_LENGTH.fullmatch(digits):
-        raise ValueError(f"Content-Length {given!r} is not a number")
+        raise InvalidRequest(f"Content-Length is a number of bytes, not {shown(given)}")
     return int(digits)
 
 
-def exactly_str(text: Any, what: str, kind: str = "a str") -> str:
-    """Return *text* as nothing but a `str`: a subclass may look different when it is formatted.
+class Fields:
+    """Fields that the caller gives, validated.
+
+    Args:
+        headers: a mapping or pairs, ``None`` for no fields.
+
+    Attributes:
+        values: by lower-case name, repeats joined by commas.
+        left_out: the lower-case names of fields whose value is ``None``.
+        lines: the field lines, without that of Host.
+        host: the line of Host, empty if it is not given.
 
     Raises:
-        TypeError: it is no `str`.
+        TypeError: *headers*, a name or a value has the wrong type.
+        InvalidRequest: a name or a value is not valid.
     """
-    if type(text) is str:
-        return text
-    if not isinstance(text, str):
-        raise TypeError(f"{what} is {kind}, not {type(text).__name__}: {text!r}")
-    return str.__str__(text)
+
+    __slots__ = ("host", "left_out", "lines", "values")
+
+    def __init__(self, headers: HeadersArgument | None) -> None:
+        self.values: dict[str, str] = {}
+        self.left_out: set[str] = set()
+        self.lines: list[str] = []
+        self.host = ""
+        if headers is None:
+            return
+        values, lines = self.values, self.lines
+        for number, pair in enumerate(_pairs(headers), 1):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise _not_a_pair(pair, number)
+            name, value = pair
+            if type(name) is not str:
+                name = _name_as_str(name, number)
+            if not grammar.TOKEN.fullmatch(name):
+                raise _bad_name(name, number)
+            key = name.lower()
+            if value is None:
+                if key in _NEEDED:
+                    raise InvalidRequest(f"field {name} cannot be left out, so not be None")
+                self.left_out.add(key)
+                continue
+            if type(value) is not str:
+                value = _value_as_str(value, name)
+            if not grammar.FIELD_VALUE.fullmatch(value):
+                raise _bad_value(value, name)
+            values[key] = f"{values[key]}, {value}" if key in values else value
+            line = f"{name}: {value}\r\n"
+            if key == "host":
+                self.host = line
+            else:
+                lines.append(line)
 
 
-def _validate(
-    headers: HeadersArgument | None,
-) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """Return the caller's fields, and their values by lower-case name, repeats joined by commas."""
-    if headers is None:
-        return [], {}
-    pairs: Iterable[tuple[Any, Any]]
-    pairs = headers.items() if hasattr(headers, "items") else headers
-    fields: list[tuple[str, str]] = []
-    lower: dict[str, str] = {}
-    for given_name, value in pairs:
-        name = exactly_str(given_name, "a field name")
-        if isinstance(value, int) and not isinstance(value, bool):
-            text = str(int(value))
-        else:
-            text = exactly_str(value, f"the value of field {name}", "a str or an int")
-        if not grammar.TOKEN.fullmatch(name):
-            raise ValueError(f"field name {name!r} is not a token")
-        if not grammar.FIELD_VALUE.fullmatch(text):
-            raise ValueError(f"the value of field {name} has a character not allowed: {text!r}")
-        fields.append((name, text))
-        key = name.lower()
-        lower[key] = f"{lower[key]}, {text}" if key in lower else text
-    return fields, lower
+def _pairs(headers: Any) -> Iterable[Any]:
+    """Return what *headers* consists of. Iterating over the result does not fail by its type."""
+    if isinstance(headers, (bytes, bytearray, memoryview, BodyFollowing)) or hasattr(
+        headers, "read"
+    ):
+        hint = ", which is a body: body= follows headers="
+    elif isinstance(headers, str):
+        hint = ": take it apart at the first colon"
+    else:
+        try:
+            pairs: Iterable[Any] = iter(headers.items() if hasattr(headers, "items") else headers)
+            return pairs
+        except TypeError:
+            hint = ""
+    raise TypeError(
+        f"headers is a mapping or pairs (name, value), not {type(headers).__name__}{hint}"
+    )
+
+
+def _not_a_pair(pair: object, number: int) -> Exception:
+    if isinstance(pair, (tuple, list)):
+        return InvalidRequest(
+            f"headers has pairs (name, value), but item {number} has {len(pair)} items"
+        )
+    hint = ": body= follows headers=" if isinstance(pair, (bytes, bytearray, memoryview)) else ""
+    return TypeError(
+        f"headers has pairs (name, value), but item {number} is {type(pair).__name__}{hint}"
+    )
+
+
+def _name_as_str(name: Any, number: int) -> str:
+    if isinstance(name, bytes):
+        return bytes.decode(name, "latin-1")
+    if isinstance(name, str):
+        return str.__str__(name)
+    raise TypeError(f"the name of field {number} is str or bytes, not {type(name).__name__}")
+
+
+def _value_as_str(value: Any, name: str) -> str:
+    if isinstance(value, bytes):
+        return bytes.decode(value, "latin-1")
+    if isinstance(value, str):
+        return str.__str__(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(
+            f"the value of field {name} is str, bytes, int or None, not {type(value).__name__}"
+        )
+    try:
+        return str(int(value))
+    except ValueError:  # it has thousands of digits
+        raise InvalidRequest(f"the value of field {name} is too large a number") from None
+
+
+def _bad_name(name: str, number: int) -> InvalidRequest:
+    if not name:
+        return InvalidRequest(f"the name of field {number} is empty")
+    good = grammar.TOKEN.match(name)
+    at = good.end() if good is not None else 0
+    hint = ": name and value are two strings" if name[at] == ":" else ""
+    return InvalidRequest(
+        f"the name of field {number} has {_kind_of(name[at])} at index {at}, "
+        f"which is not allowed in a token{hint}"
+    )
+
+
+def _bad_value(value: str, name: str) -> InvalidRequest:
+    good = grammar.FIELD_VALUE.match(value)
+    at = good.end() if good is not None else 0
+    return InvalidRequest(f"the value of field {name} has {_kind_of(value[at])} at index {at}")
+
+
+def _kind_of(char: str) -> str:
+    """Describe a character that is not allowed, which may be a part of a secret."""
+    if char in "\r\n":
+        return "a line end"
+    if char > "\xff":
+        return "a character outside Latin-1 (encode the value first)"
+    if char < " " or char == "\x7f":
+        return "a control character"
+    return {" ": "a space", ":": "a colon"}.get(char, "a character")
 
 
 def _tokens(value: str) -> list[str]:
     return grammar.split_list(value.lower())
 
 
-def _check_host(lower: Mapping[str, str]) -> None:
-    host = lower.get("host")
-    if host is not None and not grammar.HOST.fullmatch(host.strip(" \t")):
-        raise ValueError(f"Host is one host name with an optional port, not {host!r}")
+def _check_host(lower: Mapping[str, str], host: str | None) -> None:
+    """Check the caller's Host. It must be the one that the request target has, *host*, if any."""
+    given = lower.get("host")
+    if given is None:
+        return
+    given = given.strip(" \t")
+    if not grammar.HOST.fullmatch(given):
+        raise InvalidRequest(f"Host is one host name with an optional port, not {shown(given)}")
+    if host is not None and given.lower() != host.lower():
+        raise InvalidRequest(
+            f"Host is {given!r}, and the request target has {host!r}: leave the field out"
+        )
 
 
 def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, str]) -> str:
@@ -238,17 +349,21 @@ def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, st
     given_coding = lower.get("transfer-encoding")
     if length is None:
         if given_length is not None:
-            raise ValueError("a body of unknown length cannot have a Content-Length")
+            raise InvalidRequest("a body of unknown length cannot have a Content-Length")
         if given_coding is None:
             return "Transfer-Encoding: chunked\r\n"
         if _tokens(given_coding) != ["chunked"]:
-            raise ValueError(f"the body will be sent chunked, not {given_coding!r}")
+            raise InvalidRequest(f"the body will be sent chunked, not {shown(given_coding)}")
         return ""
     if given_coding is not None:
-        raise ValueError("Transfer-Encoding needs a body of unknown length, such as an iterable")
+        raise InvalidRequest(
+            "Transfer-Encoding needs a body of unknown length, such as an iterable"
+        )
     if given_length is not None:
         if _content_length(given_length) != length:
-            raise ValueError(f"Content-Length {given_length!r}, but the body has {length} bytes")
+            raise InvalidRequest(
+                f"Content-Length is {shown(given_length)}, but the body has {length} bytes"
+            )
         return ""
     if body is not None or method in _METHODS_WITH_CONTENT:
         return f"Content-Length: {length}\r\n"
@@ -265,9 +380,9 @@ def _expect(lower: Mapping[str, str], length: int | None, wanted: bool) -> str:
         return "Expect: 100-continue\r\n" if wanted else ""
     is_continue = _asks_for_continue(lower)
     if wanted and not is_continue:
-        raise ValueError(f"expect100 does not go with a field Expect: {given!r}")
+        raise InvalidRequest(f"expect100 does not go with a field Expect: {shown(given)}")
     if is_continue and length == 0:
-        raise ValueError("Expect: 100-continue needs a body (RFC 9110 section 10.1.1)")
+        raise InvalidRequest("Expect: 100-continue needs a body (RFC 9110 section 10.1.1)")
     return ""
 
 
@@ -282,11 +397,12 @@ def serialise_trailers(trailers: HeadersArgument | None) -> bytes:
 
     Raises:
         TypeError: the type of a name or a value is wrong.
-        ValueError: a field is not valid, or has no place in a trailer section.
+        InvalidRequest: a field is not valid, or has no place in a trailer section.
     """
-    fields, lower = _validate(trailers)
-    misplaced = _NOT_IN_TRAILERS & lower.keys()
+    fields = Fields(trailers)
+    if fields.left_out:
+        raise TypeError(f"the value of trailer field {min(fields.left_out)} is None")
+    misplaced = _NOT_IN_TRAILERS & fields.values.keys()
     if misplaced:
-        raise ValueError(f"field {min(misplaced)} cannot be in a trailer section")
-    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    return f"0\r\n{lines}\r\n".encode("latin-1")
+        raise InvalidRequest(f"field {min(misplaced)} cannot be in a trailer section")
+    return f"0\r\n{''.join(fields.lines)}\r\n".encode("latin-1")

@@ -17,7 +17,7 @@ from functools import lru_cache
 from ..errors import InvalidResponse, Part, UnsupportedResponse
 from . import grammar
 from .framing import Framing
-from .headers import Headers
+from .headers import SECRET_FIELDS, parsed
 from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .messages import HTTPResponse, Request
 
@@ -93,7 +93,7 @@ def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
     if len(head) > MAX_LINE_SIZE:
         _check_lines(text)
     fields = parse_fields(text[end:-2])
-    return HTTPResponse(method, path, status, reason, Headers(fields), None, version)
+    return HTTPResponse(method, path, status, reason, parsed(fields), None, version)
 
 
 @lru_cache(maxsize=64)  # a server has few of them
@@ -193,5 +193,9 @@ def _first_bad_line(block: str) -> str:
 
 
 def _excerpt(text: str) -> str:
+    """Return the beginning of a line for a message, without what may be a secret."""
     line = text.partition("\n")[0]
+    name = line.partition(":")[0]
+    if name.strip().lower() in SECRET_FIELDS:
+        line = f"{name}: ***"
     return repr(line if len(line) <= 80 else line[:77] + "...")

@@ -57,7 +57,7 @@ class Route:
         self,
         address: tuple[str, int],
         *,
-        unix_socket: str | None = None,
+        unix_socket: str | bytes | None = None,
         sock: socket.socket | None = None,
         source_address: tuple[str, int] | None = None,
         proxy: Proxy | None = None,
@@ -175,7 +175,7 @@ class Dialer:
         finally:
             race.close()
 
-    def _connect_unix(self, path: str) -> socket.socket:
+    def _connect_unix(self, path: str | bytes) -> socket.socket:
         """Connect to a unix socket, which never takes time: a full backlog is an error."""
         self._activity.event("connecting")
         sock = adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))

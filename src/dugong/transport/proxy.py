@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     ConnectionClosed,
@@ -16,6 +16,8 @@ from ..errors import (
     UnsupportedResponse,
 )
 from ..protocol import grammar
+from ..protocol.arguments import check_port
+from ..protocol.authority import check_address, check_host
 from ..protocol.body import Chunked, Decoder, Length, UntilClose
 from ..protocol.framing import CHUNKED, CLOSE, frame
 from ..protocol.limits import MAX_INTERIM_RESPONSES, MAX_REFUSAL_SIZE, REFUSAL_TIMEOUT
@@ -54,54 +56,46 @@ class Proxy:
         return {"proxy-authorization": f"Proxy-Authorization: {self.authorization}"}
 
 
-def parse_proxy(proxy: str | tuple[str, int]) -> Proxy:
+def parse_proxy(proxy: Any) -> Proxy:
     """Understand what users give as a proxy.
 
     Args:
         proxy: ``(host, port)`` or ``'http://[user:password@]host[:port]'``.
 
     Raises:
-        ValueError: it is something else.
+        TypeError: it is neither, or a part of it has the wrong type.
+        InvalidRequest: a part of it is not valid. The message does not show a URL, because parts
+            of one that is not understood may be secret.
     """
+    if isinstance(proxy, (tuple, list)):
+        return Proxy(*check_address(proxy, "proxy"))
     if not isinstance(proxy, str):
-        host, port = proxy
-        return Proxy(host, check_port(int(port)))
-    from urllib.parse import unquote_to_bytes, urlsplit  # loaded only by those who have such a URL
+        raise TypeError(
+            "proxy is a pair (host, port) or a URL http://[user:password@]host:port, "
+            f"not {type(proxy).__name__}"
+        )
+    url = grammar.PROXY_URL.fullmatch(proxy)
+    if url is None:
+        scheme = grammar.SCHEME.match(proxy)
+        given = f"a URL with the scheme {scheme[1]!r}" if scheme else "this value"
+        raise InvalidRequest(f"proxy is a URL http://[user:password@]host:port, not {given}")
+    credentials, address, name, digits = url.groups()
+    host = check_host(address.replace("%25", "%") if address else name.lower(), "the host of proxy")
+    port = check_port(int(digits), "the port of proxy") if digits else 80
+    return Proxy(host, port, None if credentials is None else _basic(credentials))
 
-    shown = proxy.rpartition("@")[2]
-    complaint = f"a proxy is http://[user:password@]host:port, not {shown!r}"
+
+def _basic(credentials: str) -> str:
+    """Return the basic credentials for the user information of a URL (RFC 7617 section 2)."""
+    from urllib.parse import unquote_to_bytes  # loaded only by those who have such a URL
+
     try:
-        url = urlsplit(proxy)
-        port = 80 if url.port is None else url.port
-    except ValueError:
-        raise ValueError(complaint) from None
-    if url.scheme != "http" or not url.hostname or url.path not in ("", "/"):
-        raise ValueError(complaint)
-    if "#" in proxy or "?" in proxy or grammar.CONTROL.search(proxy):  # which urlsplit may drop
-        raise ValueError(complaint)
-    authorization = None
-    if url.username is not None:
-        user = unquote_to_bytes(url.username)
-        authorization = _basic(user, unquote_to_bytes(url.password or ""))
-    return Proxy(url.hostname, check_port(port), authorization)
-
-
-def check_port(port: int) -> int:
-    """Return *port*.
-
-    Raises:
-        ValueError: there is no such port.
-    """
-    if not 0 < port < 65536:
-        raise ValueError(f"{port} is not a port: it is 1 to 65535")
-    return port
-
-
-def _basic(user: bytes, password: bytes) -> str:
-    """Return basic credentials (RFC 7617 section 2)."""
+        user, password = (unquote_to_bytes(part) for part in credentials.partition(":")[::2])
+    except UnicodeEncodeError:
+        user = password = b"\0"  # a surrogate
     if b":" in user or grammar.CONTROL.search((user + password).decode("latin-1")):
-        raise ValueError(
-            "a proxy's user name has no colon, and neither it nor its password controls"
+        raise InvalidRequest(
+            "proxy has a colon in its user name, or a control character there or in its password"
         )
     return "Basic " + b64encode(user + b":" + password).decode("ascii")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedResponse
 from .activity import Activity
+from .arguments import check_context
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .sockets import adopt
 from .stream import PIECE_SIZE, Stream
@@ -119,10 +120,9 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
     """Make a TLS socket of a connected one, which it takes over. The handshake is still to do.
 
     Raises:
-        ValueError: the context is made to take truncated data for whole.
+        InvalidRequest: the context is made to take truncated data for whole.
     """
-    if context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0):
-        raise ValueError("truncation would go unnoticed: clear OP_IGNORE_UNEXPECTED_EOF")
+    check_context(context)  # again: its options may have been set meanwhile
     try:
         return adopt(
             context.wrap_socket(
@@ -161,7 +161,7 @@ def co_secure(
     """Shake hands over a connected socket, which this takes over.
 
     Raises:
-        ValueError: as `wrap`.
+        InvalidRequest: as `wrap`.
         UnsupportedResponse: as `check_protocol`.
         ssl.SSLError, OSError: the TLS library's or the system's reason.
     """

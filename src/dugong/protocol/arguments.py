@@ -1,0 +1,108 @@
+"""Checks of arguments: ports, time limits, sizes. Each error names the argument and the value.
+
+What belongs to a request is checked in `request`, and host names in `authority`.
+"""
+
+from __future__ import annotations
+
+import re
+from operator import index
+from typing import Any
+
+from ..errors import InvalidRequest
+
+#: Characters of a value that a message shows.
+_MOST_SHOWN = 80
+
+# What may stand before an "@" is user information (RFC 3986 section 3.2.1), unless a path has begun
+# before it. The other two characters are those that compatibility normalisation turns into "@".
+_USER_INFORMATION = re.compile(r"(?!/(?!/)).*[@\uff20\ufe6b]", re.DOTALL)
+
+
+def shown(value: object) -> str:
+    """Return *value* as messages show it: in quotes, not too long, without user information."""
+    if isinstance(value, str):
+        value = str.__str__(value)
+        if secret := _USER_INFORMATION.match(value):
+            value = f"***@{value[secret.end() :]}"
+    try:
+        text = repr(value)
+    except ValueError:  # an int with thousands of digits
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 4]}...{text[-1]}"
+
+
+def exactly_str(text: Any, what: str) -> str:
+    """Return *text* as nothing but a `str`: a subclass may look different when it is formatted.
+
+    Raises:
+        TypeError: it is no `str`.
+    """
+    if type(text) is str:
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is a str, not {type(text).__name__}")
+    return str.__str__(text)
+
+
+def check_port(port: Any, what: str = "port", lowest: int = 1) -> int:
+    """Return *port* as an `int`.
+
+    Raises:
+        TypeError: it is not an integer.
+        InvalidRequest: there is no such port.
+    """
+    number = _integer(port)
+    if number is None:
+        raise TypeError(f"{what} is an int, such as 8080, not {_with_type(port)}")
+    if not lowest <= number <= 65535:
+        raise InvalidRequest(f"{what} is a number from {lowest} to 65535, not {shown(port)}")
+    return number
+
+
+def check_seconds(seconds: Any, what: str) -> float | None:
+    """Return a time limit.
+
+    Raises:
+        TypeError: it is neither a number nor ``None``.
+        InvalidRequest: it is negative or not a number (NaN).
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not (
+        hasattr(type(seconds), "__float__") or hasattr(type(seconds), "__index__")
+    ):
+        raise TypeError(f"{what} is a number of seconds or None, not {_with_type(seconds)}")
+    number: float = seconds if isinstance(seconds, (int, float)) else float(seconds)
+    if not number >= 0:  # false for NaN, too
+        raise InvalidRequest(
+            f"{what} is a number of seconds from 0, or None for no limit, not {shown(seconds)}"
+        )
+    return number
+
+
+def check_size(size: Any, what: str, lowest: int = 0) -> int:
+    """Return a number of bytes or the like as an `int`.
+
+    Raises:
+        TypeError: it is not an integer.
+        InvalidRequest: it is less than *lowest*.
+    """
+    number = _integer(size)
+    if number is None:
+        raise TypeError(f"{what} is an int, not {_with_type(size)}")
+    if number < lowest:
+        raise InvalidRequest(f"{what} is at least {lowest}, not {shown(size)}")
+    return number
+
+
+def _integer(value: Any) -> int | None:
+    """Return *value* as an `int`, ``None`` if it is something else. True and False are."""
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        return None
+    return index(value)
+
+
+def _with_type(value: object) -> str:
+    """Return what a message says of a value that has the wrong type."""
+    return "None" if value is None else f"{shown(value)} (a {type(value).__name__})"

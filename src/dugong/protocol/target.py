@@ -1,0 +1,71 @@
+"""Request targets: each has one of four forms, and the method decides which (RFC 9112 section 3.2).
+
+========== ================ ===================== =========================================
+form       example          methods               Host
+========== ================ ===================== =========================================
+origin     ``/path?query``  all but CONNECT       the server's
+absolute   ``http://h/x``   all but CONNECT       that of the target (section 3.2.2)
+authority  ``h:443``        CONNECT               that of the target (section 3.2.3)
+asterisk   ``*``            OPTIONS               the server's
+========== ================ ===================== =========================================
+
+The fragment of a URL is not a part of any of them (RFC 9110 section 7.1), and user information is
+not sent (section 4.2.4).
+"""
+
+from __future__ import annotations
+
+from ..errors import InvalidRequest
+from . import grammar
+from .arguments import check_port, shown
+from .authority import check_host
+
+
+def check_target(method: str, target: str) -> str | None:
+    """Check a method and a request target, anything but the usual origin-form.
+
+    Returns:
+        The host that the target names, with its port if it has one, as it must be in Host.
+        ``None`` if the target names no host.
+
+    Raises:
+        InvalidRequest: the method is not a token, or the target does not have a form for it.
+    """
+    if not grammar.TOKEN.fullmatch(method):
+        if grammar.TOKEN.fullmatch(target) and not grammar.TOKEN.match(method):
+            raise InvalidRequest("method and path are in each other's place")
+        raise InvalidRequest(f"method is a token such as 'GET', not {shown(method)}")
+    if "#" in target:
+        raise InvalidRequest(
+            f"path {shown(target)} has a fragment, which is not sent: leave it out"
+        )
+    if not grammar.TARGET.fullmatch(target):
+        raise InvalidRequest(f"path is visible ASCII, and not empty: quote {shown(target)} first")
+    if method == "CONNECT":
+        form = grammar.AUTHORITY_FORM.fullmatch(target)
+        if form is None or not form[4]:
+            raise InvalidRequest(f"path of a CONNECT is host:port, not {shown(target)}")
+    elif target == "*" and method == "OPTIONS":
+        return None
+    else:
+        form = grammar.ABSOLUTE_FORM.fullmatch(target)
+        if form is None:
+            raise InvalidRequest(_no_form(target))
+    authority, address, name, port = form.groups()
+    check_host(address or name, "the host of path")
+    if address is not None and ":" not in address:
+        raise InvalidRequest(f"path {shown(target)} has brackets without an IPv6 address")
+    if port:
+        check_port(int(port), "the port of path")
+    return authority
+
+
+def _no_form(target: str) -> str:
+    if target == "*":
+        return "path '*' is for OPTIONS only"
+    if "@" in target.partition("://")[2].partition("/")[0]:
+        return (
+            f"path {shown(target)} has user information, which is not sent: "
+            "use the field Authorization"
+        )
+    return f"path is '/path?query' or a URL with a host, not {shown(target)}"
