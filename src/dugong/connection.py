@@ -364,7 +364,8 @@ class Connection(Settings):
             session = self._new_session(route)
         elif (fault := session.idle_fault()) is not None:
             session.link.close()
-            raise _unusable(fault, outgoing)
+            fault.safe_to_retry = Exchange(outgoing).give_back()
+            raise fault
         exchange = session.link.exchanges.accept(outgoing)
         return None if session.sender.try_send(exchange) else session.sender.co_send(exchange)
 
@@ -525,9 +526,3 @@ class Connection(Settings):
         session = self._open_session() or self._new_session(self._route())
         stream = yield from session.link.co_connect()
         return None if session.link.route.ssl_context is None else cast("TLSStream", stream)
-
-
-def _unusable(fault: str, outgoing: Outgoing) -> ConnectionClosed:
-    exc = ConnectionClosed(f"the idle connection cannot be used: {fault}")
-    exc.safe_to_retry = Exchange(outgoing).give_back()
-    return exc

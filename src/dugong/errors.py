@@ -27,6 +27,7 @@ pickled, such as a file; `dugong.Request` leaves it out.
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from typing import Any, Literal, TypeAlias, cast
 
@@ -85,7 +86,18 @@ class ConnectionClosed(DugongError, ConnectionError):
     """An established connection ended, or was found ended, before its work was done.
 
     ``__cause__`` is the system's or the TLS library's error, if there was one.
+
+    Attributes:
+        alert: the fatal TLS alert with which the server ended the connection, by its name in RFC
+            8446 section 6, such as ``'certificate_required'``; ``None`` if there was none.
     """
+
+    alert: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        restore, args, *state = super().__reduce__()
+        alert = _alert_behind(self)  # the causes are not pickled
+        return restore, args, *([{**self.__dict__, "alert": alert}] if alert else state)
 
 
 class ConnectionTimedOut(DugongError, TimeoutError):
@@ -220,26 +232,92 @@ _TEMPORARY_ERRNOS = frozenset(
 _TEMPORARY_TUNNEL_STATUSES = frozenset({502, 503, 504})
 
 
+#: The TLS alerts that reject a certificate, the protocol version or the parameters (RFC 8446
+#: section 6.2, and those of earlier versions). The same configuration gets the same answer.
+_REJECTIONS = frozenset({
+    "handshake_failure", "no_certificate", "bad_certificate", "unsupported_certificate",
+    "certificate_revoked", "certificate_expired", "certificate_unknown", "illegal_parameter",
+    "unknown_ca", "access_denied", "decode_error", "decrypt_error", "export_restriction",
+    "protocol_version", "insufficient_security", "inappropriate_fallback", "missing_extension",
+    "unsupported_extension", "certificate_unobtainable", "unrecognized_name",
+    "bad_certificate_status_response", "bad_certificate_hash_value", "unknown_psk_identity",
+    "certificate_required", "no_application_protocol",
+})  # fmt: skip
+
+#: The other fatal alerts. They report damaged data, or a failure of the server that is "unrelated
+#: to the peer" (RFC 8446 section 6.2): another attempt may succeed.
+_FAILURES = frozenset({
+    "unexpected_message", "bad_record_mac", "decryption_failed", "record_overflow",
+    "decompression_failure", "internal_error", "user_canceled", "no_renegotiation",
+})  # fmt: skip
+
+#: How OpenSSL names an alert, in the attribute `reason` or, if Python does not know that, in the
+#: message: TLSV13_ALERT_CERTIFICATE_REQUIRED, TLSV1_UNRECOGNIZED_NAME, "ssl/tls alert unknown ca".
+_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13|SSL/TLS)[_ ](?:ALERT[_ ])?([A-Z_ ]+)", re.IGNORECASE)
+
+
+def tls_alert(exc: BaseException) -> str | None:
+    """Return the name of the fatal TLS alert that *exc* itself reports, ``None`` if it does not."""
+    if isinstance(exc, ConnectionClosed):
+        return exc.alert
+    ssl = sys.modules.get("ssl")  # without it there is no SSLError
+    if ssl is None or not isinstance(exc, ssl.SSLError):
+        return None
+    match = _ALERT.search(getattr(exc, "reason", None) or str(exc))
+    if match is None:
+        return None
+    name = match[1].strip().lower().replace(" ", "_").replace("cancelled", "canceled")
+    return name if name in _REJECTIONS or name in _FAILURES else None
+
+
+def _alert_behind(exc: BaseException | None) -> str | None:
+    """Return the alert that *exc* reports, or one of its causes.
+
+    The context of an exception counts as its cause only where it must be: in an exception that a
+    caller raises while handling another. An error of the system, or one of ours, has its own
+    cause. If it was raised by the second attempt in the handler of the first, it says nothing
+    about the alert of the first.
+    """
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        if (alert := tls_alert(exc)) is not None:
+            return alert
+        has_own_cause = isinstance(exc, DugongError) or getattr(exc, "errno", None) is not None
+        context = None if has_own_cause or exc.__suppress_context__ else exc.__context__
+        exc = exc.__cause__ or context
+    return None
+
+
 def is_temp_network_error(exc: BaseException) -> bool:
-    """Tell whether *exc* is a trouble of the network that a retry may cure.
+    """Return whether *exc* is a transient network error, so that a retry may succeed.
 
     True for every `ConnectionError` and `TimeoutError` (dugong's own included), `DNSUnavailable`,
     `InterruptedError`, unreachable hosts and networks, TLS connections that ended early, and
     tunnels refused with 502, 503 or 504. False for other refused tunnels,
     `HostnameNotResolvable`, certificate errors, protocol errors and misuse.
 
+    It is also false for any exception whose cause is a fatal TLS alert that rejects the
+    certificate, the protocol version or the parameters (RFC 8446 section 6.2). In TLS 1.3 such an
+    alert arrives after the handshake, and is reported as a `ConnectionClosed`. Other alerts, such
+    as ``internal_error``, count as transient.
+
     Whether the request itself may be sent again is another question:
     see `DugongError.safe_to_retry`.
     """
+    alert = _alert_behind(exc)
+    if alert in _REJECTIONS:
+        return False
     if isinstance(exc, TunnelRefused):
         return exc.status in _TEMPORARY_TUNNEL_STATUSES
     if isinstance(exc, (ConnectionError, TimeoutError, InterruptedError, DNSUnavailable)):
         return True
-    ssl = sys.modules.get("ssl")  # nobody has an SSLError who has not imported ssl
+    ssl = sys.modules.get("ssl")
     if ssl is not None and isinstance(exc, ssl.SSLError):
         # Its errno is OpenSSL's, not the system's, and 3.11 to 3.13 differ in the class.
         return (
-            isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+            alert is not None
+            or isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
             or getattr(exc, "reason", None) == "UNEXPECTED_EOF_WHILE_READING"
         )
     return isinstance(exc, OSError) and exc.errno in _TEMPORARY_ERRNOS

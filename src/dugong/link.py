@@ -20,7 +20,7 @@ from .transport.activity import Activity
 from .transport.connect import Dialer, Route
 from .transport.poll import POLLIN, Co, PollNeeded
 from .transport.sockets import socketpair
-from .transport.stream import Stream
+from .transport.stream import Stream, unusable
 from .transport.trace import open_trace
 
 
@@ -209,12 +209,12 @@ class Link:
         """Whether there is an open socket."""
         return self.stream is not None and not self.stream.closed
 
-    def idle_fault(self) -> str | None:
-        """Say why no further request should be sent, with nothing outstanding, or ``None``."""
+    def idle_fault(self) -> ConnectionClosed | None:
+        """Return why no further request should be sent, with nothing outstanding, or ``None``."""
         if self.exchanges.closing:
-            return "it was to be closed after the last response, as announced"
+            return unusable("it was to be closed after the last response, as announced")
         if self._usable_until is not None and self.activity.clock() >= self._usable_until:
-            return "the time for which the server keeps it has passed"
+            return unusable("the time for which the server keeps it has passed")
         return None if self.stream is None else self.stream.idle_fault()
 
     def close(self) -> None:

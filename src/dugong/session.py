@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .errors import ConnectionClosed
 from .link import Link
 from .receiver import Receiver
 from .sender import Sender
 from .transport.activity import Activity
 from .transport.connect import Route
+from .transport.stream import UNREQUESTED, unusable
 
 
 class Session:
@@ -25,12 +27,12 @@ class Session:
         self.receiver = Receiver(self.link)
         self.pipelined = False
 
-    def idle_fault(self) -> str | None:
-        """Say why no further request should be sent, if nothing is outstanding; or ``None``."""
+    def idle_fault(self) -> ConnectionClosed | None:
+        """Return why no further request should be sent, if nothing is outstanding; or ``None``."""
         link = self.link
         if not link.exchanges.idle:
             return None
         fault = link.idle_fault()
         if fault is None and self.receiver.buffer.end:
-            fault = "the server sent data that nobody asked for"
+            fault = unusable(UNREQUESTED)
         return fault

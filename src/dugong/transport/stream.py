@@ -21,7 +21,7 @@ from contextlib import suppress
 from threading import RLock
 from typing import Any
 
-from ..errors import ConnectionClosed, ConnectionTimedOut
+from ..errors import ConnectionClosed, ConnectionTimedOut, tls_alert
 from .activity import Activity
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .sockets import adopt, give_away
@@ -36,6 +36,9 @@ PIECE_SIZE = 16 * 1024
 
 #: Joins small pieces that are followed by others at once. Where it is missing, they just go.
 _CORK: int | None = getattr(socket, "TCP_CORK", None)
+
+#: What is wrong with an idle connection that has received something.
+UNREQUESTED = "the server sent data that was not requested"
 
 #: What ``sendfile`` says of files that it cannot send, or not read.
 _FILE_ERRNOS = frozenset(
@@ -76,7 +79,8 @@ class Stream:
             self.peer_address = sock.getpeername()
         self.on_close: Callable[[], object] | None = None
         self._activity = activity
-        self._receive: Callable[[memoryview], int] = sock.recv_into
+        self._recv: Callable[[int], bytes] = sock.recv
+        self._recv_into: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
         self.want_write = PollNeeded(sock.fileno(), POLLOUT)
         self._recv_lock = RLock()  # may be entered again by a signal handler that disconnects
@@ -98,7 +102,7 @@ class Stream:
             if self._closed or self._recv_failure is not None:
                 self._check_receive()
             try:
-                count = self._receive(view)
+                count = self._recv_into(view)
             except OSError as exc:
                 return self._recv_lacks(exc)
             if PIECE_SIZE <= count <= len(view) - PIECE_SIZE:
@@ -116,7 +120,7 @@ class Stream:
         while count >= PIECE_SIZE and filled <= most:
             rest = view[filled:]
             try:
-                count = self._receive(rest)
+                count = self._recv_into(rest)
             except OSError as exc:
                 if self._lacks(exc, self.want_read) is None:
                     self._recv_failure = exc.with_traceback(None)  # for the next call
@@ -131,7 +135,7 @@ class Stream:
         with self._recv_lock:
             self._check_receive()
             try:
-                data = self.sock.recv(count)
+                data = self._recv(count)
             except OSError as exc:
                 return self._recv_lacks(exc)
             if not data:
@@ -246,8 +250,8 @@ class Stream:
                     self._recv_failure = exc
                 return False
 
-    def idle_fault(self) -> str | None:
-        """Say why this connection, on which nothing is expected, cannot be used any more.
+    def idle_fault(self) -> ConnectionClosed | None:
+        """Return why this connection, on which nothing is expected, cannot be used any more.
 
         Readable is not enough to tell: a healthy TLS connection is readable while session
         tickets lie there. One receive is.
@@ -257,10 +261,14 @@ class Stream:
         try:
             got = self.recv_into(memoryview(bytearray(1)))
         except (ConnectionClosed, ConnectionTimedOut) as exc:
-            return str(exc)
+            if isinstance(exc, ConnectionClosed) and exc.alert is not None:
+                return exc  # the server may have rejected the connection before it was ever idle
+            fault = unusable(str(exc))
+            fault.__cause__ = exc.__cause__
+            return fault
         if isinstance(got, PollNeeded):
             return None
-        return "the server sent data that nobody asked for" if got else "the server closed it"
+        return unusable(UNREQUESTED) if got else unusable("the server closed it")
 
     def _maybe_readable(self) -> bool:
         return self.want_read.poll(0)
@@ -387,4 +395,14 @@ def shut_down(sock: socket.socket) -> None:
 def _ended(exc: OSError) -> ConnectionClosed | ConnectionTimedOut:
     if isinstance(exc, TimeoutError):
         return ConnectionTimedOut(f"the connection broke: {exc}")
-    return ConnectionClosed(f"the connection broke: {exc}")
+    alert = tls_alert(exc)
+    if alert is None:
+        return ConnectionClosed(f"the connection broke: {exc}")
+    closed = ConnectionClosed(f"the server ended the TLS connection with the alert {alert}")
+    closed.alert = alert
+    return closed
+
+
+def unusable(fault: str) -> ConnectionClosed:
+    """Return what to raise when *fault* keeps an idle connection from being used again."""
+    return ConnectionClosed(f"the idle connection cannot be used: {fault}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnsupportedResponse
+from ..errors import UnsupportedResponse, tls_alert
 from .activity import Activity
 from .arguments import check_context
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
@@ -17,6 +17,10 @@ from .stream import PIECE_SIZE, Stream
 
 if TYPE_CHECKING:
     from .connect import Wait
+
+
+#: What sending raises when the peer has ended the connection.
+_GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class TLSStream(Stream):
@@ -30,7 +34,7 @@ class TLSStream(Stream):
         super().__init__(sock, activity)
         self._send_lock = self._recv_lock  # an SSLSocket is not safe for two threads
         read: Any = sock.read  # recv_into would be three calls around it
-        self._receive = partial(read, PIECE_SIZE)
+        self._recv_into = partial(read, PIECE_SIZE)
         self._send_error: OSError | None = None
         self.tls_version = sock.version()
         self._last: tuple[Any, Any, Any] | None = None
@@ -59,6 +63,48 @@ class TLSStream(Stream):
                 record.release()  # the frames of an exception would keep the buffer exported
         self.mid_write = False
         return sent
+
+    def _send_lacks(self, exc: OSError) -> PollNeeded:
+        if isinstance(exc, _GONE) and (alert := self._waiting_alert()) is not None:
+            exc = alert
+        return super()._send_lacks(exc)
+
+    def _waiting_alert(self) -> ssl.SSLError | None:
+        """Return the alert that explains why nothing can be sent any more, if it has arrived.
+
+        A server that sends a fatal alert closes the connection right after it. If data of ours
+        arrive there later, its system answers with a reset, and sending fails before the alert is
+        read. Linux still delivers what arrived before the reset.
+        """
+        try:
+            data = self.sock.read(PIECE_SIZE)
+        except ssl.SSLError as exc:
+            if tls_alert(exc) is None:
+                return None
+            self._recv_failure = exc
+            return exc
+        except OSError:
+            return None
+        if data:  # a response, which is the receiver's
+            self._give_back(data)
+        return None
+
+    def _give_back(self, data: bytes) -> None:
+        """Have *data* received once more, before anything else."""
+        before = self._recv, self._recv_into
+
+        def recv(count: int) -> bytes:
+            self._recv, self._recv_into = before
+            if count < len(data):
+                self._give_back(data[count:])
+            return data[:count]
+
+        def recv_into(view: memoryview) -> int:
+            piece = recv(len(view))
+            view[: len(piece)] = piece
+            return len(piece)
+
+        self._recv, self._recv_into = recv, recv_into
 
     @property
     def sends_files(self) -> bool:
