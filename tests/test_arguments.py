@@ -11,10 +11,18 @@ from typing import Any
 
 import pytest
 
-from dugong import AsyncHTTPConnection, HTTPConnection, InvalidRequest
-from tests.exchanges import works
+from dugong import (
+    AioFuture,
+    AsyncHTTPConnection,
+    BodyFollowing,
+    HTTPConnection,
+    InvalidRequest,
+    eval_coroutine,
+)
+from tests.drive import drive
+from tests.exchanges import EMPTY, OK, works
 from tests.styles import StyledWire
-from tests.wire import HOST, Certificates
+from tests.wire import HOST, Certificates, Wire
 
 CLASSES = [HTTPConnection, AsyncHTTPConnection]
 
@@ -186,6 +194,110 @@ def test_context_that_hides_truncation(certificates: Certificates) -> None:
         HTTPConnection(HOST, ssl_context=context)
     with pytest.raises(InvalidRequest, match="OP_IGNORE_UNEXPECTED_EOF"):
         conn.ssl_context = context
+
+
+# ---------------------------------------------------------------------------------- calls
+
+#: The call, its arguments, the error, and a part of the message.
+CALLS: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
+    *[("read", (n,), TypeError, "n is an int") for n in ("5", 5.0, True, b"5", [5])],
+    *[("readall", (n,), TypeError, "limit is an int") for n in ("5", 5.0, True)],
+    ("readall", (-1,), InvalidRequest, "limit is at least 0"),
+    *[("readinto", (buf,), TypeError, "buf is a writable buffer") for buf in (5, "a", b"a", None)],
+    ("readinto", (memoryview(bytearray(8))[::2],), TypeError, "in one piece"),
+    ("pipeline", (5,), TypeError, "requests is an iterable, not int"),
+    ("pipeline", (None,), TypeError, "requests is an iterable, not NoneType"),
+    ("pipeline", ("/a",), TypeError, "requests is an iterable"),
+    *[("pipeline", ([], n), TypeError, "depth is an int") for n in ("5", 5.0, True, None)],
+    ("pipeline", ([], 0), InvalidRequest, "depth is at least 1, not 0"),
+    ("hash_body", (b"sha256",), TypeError, "hashes have a method"),
+    ("hash_body", (5,), TypeError, "hashes have a method"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "error", "message"), CALLS)
+async def test_calls(
+    wire: StyledWire, name: str, arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
+    """Nothing is read, and the body can be read afterwards."""
+    conn, peer = wire.pair()
+    peer.expect_request()
+    peer.reply(OK)
+    await conn.send_request("GET", "/")
+    await conn.read_response()
+    with pytest.raises(error, match=message):
+        made = getattr(conn, name)(*arguments)
+        if name != "hash_body":
+            await made
+    assert await conn.readall() == b"hi"
+    await works(conn, peer)
+
+
+async def test_write(wire: StyledWire) -> None:
+    conn, peer = wire.pair()
+    peer.expect_request(body=b"hi")
+    peer.reply(EMPTY)
+    for length in ("5", 5.0, True):
+        with pytest.raises(TypeError, match="length is an int"):
+            BodyFollowing(length)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="length is at least 0, not -1"):
+        BodyFollowing(-1)
+    with pytest.raises(InvalidRequest, match="expect100 needs a body of type BodyFollowing"):
+        await conn.send_request("PUT", "/", body=b"hi", expect100=True)
+    await conn.send_request("PUT", "/", body=BodyFollowing(2))
+    for data in ("hi", 5, None, ["hi"]):
+        with pytest.raises(TypeError, match="bytes"):
+            await conn.write(data)  # type: ignore[arg-type]
+    await conn.write(b"hi")
+    assert (await conn.read_response()).status == 200
+
+
+async def test_bodies(plain: StyledWire) -> None:
+    """Lists are looked through before anything is sent."""
+    conn, peer = plain.pair()
+    for body in (["a"], [b"a", "b"], [b"a", None], ({"A": "b"},), 5, True, "text", object()):
+        for operation in (conn.send_request, conn.request):
+            with pytest.raises(TypeError, match="bytes"):
+                await operation("PUT", "/", body=body)  # type: ignore[arg-type]
+    assert conn.bytes_sent == 0
+    await works(conn, peer)
+
+
+def test_on_event() -> None:
+    conn = HTTPConnection(HOST)
+    callbacks: list[Any] = [5, "print", []]
+    for callback in callbacks:
+        with pytest.raises(TypeError, match="on_event is a callable or None"):
+            conn.on_event = callback
+    assert conn.on_event is None
+
+
+@pytest.mark.parametrize("run", [eval_coroutine, AioFuture])
+def test_what_is_no_coroutine(run: Callable[[Any], object]) -> None:
+    conn = HTTPConnection(HOST)
+    wrong: list[Any] = [None, conn, conn.co_read, conn.read, [], iter([])]
+    for crt in wrong:
+        with pytest.raises(TypeError, match=r"crt is a generator, such as conn\.co_read\(10\)"):
+            run(crt)
+
+
+@pytest.mark.parametrize("name", ["timeout", "deadline"])
+def test_limits_of_coroutines(name: str) -> None:
+    crt = HTTPConnection(HOST).co_connect()
+    for value, error, message in WRONG[name]:
+        with pytest.raises(error, match=message):
+            eval_coroutine(crt, **{name: value})
+
+
+def test_read_raw(plain: Wire) -> None:
+    conn, peer = plain.pair()
+    drive(conn.co_connect())
+    for n, error in (("5", TypeError), (None, TypeError), (True, TypeError), (-1, InvalidRequest)):
+        with pytest.raises(error, match="n is "):
+            conn.read_raw(n)  # type: ignore[arg-type]
+    peer.reply(b"x")
+    peer.run()
+    assert conn.read_raw(5) == b"x"
 
 
 # -------------------------------------------------------------------------------- sockets

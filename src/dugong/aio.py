@@ -14,6 +14,7 @@ from .errors import ConnectionTimedOut
 from .feed import Feed
 from .loops import Watch, expire, pause, running_trio, wait_in_asyncio, wait_in_trio, watches
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
+from .protocol.arguments import check_generator
 from .protocol.messages import HTTPResponse
 from .transport.poll import Co, Limits, PollNeeded, T, quiet
 
@@ -290,6 +291,7 @@ class AioFuture(asyncio.Future[Any]):
     """
 
     def __init__(self, crt: Co[Any], loop: asyncio.AbstractEventLoop | None = None) -> None:
+        check_generator(crt)
         super().__init__(loop=loop)
         self._crt = crt
         self._watched: list[Watch] = []

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .errors import ConnectionClosed, DugongError, InvalidRequest, StateError
+from .protocol.arguments import check_int, check_size
 from .protocol.content import as_bytes
 from .protocol.inflight import Exchange
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
@@ -68,6 +69,8 @@ class Connection(Settings):
 
     @on_event.setter
     def on_event(self, callback: Callable[[str], object] | None) -> None:
+        if callback is not None and not callable(callback):
+            raise TypeError(f"on_event is a callable or None, not {type(callback).__name__}")
         self._activity.on_event = callback
 
     @property
@@ -454,6 +457,8 @@ class Connection(Settings):
 
     def _try_read(self, n: int | None = None) -> bytes | PollNeeded:
         """Do what `co_read` does, if that can be done at once; if not, it goes on from here."""
+        if n.__class__ is not int and n is not None:
+            n = check_int(n, "n")
         if n is None or n < 0:
             return self._try_readall()
         session = self._session_to_read()
@@ -463,6 +468,8 @@ class Connection(Settings):
 
     def co_read(self, n: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.read`; returns `bytes`."""
+        if n.__class__ is not int and n is not None:
+            n = check_int(n, "n")
         if n is None or n < 0:
             return (yield from self.co_readall())
         session = self._session_to_read()
@@ -488,6 +495,8 @@ class Connection(Settings):
 
     def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
+        if limit is not None:
+            limit = check_size(limit, "limit")
         session = self._session_to_read()
         if session is None:
             return b""
@@ -495,6 +504,8 @@ class Connection(Settings):
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
+        if limit is not None:
+            limit = check_size(limit, "limit")
         session = self._session_to_read()
         if session is None:
             return b""
@@ -517,6 +528,7 @@ class Connection(Settings):
         return None if stream is None else stream.cipher()
 
     def _co_read_raw(self, n: int) -> Co[bytes]:
+        n = check_size(n, "n")
         session = self._open_session()
         if session is None or session.link.stream is None:
             raise StateError("there is no connection to read from")

@@ -208,6 +208,11 @@ class IncomingBody:
             raise StateError("there is no response whose body is about to be read")
         if self._digest is not None:
             raise StateError("hash_body() was called before: give it all hashes at once")
+        for given in hashes:
+            if not callable(getattr(given, "update", None)):
+                raise TypeError(
+                    f"hashes have a method update(), and {type(given).__name__} has none"
+                )
         try:
             digest = BodyDigest(hashes, response, check and _has_content(response))
         except DigestMismatch as exc:

@@ -52,9 +52,7 @@ def check_port(port: Any, what: str = "port", lowest: int = 1) -> int:
         TypeError: it is not an integer.
         InvalidRequest: there is no such port.
     """
-    number = _integer(port)
-    if number is None:
-        raise TypeError(f"{what} is an int, such as 8080, not {_with_type(port)}")
+    number = check_int(port, what)
     if not lowest <= number <= 65535:
         raise InvalidRequest(f"{what} is a number from {lowest} to 65535, not {shown(port)}")
     return number
@@ -88,19 +86,33 @@ def check_size(size: Any, what: str, lowest: int = 0) -> int:
         TypeError: it is not an integer.
         InvalidRequest: it is less than *lowest*.
     """
-    number = _integer(size)
-    if number is None:
-        raise TypeError(f"{what} is an int, not {_with_type(size)}")
+    number = check_int(size, what)
     if number < lowest:
         raise InvalidRequest(f"{what} is at least {lowest}, not {shown(size)}")
     return number
 
 
-def _integer(value: Any) -> int | None:
-    """Return *value* as an `int`, ``None`` if it is something else. True and False are."""
+def check_int(value: Any, what: str) -> int:
+    """Return an integer as an `int`.
+
+    Raises:
+        TypeError: it is something else, such as True.
+    """
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
-        return None
+        raise TypeError(f"{what} is an int, not {_with_type(value)}")
     return index(value)
+
+
+def check_generator(crt: Any) -> None:
+    """Make sure that *crt* is a coroutine in the sense of this package.
+
+    Raises:
+        TypeError: it is something else, such as a method that was not called.
+    """
+    if not hasattr(type(crt), "__next__") or not hasattr(crt, "throw"):
+        raise TypeError(
+            f"crt is a generator, such as conn.co_read(10) returns, not {type(crt).__name__}"
+        )
 
 
 def _with_type(value: object) -> str:

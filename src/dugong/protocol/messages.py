@@ -116,7 +116,11 @@ class Request:
         return copied
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {shown(self.path)[1:-1]}>"
+        parts: tuple[Any, Any] = self.method, self.path  # which nobody has checked
+        line = (
+            shown(part)[1:-1] if isinstance(part, str) else type(part).__name__ for part in parts
+        )
+        return f"<Request {' '.join(line)}>"
 
 
 def _can_be_pickled(value: Any, protocol: int) -> bool:

@@ -32,7 +32,7 @@ def check_target(method: str, target: str) -> str | None:
         InvalidRequest: the method is not a token, or the target does not have a form for it.
     """
     if not grammar.TOKEN.fullmatch(method):
-        if grammar.TOKEN.fullmatch(target) and not grammar.TOKEN.match(method):
+        if grammar.TOKEN.fullmatch(target) and "/" in method:
             raise InvalidRequest("method and path are in each other's place")
         raise InvalidRequest(f"method is a token such as 'GET', not {shown(method)}")
     if "#" in target:

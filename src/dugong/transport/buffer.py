@@ -98,11 +98,16 @@ def writable_view(buf: WriteableBuffer) -> memoryview:
     Raises:
         TypeError: it is not a buffer, or not to be written to, or not in one piece.
     """
-    view = memoryview(buf)
+    try:
+        view = memoryview(buf)
+    except TypeError:
+        raise TypeError(f"buf is a writable buffer, not {type(buf).__name__}") from None
     if view.readonly:
-        raise TypeError("readinto() needs a writable buffer")
+        raise TypeError(f"buf is a writable buffer, not a read-only {type(buf).__name__}")
     if view.format == "B" and view.ndim == 1 and view.c_contiguous:
         return view
+    if not view.c_contiguous:
+        raise TypeError("buf is a writable buffer in one piece, not a slice with gaps")
     return view.cast("B") if view.nbytes else memoryview(b"")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Self, TypeAlias, TypeVar
 
 from ..errors import ConnectionTimedOut
+from ..protocol.arguments import check_generator, check_seconds
 
 T = TypeVar("T")
 
@@ -107,9 +108,13 @@ def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | N
         deadline: seconds that all of it may take; ``None`` is no limit.
 
     Raises:
+        TypeError, InvalidRequest: an argument is not valid.
         ConnectionTimedOut: it took longer. This is thrown into the coroutine, which may still
             clean up, and add what it knows to the exception.
     """
+    check_generator(crt)
+    timeout = check_seconds(timeout, "timeout")
+    deadline = check_seconds(deadline, "deadline")
     return run(crt, timeout, deadline, None)
 
 
