@@ -24,6 +24,7 @@ from .settings import Settings
 from .transport.activity import Activity
 from .transport.buffer import writable_view
 from .transport.connect import Route
+from .transport.fork import disown_in_child
 from .transport.poll import Co, PollNeeded
 from .transport.sockets import adopt
 from .upload import Upload
@@ -43,6 +44,7 @@ class Connection(Settings):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        disown_in_child(self)
         if self._sock is not None:
             adopt(self._sock)  # it is closed with this object, used or not
         self._session: Session | None = None
@@ -240,6 +242,12 @@ class Connection(Settings):
         """Do nothing. A file object around the connection calls this; `disconnect` disconnects."""
 
     # Sessions.
+
+    def _disown(self) -> None:
+        self._session = self._response_session = None
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
 
     def _open_session(self) -> Session | None:
         session = self._session

@@ -7,8 +7,9 @@ asked of its successor. `Sender` and `Receiver` are its two halves.
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Callable
-from threading import Lock, RLock, get_ident
+from threading import Lock, get_ident
 
 from .errors import ConnectionClosed, StateError
 from .protocol.exchange import Exchanges
@@ -18,9 +19,10 @@ from .protocol.messages import HTTPResponse
 from .protocol.states import REFUSED
 from .transport.activity import Activity
 from .transport.connect import Dialer, Route
+from .transport.fork import BY_FORK, disown_in_child
 from .transport.poll import POLLIN, Co, PollNeeded
 from .transport.sockets import socketpair
-from .transport.stream import Stream, unusable
+from .transport.stream import Stream, shut_down, unusable
 from .transport.trace import open_trace
 
 
@@ -74,15 +76,17 @@ class Link:
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
+        disown_in_child(self)
         self.route = route
         self.exchanges = Exchanges()
         self.activity = activity
         self.stream: Stream | None = None
         self.closed = False
+        self._closed_by = "by disconnect()"
         self.meanwhile: Callable[[], PollNeeded | None] | None = None
         self._dialer: Dialer | None = None
-        self._reader_alarm: socket.socket | None = None
-        self._alarm_lock = RLock()  # a signal handler may disconnect
+        #: Both ends of a socket pair, for a reader that waits for the sender.
+        self._alarms: deque[tuple[socket.socket, socket.socket]] = deque(maxlen=1)
         self._usable_until: float | None = None
         self._connect_failure: BaseException | None = None
 
@@ -111,7 +115,7 @@ class Link:
             self._dialer = None
         if self.closed:  # in the very last moment, when the dialer had nothing to give up
             stream.close()
-            raise ConnectionClosed("the connection was closed by disconnect()")
+            raise ConnectionClosed(f"the connection was closed {self._closed_by}")
         return stream
 
     def require_stream(self) -> Stream:
@@ -149,29 +153,32 @@ class Link:
             ConnectionClosed: connecting has failed, or the link was closed.
         """
         while self.exchanges.being_sent(exchange) and not self.closed:
-            near_end, far_end = socketpair()
+            near_end, _ = alarm = socketpair()
             try:
-                with self._alarm_lock:
-                    self._reader_alarm = far_end
+                self._alarms.append(alarm)
                 if self.exchanges.being_sent(exchange) and not self.closed:
                     yield PollNeeded(near_end.fileno(), POLLIN)
             finally:
-                with self._alarm_lock:
-                    self._reader_alarm = None
+                self._alarms.clear()
                 near_end.close()
-                far_end.close()
         self.require_stream()
         if self.closed:
-            raise ConnectionClosed("the connection was closed by disconnect()")
+            raise ConnectionClosed(f"the connection was closed {self._closed_by}")
 
     def wake_reader(self) -> None:
-        """The state of sending has changed."""
-        if self._reader_alarm is None:
-            return  # a reader that comes just now looks again after it has set it
-        with self._alarm_lock:
-            alarm, self._reader_alarm = self._reader_alarm, None
-            if alarm is not None:
-                alarm.send(b"\0")  # once: the reader may be resumed much later
+        """The state of sending has changed.
+
+        This takes no lock, because finalizers and signal handlers call it, too. Whichever thread
+        takes the alarm off the deque is the only one that uses and closes it. A reader that comes
+        just now looks at the state again after it has put its alarm there.
+        """
+        if self._alarms:
+            try:
+                _, far_end = self._alarms.pop()
+            except IndexError:
+                return  # another thread has taken it
+            shut_down(far_end)  # a child of a fork may have a copy, so that close() does not do
+            far_end.close()
 
     @property
     def unfinished(self) -> bool:
@@ -226,6 +233,15 @@ class Link:
         if self.stream is not None:
             self.stream.close()
         self.wake_reader()
+
+    def _disown(self) -> None:
+        self._closed_by = BY_FORK
+        self._connect_failure = ConnectionClosed(f"the connection was closed {BY_FORK}")
+        self.closed = True
+        for alarm in self._alarms:
+            for end in alarm:
+                end.close()
+        self._alarms.clear()
 
     def detach(self) -> socket.socket:
         """Give the connected socket away, blocking as sockets are at first."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.request import NO_DEFAULTS, Defaults
 from .activity import Activity
+from .fork import BY_FORK, disown_in_child
 from .poll import POLLIN, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
 from .race import Race, SocketOption, configure
@@ -92,9 +93,11 @@ class Dialer:
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
+        disown_in_child(self)
         self._route = route
         self._activity = activity
         self._cancelled = False
+        self._cancelled_by = "by disconnect()"
         self._waiting_for: tuple[socket.socket, ...] = ()
         self._lock = RLock()
 
@@ -104,6 +107,14 @@ class Dialer:
         with self._lock:
             for sock in self._waiting_for:
                 shut_down(sock)  # wakes whoever waits; it closes what is to be closed
+
+    def _disown(self) -> None:
+        self._cancelled_by = BY_FORK
+        self._cancelled = True
+        self._lock = RLock()
+        for sock in self._waiting_for:
+            sock.close()  # a call that waits for it in this very thread wakes up
+        self._waiting_for = ()
 
     def _wait(self, socks: Iterable[socket.socket], need: PollNeeded) -> Co[None]:
         """Wait for *need*, which any of *socks* brings about when it is shut down."""
@@ -118,7 +129,7 @@ class Dialer:
 
     def _check(self) -> None:
         if self._cancelled:
-            raise ConnectionClosed("the connection was closed by disconnect()")
+            raise ConnectionClosed(f"the connection was closed {self._cancelled_by}")
 
     def co_dial(self) -> Co[Stream]:
         """Connect.

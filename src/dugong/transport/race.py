@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from .fork import disown_in_child
 from .poll import POLLIN, POLLOUT, PollNeeded
 from .resolve import AddressInfo
 from .sockets import adopt
@@ -71,6 +72,7 @@ class Race:
         self.running: list[socket.socket] = []
         # One attempt is its own descriptor; more need one that stands for them.
         self._selector = selectors.DefaultSelector() if len(self._addresses) > 1 else None
+        disown_in_child(self)
 
     def step(self) -> socket.socket | None:
         """Begin what is due and look how the attempts stand, without waiting.
@@ -105,6 +107,10 @@ class Race:
             self._selector.close()
         for sock in self.running:
             sock.close()
+
+    # A child of a fork has a copy of the selector's descriptor, and none of a kqueue's: what its
+    # number stands for later is not to be closed.
+    _disown = close
 
     def _is_due(self) -> bool:
         return self._clock() >= self._next_start

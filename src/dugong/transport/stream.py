@@ -23,6 +23,7 @@ from typing import Any
 
 from ..errors import ConnectionClosed, ConnectionTimedOut, tls_alert
 from .activity import Activity
+from .fork import BY_FORK, disown_in_child
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .sockets import adopt, give_away
 from .trace import Trace
@@ -68,6 +69,7 @@ class Stream:
     tls_version: str | None = None
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
+        disown_in_child(self)
         self._closed = False
         self._closed_by = ""
         self._detached = False
@@ -362,6 +364,15 @@ class Stream:
 
     def _goodbye(self) -> None:
         """Say what the protocol has to say before the end, without waiting."""
+
+    def _disown(self) -> None:
+        self._recv_lock = self._send_lock = RLock()
+        if not self._detached:
+            self._closed = self._detached = True
+            self._closed_by = BY_FORK
+            self.sock.close()
+            if self.trace is not None:
+                self.trace.close()
 
     def detach(self) -> socket.socket:
         """Give the socket away. The stream is closed, the connection is not."""
