@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -92,12 +93,16 @@ class Library(ABC):
 class Asyncio(Library):
     name = "asyncio"
 
+    def prepare(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make *loop* special."""
+
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         complaints: list[dict[str, Any]] = []
 
         async def guarded() -> T:
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
+            self.prepare(loop)
             async with asyncio.timeout(GUARD):
                 result = await main()
             assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -152,6 +157,16 @@ class Asyncio(Library):
 
 async def _coroutine(function: Callable[[], Awaitable[T]]) -> T:
     return await function()
+
+
+class EagerAsyncio(Asyncio):
+    """asyncio with tasks that run when they are made, up to their first wait."""
+
+    name = "asyncio-eager"
+
+    def prepare(self, loop: asyncio.AbstractEventLoop) -> None:
+        factory: Any = getattr(asyncio, "eager_task_factory")  # noqa: B009 - from 3.12 on
+        loop.set_task_factory(factory)
 
 
 class Trio(Library):
@@ -222,6 +237,11 @@ class Trio(Library):
 
 
 LIBRARIES: tuple[Library, ...] = (Asyncio(), Trio())
+
+EAGER = (EagerAsyncio(),) if sys.version_info >= (3, 12) else ()
+
+#: For what may depend on when a task begins to run.
+every_loop = pytest.mark.parametrize("library", [*LIBRARIES, *EAGER], ids=str)
 
 both = pytest.mark.parametrize("library", LIBRARIES, ids=str)
 

@@ -33,7 +33,7 @@ LAYERS = [
     {"connection"},
     {"pipeline"},
     {"loops"},
-    {"feed"},
+    {"async_source"},
     {"blocking", "aio"},
     {"cli"},
     {"__main__"},

@@ -241,7 +241,7 @@ def test_one_of_two_gives_up() -> None:
         near, far = socket.socketpair()
         need = PollNeeded(near.fileno(), POLLIN)
 
-        async def one() -> bool:
+        async def one() -> bool | None:
             return await wait_in_asyncio(loop, watches(loop, need), None, keep=False)
 
         other = asyncio.create_task(one())

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Self
 
+from .async_source import AsyncSource
 from .connection import Connection
-from .errors import ConnectionTimedOut
-from .feed import Feed
+from .errors import ConnectionTimedOut, StateError
 from .loops import Watch, expire, pause, running_trio, wait_in_asyncio, wait_in_trio, watches
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.arguments import check_generator
@@ -67,9 +67,9 @@ class AsyncHTTPConnection(Connection):
         if getattr(self, "_session", None) is not None:
             self.disconnect()
 
-    async def _run(self, crt: Co[T]) -> T:
+    async def _run(self, crt: Co[T], source: AsyncSource | None = None) -> T:
         trio = running_trio()
-        limits = None if self._deadline is None else self._limits()
+        limits = None if self._deadline is None and source is None else self._limits()
         if trio is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
         result: T
@@ -91,9 +91,9 @@ class AsyncHTTPConnection(Connection):
                 seconds, too_long = limits.next_wait(need)
                 ready: bool | None = False
                 if trio is not None and not limits.over:
-                    ready = await wait_in_trio(trio, need, seconds)
+                    ready = await wait_in_trio(trio, need, seconds, source)
                 elif not limits.over:
-                    ready = await self._wait_in_asyncio(need, seconds)
+                    ready = await self._wait_in_asyncio(need, seconds, source)
                 if ready:
                     limits.moved()
                 if ready is not False or too_long is None:
@@ -109,11 +109,14 @@ class AsyncHTTPConnection(Connection):
     def _limits(self) -> Limits:
         return Limits(self._timeout, self._deadline, self._activity.bytes_moved)
 
-    def _wait_in_asyncio(self, need: PollNeeded, seconds: float | None) -> Awaitable[bool]:
+    def _wait_in_asyncio(
+        self, need: PollNeeded, seconds: float | None, source: AsyncSource | None = None
+    ) -> Awaitable[bool | None]:
         loop = asyncio.get_running_loop()
         kept = self._kept
         if kept is not None and kept.serves(loop, need):
-            return wait_in_asyncio(loop, (kept,), seconds, keep=True)
+            joined = (kept,) if source is None else (kept, source)
+            return wait_in_asyncio(loop, joined, seconds, keep=True)
         watched = watches(loop, need)
         stream = self._session.link.stream if self._session is not None else None
         keep = stream is not None and need == stream.want_read  # with whatever timeout
@@ -122,7 +125,9 @@ class AsyncHTTPConnection(Connection):
                 kept.close_from_anywhere()  # that of another loop
             self._kept = watched[0]
             keep = self._kept.hold(stream)
-        return wait_in_asyncio(loop, watched, seconds, keep)
+        return wait_in_asyncio(
+            loop, watched if source is None else [*watched, source], seconds, keep
+        )
 
     async def connect(self) -> None:
         """Connect, unless connected. As `HTTPConnection.connect`."""
@@ -200,8 +205,15 @@ class AsyncHTTPConnection(Connection):
             async for response in conn.pipeline(["/a", "/b", "/c"]):
                 body = await conn.readall()
 
-        As `HTTPConnection.pipeline`; *requests* may also be an async iterable. That is taken from
-        in a task of its own, so what it gives may depend on the responses that have come.
+        As `HTTPConnection.pipeline`. *requests* may also be an async iterable. Responses are
+        delivered while it waits, so what it gives may depend on them. Of the time limits, only
+        `deadline` applies while nothing but the iterable is waited for.
+
+        An async iterable runs in one task of its own, in the context of the task that takes the
+        first step. Scopes, task groups and time limits may stay open in it from one item to the
+        next, and context variables work as in a plain ``async for``. If the pipeline is left
+        early, the iterable is closed in that task; `AsyncPipeline.aclose` waits for it, for
+        example by means of `contextlib.aclosing`. What it raises is raised in its place.
         """
         return AsyncPipeline(self, requests, depth)
 
@@ -214,6 +226,10 @@ class AsyncHTTPConnection(Connection):
         return await self._run(self.co_get_ssl_cipher())
 
 
+#: What waits for no descriptor, but for the async iterable alone.
+_SOURCE_ALONE = PollNeeded(-1, 0)
+
+
 class AsyncPipeline(Pipeline):
     """What `AsyncHTTPConnection.pipeline` returns."""
 
@@ -222,60 +238,70 @@ class AsyncPipeline(Pipeline):
     def __init__(
         self, connection: AsyncHTTPConnection, requests: Requests | AsyncRequests, depth: int
     ) -> None:
-        self._feed: Feed | None = None
+        self._source: AsyncSource | None = None
+        self._closed = False
+        self._stepping = False
         if isinstance(requests, AsyncIterable):
-            requests = self._feed = Feed(requests)
+            requests = self._source = AsyncSource(requests)
         super().__init__(connection, requests, depth)
-        self._found: HTTPResponse | Exception | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> HTTPResponse:
-        if self._feed is not None:
-            await self._find_or_feed(self._feed)
-        else:
-            await self._find()
-        found, self._found = self._found, None
-        if isinstance(found, Exception):
-            raise found
-        if found is None:
+        if self._closed:
             raise StopAsyncIteration
-        return found
+        if self._stepping:
+            raise StateError("another task is taking the next step of this pipeline")
+        self._stepping = True
+        source = self._source
+        try:
+            if source is not None and not source.started:
+                await source.start()
+            got = await self._connection._run(super().co_next(), source)
+        finally:
+            self._stepping = False
+        if got is None:
+            raise StopAsyncIteration
+        return got
 
-    async def _find(self) -> None:
-        """Wait for the next response, and keep it, or why there is none.
+    def co_next(self) -> Co[HTTPResponse | None]:
+        """Return a coroutine of one step, as for `HTTPConnection.pipeline`.
 
-        A task that does this may be cancelled just when it is done.
+        Raises:
+            StateError: *requests* is an async iterable, which needs ``async for``.
         """
-        if self._found is None:
-            try:
-                self._found = await self._connection._run(self.co_next())
-            except Exception as exc:
-                self._found = exc
+        if self._source is not None:
+            raise StateError("a pipeline of an async iterable has no coroutines: use async for")
+        return super().co_next()
 
-    async def _find_or_feed(self, feed: Feed) -> None:
-        while self._found is None:
-            feed.hungry = False
-            try:
-                got = self._try_next()
-            except Exception as exc:
-                got, self._found = None, exc
-            if isinstance(got, HTTPResponse):
-                self._found = got
-            elif got is None and not feed.hungry:
-                break
-            elif not feed.hungry:
-                await self._find()
-            else:
-                feed.start(self._limit() - self._items.in_flight)
-                await (feed.wait() if got is None else feed.wait_or(self._find))
-        await pause()
+    def _try_next(self) -> HTTPResponse | PollNeeded | None:
+        got = super()._try_next()
+        if self._source is None or isinstance(got, HTTPResponse):
+            return got
+        self._source.want(self._depth - self._items.unanswered)
+        return _SOURCE_ALONE if got is None and not self._items.ended else got
+
+    async def aclose(self) -> None:
+        """Leave the pipeline early, and wait until its async iterable, if any, is closed.
+
+        A step of the iterable that is under way is cancelled. The pipeline has no further
+        responses. Deleting the pipeline closes the iterable too, but no call waits for that.
+
+        Raises:
+            StateError: the iterable itself calls this.
+            BaseException: the iterable raised it while it was being closed.
+        """
+        self._closed = True
+        if self._source is not None:
+            await self._source.close()
+        else:
+            await pause()
 
     def __del__(self) -> None:
-        feed = getattr(self, "_feed", None)
-        if feed is not None:
-            feed.stop()
+        source = getattr(self, "_source", None)
+        if source is not None:
+            source.stop()
 
 
 class AioFuture(asyncio.Future[Any]):
@@ -295,7 +321,7 @@ class AioFuture(asyncio.Future[Any]):
         super().__init__(loop=loop)
         self._crt = crt
         self._watched: list[Watch] = []
-        self._ready: asyncio.Future[bool] | None = None
+        self._ready: asyncio.Future[bool | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.get_loop().call_soon(self._step)
 

@@ -12,7 +12,7 @@ import sys
 import weakref
 from contextlib import suppress
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import ConnectionClosed
 from .transport.poll import POLLIN, POLLOUT, PollNeeded
@@ -22,7 +22,21 @@ if TYPE_CHECKING:
 
     from .transport.stream import Stream
 
-    Ready = asyncio.Future[bool]
+    Ready = asyncio.Future[bool | None]
+
+
+class Waiter(Protocol):
+    """Something that is to be set when what it waits for has come, such as an `asyncio.Future`."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+
+
+class Joined(Protocol):
+    """What can be waited for: a `Watch`, or something that will call."""
+
+    def join(self, waiter: Any) -> None: ...
+    def leave(self, waiter: Any, keep: bool) -> None: ...
 
 
 class Watch:
@@ -115,7 +129,7 @@ class Watch:
     def close_from_anywhere(self) -> None:
         """Do the same from any thread, or as soon as the loop can."""
         loop = self._loop()
-        if loop is None or loop.is_closed() or loop is _running_loop():
+        if loop is None or loop.is_closed() or loop is running_loop():
             self.close()
         else:
             with suppress(RuntimeError):  # it is closed by now
@@ -154,7 +168,16 @@ def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
     return found
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def tasks_of(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
+    """Return the tasks of ours in *loop*, which itself knows its tasks only weakly."""
+    known: set[asyncio.Task[None]] | None = getattr(loop, "_dugong_tasks", None)
+    if known is None:
+        known = set()
+        loop._dugong_tasks = known  # type: ignore[attr-defined]
+    return known
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -162,18 +185,18 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 async def wait_in_asyncio(
-    loop: asyncio.AbstractEventLoop, watched: Sequence[Watch], seconds: float | None, keep: bool
-) -> bool:
+    loop: asyncio.AbstractEventLoop, watched: Sequence[Joined], seconds: float | None, keep: bool
+) -> bool | None:
     """Wait until any of *watched* is ready.
 
     Args:
         loop: the running loop.
-        watched: what `watches` returned.
+        watched: what `watches` returned, and perhaps a source.
         seconds: how long to wait at most, or ``None``.
         keep: whether to leave the registrations for the next wait.
 
     Returns:
-        Whether it is ready, not merely over.
+        Whether it is ready, not merely over. ``None`` if a source has called.
     """
     ready: Ready = loop.create_future()
     for watch in watched:
@@ -218,18 +241,50 @@ async def pause() -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
 
-async def wait_in_trio(trio: ModuleType, need: PollNeeded, seconds: float | None) -> bool | None:
-    """Wait for *need*; as `wait_in_asyncio`.
+class _TrioWaiter:
+    """A `Waiter` that ends a scope."""
+
+    def __init__(self, scope: Any) -> None:
+        self._scope = scope
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, result: None) -> None:
+        self._done = True
+        self._scope.cancel()
+
+
+async def wait_in_trio(
+    trio: ModuleType, need: PollNeeded, seconds: float | None, source: Joined | None = None
+) -> bool | None:
+    """Wait for *need*, and for *source*; as `wait_in_asyncio`.
 
     Returns:
         Also ``None``, for having to look again: another task waits for the very same.
     """
     if seconds == 0:  # which trio would take for being too late already
         await trio.lowlevel.checkpoint()
-        return need.poll(0)
+        return bool(need.mask) and need.poll(0)
+    scope = trio.move_on_after(math.inf if seconds is None else seconds)
+    if source is None:
+        return await _wait_within(trio, need, scope)
+    waiter = _TrioWaiter(scope)
+    source.join(waiter)
+    try:
+        ready = await _wait_within(trio, need, scope)
+    finally:
+        source.leave(waiter, keep=False)
+    return ready or (None if waiter.done() else ready)
+
+
+async def _wait_within(trio: ModuleType, need: PollNeeded, scope: Any) -> bool | None:
     ready = None
-    with trio.move_on_after(math.inf if seconds is None else seconds) as scope:
-        if need.mask == POLLIN:
+    with scope:
+        if not need.mask:
+            await trio.sleep_forever()
+        elif need.mask == POLLIN:
             ready = await _wait_for_one(trio, trio.lowlevel.wait_readable, need.fd)
         elif need.mask == POLLOUT:
             ready = await _wait_for_one(trio, trio.lowlevel.wait_writable, need.fd)

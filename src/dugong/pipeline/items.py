@@ -115,6 +115,11 @@ class Items:
         """The one whose response comes next."""
         return self._items[0] if self._items else None
 
+    @property
+    def unanswered(self) -> int:
+        """How many there are."""
+        return len(self._items)
+
     def last_sent(self) -> Item:
         """Return the last of those in flight."""
         return self._items[self.in_flight - 1]

@@ -113,8 +113,8 @@ class Pipeline:
     def _co_wait(self, need: PollNeeded) -> Co[None]:
         run = self._run
         stream = None if run is None else run.session.link.stream
-        if run is None or stream is None:
-            yield need  # it is being connected
+        if run is None or stream is None or not need.mask:
+            yield need  # it is being connected, or nothing is expected of it
             return
         yield from stream.wait(need)
         if run.shared and stream.in_records and stream.want_read.poll(0):

@@ -223,7 +223,9 @@ class Limits:
         """
         seconds = need.timeout
         too_long = None
-        if self._timeout is not None:
+        if not need.mask:
+            self._quiet_since = None  # nothing is expected of the network
+        elif self._timeout is not None:
             if self._count is not None and self._counted != (count := self._count()):
                 self._counted = count
                 self._quiet_since = None
