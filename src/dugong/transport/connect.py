@@ -102,11 +102,18 @@ class Dialer:
         self._lock = RLock()
 
     def cancel(self) -> None:
-        """Give up: `co_dial` raises `ConnectionClosed`. Callable from any thread, at any time."""
+        """Give up: `co_dial` raises `ConnectionClosed`. Callable from any thread, at any time.
+
+        This never waits for the lock. If it is taken, the dialer has just stopped waiting, and is
+        about to see that it was cancelled; or another thread is cancelling it.
+        """
         self._cancelled = True
-        with self._lock:
-            for sock in self._waiting_for:
-                shut_down(sock)  # wakes whoever waits; it closes what is to be closed
+        if self._lock.acquire(blocking=False):
+            try:
+                for sock in self._waiting_for:
+                    shut_down(sock)  # wakes the waiting call, which closes it
+            finally:
+                self._lock.release()
 
     def _disown(self) -> None:
         self._cancelled_by = BY_FORK

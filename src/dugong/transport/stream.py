@@ -3,12 +3,18 @@
 `recv`, `recv_into` and `send` return what they did or, as `PollNeeded`, the readiness they lack.
 The mask comes from what the socket said: over TLS a read may need to write.
 
-One thread or coroutine may send while another receives, and a third may close. Each direction
-has a lock that is held for one non-blocking call; over TLS both are one and the same lock.
-`close` marks the stream first, so that nobody enters a call on a descriptor that may by then
-belong to somebody else, and shuts the socket down, so that everybody who waits wakes up. Who
-waits, or has told an event loop of the descriptor, holds it (`hold`): it stays open, and its
-number nobody else's, until the last one has let go.
+One thread or coroutine may send while another receives, and a third may close:
+
+1. Each direction has a lock, held for one non-blocking call. Over TLS both are the same lock.
+2. `close` marks the stream first, so that no further call begins. Later the descriptor may be that
+   of another file.
+3. Then the socket is shut down, so that every call that waits for it wakes up. That needs both
+   locks, because over TLS it sends a close_notify. But `close` never waits for a lock. It also runs
+   in finalizers and signal handlers, in the middle of whatever the thread was doing, and at exit,
+   when a daemon thread may have ended while it held one. If a lock is taken, the thread that has it
+   does the rest when it leaves its call (`_end`).
+4. Anything that waits for the descriptor, or has an event loop watch it, holds it (`hold`). It is
+   closed after the last `release`, so its number cannot be reused meanwhile.
 """
 
 from __future__ import annotations
@@ -16,8 +22,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import Any
 
@@ -73,6 +79,8 @@ class Stream:
         self._closed = False
         self._closed_by = ""
         self._detached = False
+        self._shut_down = False
+        self._latest: object = None  # the latest call of `_end`
         self._joins = False
         self.sock = adopt(sock)
         self.local_address = sock.getsockname()
@@ -85,7 +93,7 @@ class Stream:
         self._recv_into: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN)
         self.want_write = PollNeeded(sock.fileno(), POLLOUT)
-        self._recv_lock = RLock()  # may be entered again by a signal handler that disconnects
+        self._recv_lock = RLock()  # signal handlers and finalizers may use the stream, too
         self._send_lock = RLock()
         self._recv_failure: OSError | None = None
         #: A reset that the system told a sender. A receiver would then be told of a proper end.
@@ -100,21 +108,25 @@ class Stream:
             ConnectionClosed: the connection ended other than properly, or was closed by us.
             ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
         """
-        with self._recv_lock:
-            if self._closed or self._recv_failure is not None:
-                self._check_receive()
-            try:
-                count = self._recv_into(view)
-            except OSError as exc:
-                return self._recv_lacks(exc)
-            if PIECE_SIZE <= count <= len(view) - PIECE_SIZE:
-                count = self._fill_up(view, count)
-            elif count == 0:
-                self._check_end()
-            self._activity.bytes_received += count
-            if self.trace is not None:
-                self.trace.received(view[:count])
-            return count
+        try:
+            with self._recv_lock:
+                if self._closed or self._recv_failure is not None:
+                    self._check_receive()
+                try:
+                    count = self._recv_into(view)
+                except OSError as exc:
+                    return self._recv_lacks(exc)
+                if PIECE_SIZE <= count <= len(view) - PIECE_SIZE:
+                    count = self._fill_up(view, count)
+                elif count == 0:
+                    self._check_end()
+                self._activity.bytes_received += count
+                if self.trace is not None:
+                    self.trace.received(view[:count])
+                return count
+        finally:
+            if self._closed:
+                self._end()
 
     def _fill_up(self, view: memoryview, filled: int) -> int:
         """Go on receiving while much comes in, or OpenSSL has more records."""
@@ -134,18 +146,22 @@ class Stream:
 
     def recv(self, count: int) -> bytes | PollNeeded:
         """Receive at most *count* bytes. Returns ``b''`` at the end. Raises as `recv_into`."""
-        with self._recv_lock:
-            self._check_receive()
-            try:
-                data = self._recv(count)
-            except OSError as exc:
-                return self._recv_lacks(exc)
-            if not data:
-                self._check_end()
-            self._activity.bytes_received += len(data)
-            if self.trace is not None:
-                self.trace.received(data)
-            return data
+        try:
+            with self._recv_lock:
+                self._check_receive()
+                try:
+                    data = self._recv(count)
+                except OSError as exc:
+                    return self._recv_lacks(exc)
+                if not data:
+                    self._check_end()
+                self._activity.bytes_received += len(data)
+                if self.trace is not None:
+                    self.trace.received(data)
+                return data
+        finally:
+            if self._closed:
+                self._end()
 
     def send(self, pieces: Sequence[memoryview]) -> int | PollNeeded:
         """Send what can be sent of *pieces*, which are not empty. Returns the number of bytes.
@@ -156,17 +172,21 @@ class Stream:
             ConnectionClosed: the connection ended, or was closed by us.
             ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
         """
-        with self._send_lock:
+        try:
+            with self._send_lock:
+                if self._closed:
+                    self._check_open()
+                try:
+                    count = self._send(pieces)
+                except OSError as exc:
+                    return self._send_lacks(exc)
+                self._activity.bytes_sent += count
+                if self.trace is not None:
+                    self.trace.sent(pieces, count)
+                return count
+        finally:
             if self._closed:
-                self._check_open()
-            try:
-                count = self._send(pieces)
-            except OSError as exc:
-                return self._send_lacks(exc)
-            self._activity.bytes_sent += count
-            if self.trace is not None:
-                self.trace.sent(pieces, count)
-            return count
+                self._end()
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
         if len(pieces) > 1 and hasattr(self.sock, "sendmsg"):
@@ -190,7 +210,7 @@ class Stream:
             self._cork(_CORK, 0)
 
     def _cork(self, option: int, value: int) -> None:
-        with self._send_lock, suppress(OSError):  # it is closed, or no TCP socket
+        with self._one_call(self._send_lock), suppress(OSError):  # it is closed, or no TCP socket
             self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def co_send_all(self, pieces: Sequence[memoryview]) -> Co[None]:
@@ -219,14 +239,18 @@ class Stream:
         Raises:
             ConnectionClosed, ConnectionTimedOut: as `send`.
         """
-        with self._send_lock:
+        with self._one_call(self._send_lock):
             self._check_open()
+            token = object()
+            self._holders.add(token)  # in case a signal handler closes this just before the call
             try:
                 sent = os.sendfile(self.sock.fileno(), fd, offset, count)
             except OSError as exc:
                 if exc.errno in _FILE_ERRNOS:
                     return None
                 return self._send_lacks(exc)
+            finally:
+                self._holders.discard(token)
             self._activity.bytes_sent += sent
             return sent or None  # 0: the file has ended
 
@@ -243,7 +267,7 @@ class Stream:
 
         To be asked only if the stream `peeks`.
         """
-        with self._recv_lock:
+        with self._one_call(self._recv_lock):
             self._check_receive()
             try:
                 return not self.sock.recv(1, socket.MSG_PEEK) and self._send_failure is None
@@ -317,9 +341,7 @@ class Stream:
             yield need
             self._check_open()
         finally:
-            self._holders.discard(token)
-            if self._closed:
-                self._close_unless_held()
+            self.release(token)
 
     def hold(self, holder: object) -> None:
         """Keep the descriptor open until *holder* is released, or the socket is given away.
@@ -336,7 +358,7 @@ class Stream:
         """Undo `hold`."""
         self._holders.discard(holder)
         if self._closed:
-            self._close_unless_held()
+            self._end()
 
     def close(self, by: str = "by disconnect()") -> None:
         """Close the connection, from any thread, and wake every call that waits for it.
@@ -344,23 +366,56 @@ class Stream:
         Args:
             by: the reason, as the end of the sentence "the connection was closed …".
         """
-        if self._closed:
+        if not self._closed:
+            self._closed_by = by
+            self._closed = True
+            if self.on_close is not None:
+                self.on_close()
+        self._end()
+
+    @contextmanager
+    def _one_call(self, lock: RLock) -> Iterator[None]:
+        """Hold *lock* for one call. `recv_into`, `recv` and `send` do this in place, for speed."""
+        try:
+            with lock:
+                yield
+        finally:
+            if self._closed:
+                self._end()
+
+    def _end(self) -> None:
+        """Do what is left to do for a stream that is marked as closed, unless a call is under way.
+
+        The thread of such a call comes here after it has released its lock. It may find a lock
+        taken by a thread that has come here, too, and has got only one of both. So that thread
+        looks whether another one has come since it did, and if so, tries again.
+        """
+        while True:
+            self._latest = latest = object()
+            if self._recv_lock.acquire(blocking=False):
+                try:
+                    if self._send_lock.acquire(blocking=False):
+                        try:
+                            self._end_alone()
+                            return
+                        finally:
+                            self._send_lock.release()
+                finally:
+                    self._recv_lock.release()
+            if self._latest is latest:
+                return
+
+    def _end_alone(self) -> None:
+        if self._detached:
             return
-        self._closed_by = by
-        self._closed = True  # from here on no call enters the system with this descriptor
-        with self._recv_lock, self._send_lock:
+        if not self._shut_down:
             self._goodbye()
             shut_down(self.sock)
             if self.trace is not None:
                 self.trace.close()
-        if self.on_close is not None:
-            self.on_close()
-        self._close_unless_held()
-
-    def _close_unless_held(self) -> None:
-        with self._recv_lock, self._send_lock:  # so that nobody is in a call
-            if not self._detached and not self._holders:
-                self.sock.close()
+            self._shut_down = True
+        if not self._holders:
+            self.sock.close()
 
     def _goodbye(self) -> None:
         """Say what the protocol has to say before the end, without waiting."""

@@ -118,12 +118,12 @@ class TLSStream(Stream):
 
     def certificate(self, binary_form: bool) -> Any:
         """Return the peer's certificate, as `ssl.SSLSocket.getpeercert` does."""
-        with self._recv_lock:
+        with self._one_call(self._recv_lock):
             return self._agreed()[1 if binary_form else 0]
 
     def cipher(self) -> tuple[str, str, int] | None:
         """Return the cipher in use, as `ssl.SSLSocket.cipher` does."""
-        with self._recv_lock:
+        with self._one_call(self._recv_lock):
             cipher: tuple[str, str, int] | None = self._agreed()[2]
             return cipher
 
