@@ -154,7 +154,7 @@ import sys
 from dugong.cli import main
 from dugong.pipeline import run
 
-run.PATIENCE = 0.1
+run.PATIENCE = 2  # longer than this server may have to wait for its turn
 sys.exit(main())
 """
 
