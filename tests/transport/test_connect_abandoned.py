@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,11 +97,33 @@ def test_cancel(stage: str, hanging: Route, certificates: Certificates) -> None:
         assert "disconnect" in str(raised[0])
 
 
-def test_cancel_before_and_between() -> None:
-    dialer = Dialer(Route(("slow.example", 80)), Activity())
-    dialer.cancel()
-    with pytest.raises(ConnectionClosed):
-        eval_coroutine(dialer.co_dial(), 10)
+@pytest.mark.parametrize("kind", ["name", "address", "unix socket"])
+def test_cancel_before(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Then nothing is looked up, and nothing is connected to."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, port: int, **options: Any) -> list[AddressInfo]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with socket.socket(socket.AF_UNIX) as server, busy_server() as busy:
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        route = {
+            "name": Route(("name.example", 80)),
+            "address": Route(busy.getsockname()),
+            "unix socket": Route(("", 0), unix_socket=str(tmp_path / "socket")),
+        }[kind]
+        dialer = Dialer(route, Activity())
+        dialer.cancel()
+        with pytest.raises(ConnectionClosed):
+            next(dialer.co_dial())
+    end_resolver_threads()
+    assert asked == []
+
+
+def test_cancel_between() -> None:
     with busy_server() as busy:
         dialer = Dialer(Route(busy.getsockname()), Activity())
         crt = dialer.co_dial()

@@ -148,15 +148,11 @@ class Dialer:
             OSError: the system's or the TLS library's reason.
         """
         route = self._route
-        sock = route.sock
-        if sock is not None:
-            sock.setblocking(False)
-        elif route.unix_socket is not None:
-            sock = self._connect_unix(route.unix_socket)
+        if route.sock is None:
+            sock = yield from self._co_open(route)
         else:
-            addresses = yield from self._co_resolve(*route.address)
-            self._activity.event("resolved")
-            sock = yield from self._co_connect_any(addresses)
+            sock = route.sock
+            sock.setblocking(False)
         try:
             if route.sock is not None:
                 configure(sock, route.socket_options)
@@ -169,6 +165,14 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
+
+    def _co_open(self, route: Route) -> Co[socket.socket]:
+        self._check()  # otherwise a lookup that fails at once would hide that we gave up
+        if route.unix_socket is not None:
+            return self._connect_unix(route.unix_socket)
+        addresses = yield from self._co_resolve(*route.address)
+        self._activity.event("resolved")
+        return (yield from self._co_connect_any(addresses))
 
     def _co_resolve(self, host: str, port: int) -> Co[list[AddressInfo]]:
         addresses = numeric(host, port)
