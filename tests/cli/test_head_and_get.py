@@ -73,6 +73,22 @@ def test_get_confirms_head(status: int, result: str) -> None:
     assert asked == {"HEAD": 1000, "GET": 100}
 
 
+def test_results_come_in_the_order_of_the_urls() -> None:
+    """As far as HEAD fails for all of them, or for none."""
+
+    async def answer(method: str, path: str) -> bytes:
+        return response(200 if path.startswith("/ok") else 404)
+
+    async def main() -> None:
+        async with serving(answer) as url:
+            for name in ("ok", "missing"):
+                paths = [f"{name}{i}" for i in range(200)]
+                results = await checked(f"{url}/{path}" for path in paths)
+                assert [*outcomes(results)] == paths
+
+    run(main())
+
+
 def test_get_decides() -> None:
     """What it finds is the result, also if it is another failure."""
 

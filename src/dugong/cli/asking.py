@@ -150,6 +150,7 @@ class Server:
         self._finish = finish
         self._conn: AsyncHTTPConnection | None = None
         self._asked: deque[Item] = deque()  # what is in the pipeline
+        self._again: deque[Item] = deque()  # what was answered, but has to be asked for again
         self._method = "HEAD"
         self._mended = 0  # documents in a row that had no answer by HEAD, but one by GET
         self._depth = _DEPTHS["HEAD"]
@@ -204,7 +205,7 @@ class Server:
         return self._method if item.method == "HEAD" else item.method
 
     def _take(self, method: str, is_over: Callable[[], bool]) -> Iterator[Item]:
-        while self.waiting and not self._pause and self._method_for(self.waiting[0]) == method:
+        while self.waiting and not self._again and self._method_for(self.waiting[0]) == method:
             item = self.waiting.popleft()
             item.method = method
             self._asked.append(item)
@@ -213,9 +214,10 @@ class Server:
                 return
 
     def _take_back(self) -> None:
-        """What has not been answered is to be asked for again."""
-        self.waiting.extendleft(reversed(self._asked))
-        self._asked.clear()
+        """Return what has to be asked for again to the queue, in its order."""
+        for items in (self._asked, self._again):
+            self.waiting.extendleft(reversed(items))
+            items.clear()
 
     async def _skip_body(self, response: HTTPResponse) -> bool:
         """Read the body, or hang up if it is long. Returns whether the connection is kept."""
@@ -238,14 +240,14 @@ class Server:
             item.tries += 1
             if item.tries >= self._args.retries:
                 item.method = "GET"
-            self.waiting.appendleft(item)
+            self._again.append(item)
             self._slow_down(item, response)
             return
         result = judged(item.url, response)
         if by_head and not is_busy and result.result not in _BELIEVED:
             item.method = "GET"
             item.refused = status
-            self.waiting.appendleft(item)
+            self._again.append(item)
             return
         self._stays_busy = is_busy
         if item.refused not in (None, status) and _lasts(item.refused) and _lasts(status):
@@ -264,10 +266,11 @@ class Server:
     async def _ask_alone(self, trouble: Exception) -> None:
         """Ask once more for the document that *trouble* is about."""
         self._connection().disconnect()
+        oldest = self._asked.popleft() if self._asked else None
         self._take_back()
-        if not self.waiting:
+        if oldest is None and not self.waiting:
             return
-        item = self.waiting.popleft()
+        item = oldest or self.waiting.popleft()
         by_head = item.method == "HEAD"
         item.method = "GET"
         try:
@@ -285,6 +288,7 @@ class Server:
                 if self._mended >= _DOUBTFUL:
                     self._method = "GET"
             self._answered(item, response)
+            self._take_back()
             await self._skip_body(response)
 
     async def _request(self, item: Item) -> HTTPResponse:
