@@ -126,9 +126,15 @@ class TunnelRefused(DugongError, ConnectionError):
 
 
 class _NameError(DugongError):
+    _text = ""
+    _where = ""
+
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"{self._text.format(self.name)}{self._where}"
 
 
 class HostnameNotResolvable(_NameError):
@@ -138,8 +144,7 @@ class HostnameNotResolvable(_NameError):
         name: the host name, a `str`.
     """
 
-    def __str__(self) -> str:
-        return f"host name {self.name!r} has no address: check its spelling"
+    _text = "host name {!r} has no address: check its spelling"
 
 
 class DNSUnavailable(_NameError):
@@ -149,8 +154,7 @@ class DNSUnavailable(_NameError):
         name: the host name, a `str`.
     """
 
-    def __str__(self) -> str:
-        return f"cannot look up {self.name!r}: the domain name system does not answer"
+    _text = "cannot look up {!r}: the domain name system does not answer"
 
 
 #: What is wrong with a response.
@@ -215,6 +219,28 @@ class BodyChanged(DugongError, ValueError):
 
 class DigestMismatch(DugongError, ValueError):
     """A body does not have the digest that its fields announce (RFC 9530)."""
+
+
+def add_address(exc: DugongError | OSError, where: str) -> None:
+    """Add to the message of *exc*, which ended connecting, where that was to.
+
+    Class, `errno` and `strerror` stay as they are, except for the `strerror` of an `ssl.SSLError`,
+    which is all that such an error shows.
+    """
+    text = f" (connecting to {where})"
+    if isinstance(exc, _NameError):
+        exc._where = text
+    elif isinstance(exc, OSError) and exc.errno is not None and type(exc).__str__ is _SYSTEM_STR:
+        if exc.filename is None:
+            exc.filename = where  # which the system's errors show behind their text
+    elif exc.args and isinstance(exc.args[-1], str):
+        message = exc.args[-1] + text
+        exc.args = (*exc.args[:-1], message)
+        if isinstance(exc, OSError) and exc.strerror is not None:
+            exc.strerror = message
+
+
+_SYSTEM_STR = OSError.__str__
 
 
 #: What the system reports of a network that may be well again a moment later.

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock, get_ident
 
-from .errors import ConnectionClosed, StateError
+from .errors import ConnectionClosed, DugongError, StateError, add_address
 from .protocol.exchange import Exchanges
 from .protocol.framing import keep_alive_timeout
 from .protocol.inflight import Exchange
@@ -105,6 +105,8 @@ class Link:
             stream.trace = open_trace()
         except BaseException as exc:
             self._connect_failure = exc
+            if isinstance(exc, (DugongError, OSError)):
+                add_address(exc, self._dialer.where)
             if isinstance(exc, Exception):  # whoever was to send a request says more
                 exc.__dict__.update(
                     bytes_sent=0, response_started=False, safe_to_retry=True, unanswered=()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dugong import POLLIN, POLLOUT
-from dugong.transport.race import STAGGER, Race, alternate
+from dugong.transport.race import STAGGER, Race, address_text, alternate
 from dugong.transport.resolve import AddressInfo
 from tests.transport.tools import busy_server, refusing_address
 
@@ -272,6 +272,131 @@ def test_a_family_that_the_system_does_not_have(track: Track) -> None:
     winner = finish(track.race((12345, socket.SOCK_STREAM, 6, "", ("::1", 80)), last))
     assert winner.getpeername() == last[4]
     winner.close()
+
+
+# -------------------------------------------------------------------------- busy Unix sockets
+
+
+class Busy:
+    """A Unix socket whose backlog is full until it accepts a connection."""
+
+    def __init__(self, stack: ExitStack, path: Path) -> None:
+        self._stack = stack
+        self.address = unix(str(path))
+        self._listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        self._listening.bind(str(path))
+        self._listening.listen(0)
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+
+    def make_room(self) -> None:
+        self._stack.enter_context(self._listening.accept()[0])
+
+
+@pytest.fixture
+def busy(track: Track, tmp_path: Path) -> Busy:
+    return Busy(track._stack, tmp_path / "busy")
+
+
+@pytest.mark.usefixtures("selector")
+def test_busy_address_is_tried_again(track: Track, busy: Busy) -> None:
+    """What it waits for never comes, because the system would not report it."""
+    race = track.race(busy.address)
+    timeouts = []
+    for _ in range(12):
+        assert race.step() is None
+        assert race.step() is None, "resumed early"
+        assert race.running == []
+        need = race.need()
+        assert not need.poll(0)
+        assert need.timeout is not None
+        timeouts.append(need.timeout)
+        track.now += need.timeout
+    assert timeouts == sorted(timeouts)
+    assert 0 < timeouts[0] < timeouts[-1] < 0.1
+    busy.make_room()
+    winner = race.step()
+    assert winner is not None
+    assert winner.getpeername() == busy.address[4]
+    winner.close()
+
+
+def test_wait_for_a_busy_address_can_be_ended(track: Track, busy: Busy) -> None:
+    race = track.race(busy.address)
+    race.step()
+    need = race.need()
+    race.awaited[0].shutdown(socket.SHUT_RDWR)
+    assert need.poll(PATIENCE)
+    race.close()
+    assert all(sock.fileno() == -1 for sock in race.awaited)
+
+
+@pytest.mark.usefixtures("selector")
+def test_busy_address_among_others(track: Track, busy: Busy) -> None:
+    """It does not keep another from being tried, and is tried again when that has failed."""
+    other = track.answering()
+    race = track.race(busy.address, tcp(refusing_address()), other)
+    assert race.step() is None
+    track.now += 0.01
+    winner = finish(race)
+    assert winner.getpeername() == other[4]
+    winner.close()
+    race = track.race(busy.address, tcp(refusing_address()), tcp(refusing_address()))
+    for _ in range(10):
+        assert race.step() is None, "all others have failed"
+        track.now += race.need().timeout or 1
+    busy.make_room()
+    track.now += 1
+    winner = finish(race)
+    assert winner.getpeername() == busy.address[4]
+    winner.close()
+
+
+def test_busy_address_that_goes_away(track: Track, busy: Busy, tmp_path: Path) -> None:
+    race = track.race(busy.address)
+    assert race.step() is None
+    (tmp_path / "busy").unlink()
+    track.now += 1
+    with pytest.raises(FileNotFoundError):
+        race.step()
+
+
+# ------------------------------------------------------------------------------ for messages
+
+
+def test_address_of_the_error(track: Track, tmp_path: Path) -> None:
+    """That of the error which is raised, although others failed later."""
+    refusing = tcp(refusing_address())
+    race = track.race(refusing, absent(tmp_path))
+    assert race.address is None
+    with pytest.raises(ConnectionRefusedError):
+        finish(race)
+    assert race.address == refusing
+
+
+def test_address_of_the_winner_and_of_the_last_attempt(track: Track) -> None:
+    silent, last = track.silent(), track.silent()
+    race = track.race(silent, last)
+    race.step()
+    assert race.address == silent
+    track.now += STAGGER
+    race.step()
+    assert race.address == last
+    track.make_room(silent)
+    finish(race).close()
+    assert race.address == silent
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (tcp(("192.0.2.1", 80)), "192.0.2.1:80"),
+        ((socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 80, 0, 0)), "[::1]:80"),
+        (unix("/run/socket"), "/run/socket"),
+        ((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", b"/run/\xff"), "/run/\udcff"),
+    ],
+)
+def test_address_text(address: AddressInfo, text: str) -> None:
+    assert address_text(address) == text
 
 
 # ------------------------------------------------------------------------- source addresses

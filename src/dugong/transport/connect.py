@@ -13,14 +13,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
+from ..protocol.authority import authority
 from ..protocol.request import NO_DEFAULTS, Defaults
 from .activity import Activity
 from .fork import BY_FORK, disown_in_child
 from .poll import POLLIN, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
-from .race import Race, SocketOption, configure
+from .race import Race, SocketOption, address_text, configure
 from .resolve import AddressInfo, Lookup, numeric
-from .sockets import adopt
 from .stream import Stream, shut_down
 
 if TYPE_CHECKING:
@@ -100,6 +100,22 @@ class Dialer:
         self._cancelled_by = "by disconnect()"
         self._waiting_for: tuple[socket.socket, ...] = ()
         self._lock = RLock()
+        self._race: Race | None = None
+
+    @property
+    def where(self) -> str:
+        """Where this connects to, for messages: the server, any proxy, and the address."""
+        route = self._route
+        dialled, prefix = route.authority, ""
+        if route.proxy is not None:
+            prefix = f"{route.authority} through the proxy "
+            dialled = authority(route.proxy.host, route.proxy.port)
+        if self._race is not None and self._race.address is not None:
+            address = address_text(self._race.address)
+            dialled = address if address.startswith(dialled) else f"{dialled} at {address}"
+            if route.source_address is not None and route.unix_socket is None:
+                dialled += " from {}:{}".format(*route.source_address)
+        return prefix + dialled
 
     def cancel(self) -> None:
         """Give up: `co_dial` raises `ConnectionClosed`. Callable from any thread, at any time.
@@ -169,10 +185,11 @@ class Dialer:
     def _co_open(self, route: Route) -> Co[socket.socket]:
         self._check()  # otherwise a lookup that fails at once would hide that we gave up
         if route.unix_socket is not None:
-            return self._connect_unix(route.unix_socket)
+            address = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", route.unix_socket)
+            return (yield from self._co_connect_any([address], None))
         addresses = yield from self._co_resolve(*route.address)
         self._activity.event("resolved")
-        return (yield from self._co_connect_any(addresses))
+        return (yield from self._co_connect_any(addresses, route.source_address))
 
     def _co_resolve(self, host: str, port: int) -> Co[list[AddressInfo]]:
         addresses = numeric(host, port)
@@ -186,29 +203,19 @@ class Dialer:
             lookup.close()
         return addresses
 
-    def _co_connect_any(self, addresses: list[AddressInfo]) -> Co[socket.socket]:
+    def _co_connect_any(
+        self, addresses: list[AddressInfo], source_address: tuple[str, int] | None
+    ) -> Co[socket.socket]:
         self._activity.event("connecting")
-        route = self._route
-        race = Race(addresses, route.source_address, self._activity.clock, route.socket_options)
+        options, clock = self._route.socket_options, self._activity.clock
+        race = self._race = Race(addresses, source_address, clock, options)
         try:
             while (sock := race.step()) is None:
-                yield from self._wait(race.running, race.need())
+                need = race.need()
+                yield from self._wait(race.awaited, need)
             return sock
         finally:
             race.close()
-
-    def _connect_unix(self, path: str | bytes) -> socket.socket:
-        """Connect to a unix socket, which never takes time: a full backlog is an error."""
-        self._activity.event("connecting")
-        sock = adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        try:
-            sock.setblocking(False)
-            configure(sock, self._route.socket_options)
-            sock.connect(path)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     def _co_tunnel(self, sock: socket.socket, authority: str, fields: dict[str, str]) -> Co[None]:
         stream = Stream(sock, self._activity)

@@ -3,6 +3,10 @@
 Attempts begin `STAGGER` seconds after one another, or at once when the one before has failed;
 families alternate. The first that connects wins, and the others are closed. No thread is needed:
 an epoll (or kqueue) object is itself a descriptor to wait for, and stands for all attempts.
+
+Linux does not let a non-blocking socket wait until a Unix socket with a full backlog accepts a
+connection: ``connect`` fails with EAGAIN, and no descriptor becomes ready when there is room. Such
+an address is tried again after a while, for as long as the caller waits.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import TypeAlias
 from .fork import disown_in_child
 from .poll import POLLIN, POLLOUT, PollNeeded
 from .resolve import AddressInfo
-from .sockets import adopt
+from .sockets import adopt, socketpair
 
 #: Seconds between two attempts: RFC 8305 section 5, "Connection Attempt Delay".
 STAGGER = 0.25
@@ -26,7 +30,12 @@ STAGGER = 0.25
 #: Seconds after which attempts are looked at where nothing can stand for all of them.
 _LOOK_AGAIN = 0.05
 
-_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
+#: Seconds after which a busy address is tried again, at first and at most.
+_FIRST_RETRY = 0.001
+_LAST_RETRY = 0.05
+
+#: Connecting goes on by itself. On Windows it begins with WSAEWOULDBLOCK.
+_IN_PROGRESS = (errno.EINPROGRESS, errno.EALREADY, getattr(errno, "WSAEWOULDBLOCK", None))
 
 #: Level, option and value: arguments of `socket.socket.setsockopt`.
 SocketOption: TypeAlias = tuple[int, int, int | bytes]
@@ -54,6 +63,8 @@ class Race:
 
     Attributes:
         running: the sockets that are connecting, oldest first.
+        address: that of the socket that `step` returned, or of the error that it raised; before,
+            that of the last attempt. ``None`` if there was none.
     """
 
     def __init__(
@@ -69,6 +80,11 @@ class Race:
         self._clock = clock
         self._next_start = clock()
         self._failure: OSError | None = None
+        self._failed_address: AddressInfo | None = None
+        self._address_of: dict[socket.socket, AddressInfo] = {}
+        self._retry = _FIRST_RETRY
+        self._never_ready: tuple[socket.socket, socket.socket] | None = None
+        self.address: AddressInfo | None = None
         self.running: list[socket.socket] = []
         # One attempt is its own descriptor; more need one that stands for them.
         self._selector = selectors.DefaultSelector() if len(self._addresses) > 1 else None
@@ -86,14 +102,18 @@ class Race:
         winner = self._look()
         while winner is None and self._addresses and self._is_due():
             winner = self._start(self._addresses.popleft())
-        if winner is None and not self.running:
+        if winner is None and not self.running and not self._addresses:
             assert self._failure is not None
+            self.address = self._failed_address
             raise self._failure
         return winner
 
     def need(self) -> PollNeeded:
         """Return what to wait for before the next `step`."""
         timeout = max(0.0, self._next_start - self._clock()) if self._addresses else None
+        if not self.running:  # all are busy
+            self._never_ready = self._never_ready or socketpair()
+            return PollNeeded(self._never_ready[0].fileno(), POLLIN, timeout)
         if self._selector is None:
             return PollNeeded(self.running[-1].fileno(), POLLOUT, timeout)
         if isinstance(self._selector, _WITH_DESCRIPTOR):
@@ -101,11 +121,16 @@ class Race:
         timeout = _LOOK_AGAIN if timeout is None else min(timeout, _LOOK_AGAIN)
         return PollNeeded(self.running[-1].fileno(), POLLOUT, timeout)
 
+    @property
+    def awaited(self) -> list[socket.socket]:
+        """The sockets of which each ends the wait for `need` when it is shut down."""
+        return self.running or [*(self._never_ready or ())]
+
     def close(self) -> None:
         """Close whatever is still connecting."""
         if self._selector is not None:
             self._selector.close()
-        for sock in self.running:
+        for sock in (*self.running, *(self._never_ready or ())):
             sock.close()
 
     # A child of a fork has a copy of the selector's descriptor, and none of a kqueue's: what its
@@ -116,11 +141,11 @@ class Race:
         return self._clock() >= self._next_start
 
     def _start(self, address: AddressInfo) -> socket.socket | None:
-        family, kind, proto, _, sockaddr = address
+        family, kind, proto, _, sockaddr = self.address = address
         try:
             sock = adopt(socket.socket(family, kind, proto))
         except OSError as exc:
-            self._failed(exc)
+            self._failed(exc, address)
             return None
         try:
             sock.setblocking(False)
@@ -132,14 +157,18 @@ class Race:
             sock.close()
             if not isinstance(exc, OSError):
                 raise
-            self._failed(exc)
+            self._failed(exc, address)
             return None
         if error == 0:
             return sock
         if error not in _IN_PROGRESS:
             sock.close()
-            self._failed(OSError(error, os.strerror(error)))
+            if error == errno.EAGAIN:
+                self._postpone(address)
+            else:
+                self._failed(OSError(error, os.strerror(error)), address)
             return None
+        self._address_of[sock] = address
         self.running.append(sock)
         if self._selector is not None:
             self._selector.register(sock, selectors.EVENT_WRITE)
@@ -154,16 +183,24 @@ class Race:
             self.running.remove(sock)
             if self._selector is not None:
                 self._selector.unregister(sock)
+            self.address = self._address_of[sock]
             if error == 0:
                 return sock
             sock.close()
-            self._failed(OSError(error, os.strerror(error)))
+            self._failed(OSError(error, os.strerror(error)), self.address)
         return None
 
-    def _failed(self, exc: OSError) -> None:
+    def _failed(self, exc: OSError, address: AddressInfo) -> None:
         if self._failure is None or isinstance(self._failure, socket.gaierror):
             self._failure = exc  # rather than that a source address is of another family
+            self._failed_address = address
         self._next_start = self._clock()
+
+    def _postpone(self, address: AddressInfo) -> None:
+        """Try *address* again after the others, and after a while."""
+        self._addresses.append(address)
+        self._next_start = self._clock() + self._retry
+        self._retry = min(2 * self._retry, _LAST_RETRY)
 
 
 #: Selectors that are descriptors themselves. gevent, for one, replaces them by one that is not.
@@ -172,6 +209,15 @@ _WITH_DESCRIPTOR = tuple(
     for name in ("EpollSelector", "KqueueSelector")
     if hasattr(selectors, name)
 )
+
+
+def address_text(address: AddressInfo) -> str:
+    """Return an address for a message: host and port, or the path of a Unix socket."""
+    sockaddr = address[4]
+    if not isinstance(sockaddr, tuple):
+        return os.fsdecode(sockaddr)
+    host, port = sockaddr[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def alternate(addresses: Iterable[AddressInfo]) -> list[AddressInfo]:
