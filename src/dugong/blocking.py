@@ -169,16 +169,29 @@ class HTTPConnection(Connection):
             method: a token, such as ``'PUT'``.
             path: as for `send_request`.
             headers: as for `send_request`.
-            body: what to send. A *bytes-like object* of any format; its length is that in bytes.
+            body: what to send.
+
+                A *bytes-like object* of any format; its length is that in bytes.
+
                 A *binary file* is sent from its position to its end; its length is determined
                 beforehand if that is possible without reading it. Afterwards its position is
                 behind the last byte sent or, if the request failed and is safe to retry, where
-                it was. An *iterable* of bytes-like objects is sent in chunks, each
-                item one, unless *headers* has a ``Content-Length``, which is then enforced.
+                it was. If *headers* has a ``Content-Length``, the file is neither measured nor
+                moved: only ``read(n)`` is called, with *n* at most the number of bytes that are
+                left. So it may be a pipe, or a part of something else. It is one-shot then.
+
+                An *iterable* of bytes-like objects is sent in chunks, each item one, unless
+                *headers* has a ``Content-Length``, which is then enforced.
+
+                With ``Transfer-Encoding: chunked`` in *headers*, bytes and files are sent in
+                chunks too (RFC 9112 section 7.1), and a file is not measured.
+
                 Bytes and files that can seek are replayable, all else is one-shot. A one-shot
                 body that was used up is refused: generators, files and your own iterators
                 always, built-in ones such as ``map(...)`` and ``iter([...])`` as long as the
                 earlier request, its response or its exception exists.
+
+                What your iterable or file raises passes through unchanged, whatever its class.
             expect100: whether to ask the server first whether it wants the body (RFC 9110
                 section 10.1.1), and to wait for that at most `continue_timeout`. ``None`` asks
                 for bodies of 1 MiB and more or of unknown length, until this server has let the
@@ -193,8 +206,9 @@ class HTTPConnection(Connection):
             TypeError, InvalidRequest: as for `send_request`; nothing was sent, unless an item of an
                 iterable is not bytes-like.
             StateError: something is outstanding, or the body was used up before. Nothing was sent.
-            BodyChanged: a file shrank or grew while it was being sent, or a body is shorter than
-                its ``Content-Length``. No complete request was sent, and the connection is broken.
+            BodyChanged: a file shrank or grew while it was being sent, a body is shorter than
+                its ``Content-Length``, or ``read(n)`` returned more than *n* bytes. No complete
+                request was sent, and the connection is broken.
             ExcessBodyData: an iterable has more than its ``Content-Length``. As before.
             ConnectionClosed: the connection ended before a response; the next call of this
                 method connects anew.

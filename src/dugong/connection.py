@@ -434,7 +434,7 @@ class Connection(Settings):
 
     def _may_drop_expect(self, outgoing: Outgoing) -> bool:
         """Whether *outgoing* can be sent again on another connection, without asking first."""
-        if self._sock_given or (outgoing.length is None and self._server_is_http10):
+        if self._sock_given or (outgoing.chunked and self._server_is_http10):
             return False
         return outgoing.may_drop_expect
 

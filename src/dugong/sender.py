@@ -82,7 +82,7 @@ class Sender:
         try:
             if isinstance(content, Flat):
                 if content.length:
-                    pieces.append(content.take())
+                    pieces += _framed(exchange, content.take(), last=True)
                 content = None
             if link.stream is None:
                 yield from link.co_connect()
@@ -260,7 +260,7 @@ class Sender:
                 if not piece:
                     break
                 yield from self._co_send_piece(exchange, content, piece, look)
-            if content.length is None and not self._link.exchanges.is_refused(exchange):
+            if exchange.outgoing.chunked and not self._link.exchanges.is_refused(exchange):
                 yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], look)
         finally:
             content.settle()
@@ -274,9 +274,8 @@ class Sender:
     def _co_send_piece(
         self, exchange: Exchange, content: Content, piece: memoryview, look: Look | None
     ) -> Co[None]:
-        pieces, before, size = [piece], exchange.bytes_sent, len(piece)
-        if content.length is None:
-            pieces = _chunk(piece)
+        pieces, before, size = _framed(exchange, piece), exchange.bytes_sent, len(piece)
+        if exchange.outgoing.chunked:
             before += len(pieces[0])
         try:
             yield from self._co_send_all(exchange, pieces, look)
@@ -289,7 +288,6 @@ class Sender:
     ) -> Co[None]:
         """Send a file without reading it; leave to others what the system cannot send so."""
         while file.left and not self._is_answered(exchange, file, look):
-            file.taken = True
             file.check()
             count = min(file.left, FILE_BLOCK_SIZE)
             sent = self._try(exchange, stream.send_file, file.fd, file.offset, count)
@@ -313,7 +311,7 @@ class Sender:
         exchange = self._link.exchanges.check_write(len(data))
         if not data:
             return
-        pieces = [data] if exchange.body_left is not None else _chunk(data)
+        pieces = _framed(exchange, data, last=exchange.body_left == len(data))
         yield from self._co_send_part(exchange, pieces, len(data))
 
     def co_end_body(self, trailers: HeadersArgument | None) -> Co[None]:
@@ -347,8 +345,12 @@ class Sender:
             link.activity.event("sent")
 
 
-def _chunk(data: memoryview) -> list[memoryview]:
-    return [memoryview(b"%x\r\n" % len(data)), data, memoryview(b"\r\n")]
+def _framed(exchange: Exchange, data: memoryview, last: bool = False) -> list[memoryview]:
+    """Return *data* as it goes on the wire, followed by the end of the body if it is the *last*."""
+    if not exchange.outgoing.chunked:
+        return [data]
+    end = b"\r\n0\r\n\r\n" if last else b"\r\n"
+    return [memoryview(b"%x\r\n" % len(data)), data, memoryview(end)]
 
 
 def _release(views: Iterable[memoryview]) -> None:

@@ -195,7 +195,7 @@ class Settings:
         if route.proxy is not None and route.tunnel is None:
             target = self._target_for_proxy(route, request)
         outgoing = prepare(request, expect100, route.defaults, target, self._server_knows_expect)
-        if outgoing.length is None and self._server_is_http10:
+        if outgoing.chunked and self._server_is_http10:
             if outgoing.content is not None:
                 outgoing.content.settle()
             raise InvalidRequest(

@@ -90,6 +90,10 @@ def test_framing(method: str, body: Any, expected: list[str]) -> None:
         (None, ("Content-Length", 0)),
         (BodyFollowing(5), ("Content-Length", "5")),
         (BodyFollowing(), ("transfer-encoding", "Chunked")),
+        (BodyFollowing(5), ("transfer-encoding", "chunked")),
+        (b"abc", ("Transfer-Encoding", "chunked")),
+        (io.BytesIO(b"abc"), ("Transfer-Encoding", "chunked")),
+        (io.BytesIO(b"abc"), ("Content-Length", "2")),
     ],
 )
 def test_framing_of_the_callers_own_is_kept(body: Any, field: tuple[str, Any]) -> None:
@@ -286,9 +290,10 @@ VALUE_ERRORS: dict[str, dict[str, Any]] = {
     "two lengths": {"body": b"abc", "headers": [("Content-Length", 3), ("content-length", 3)]},
     "length without body": {"headers": {"Content-Length": "3"}},
     "length and chunks": {"body": BodyFollowing(), "headers": {"Content-Length": "3"}},
-    "chunks and bytes": {"body": b"abc", "headers": {"Transfer-Encoding": "chunked"}},
     "chunks without body": {"headers": {"Transfer-Encoding": "chunked"}},
-    "chunks and length": {"body": BodyFollowing(3), "headers": {"Transfer-Encoding": "chunked"}},
+    "both framing fields": {
+        "body": [b"abc"], "headers": {"Transfer-Encoding": "chunked", "Content-Length": "3"},
+    },
     "other coding": {"body": BodyFollowing(), "headers": {"Transfer-Encoding": "gzip, chunked"}},
     "chunked twice": {
         "body": BodyFollowing(), "headers": 2 * [("Transfer-Encoding", "chunked")],

@@ -1,4 +1,4 @@
-"""Request bodies that are given whole: `Flat` bytes, a `PlainFile`, a `ReadFile`, or `Pieces`.
+"""Request bodies that are given whole: `Flat` bytes, `Pieces`, and three kinds of files.
 
 Each knows its length, if that is known, and whether it can be sent again. A *replayable* body
 (bytes, a file that can seek) can. A *one-shot* body (any other iterable or file) is gone once a
@@ -18,9 +18,13 @@ only an `io.FileIO`, alone or directly under an `io.BufferedReader` or `io.Buffe
 regular file, is read by descriptor (and may be sent by ``sendfile``). Everything else is read in
 blocks.
 
-The system reports the length of a plain file. Other files that can seek are measured by seeking,
-except those that would have to decompress everything to find their end. If no length is known and
-none is given, the body goes in chunks.
+The system reports the length of a `PlainFile`. Other files that can seek are measured by seeking,
+except those that would have to decompress everything to find their end. If no length is known, the
+body goes in chunks. If the caller asks for chunks, a `ReadFile` is not measured.
+
+If the caller announces a length, a file may be part of something else: a pipe, a socket, a slice of
+a file with other readers. Such a `Section` is neither measured nor moved. No more is read of it
+than was announced, and it is one-shot.
 
 Used-up bodies
 ==============
@@ -123,7 +127,7 @@ class Content:
         try:
             self._file.seek(position)
         except Exception:  # what ended the exchange matters more
-            return bool(getattr(self._file, "closed", False))
+            return getattr(self._file, "closed", False) is True
         return True
 
 
@@ -294,13 +298,14 @@ class ReadFile(Pieces):
         super().__init__(file, length, request, file if replayable else None)
 
     def _next(self) -> Any:
+        size = self._block_size()
         try:
             if not self.taken:
                 self._begin()
             if self._given_back:  # after a step of a pipeline that timed out
                 self._file.seek(self._start + self._received)
                 self._given_back = False
-            block = self._body.read(self._block_size())
+            block = self._body.read(size)
         except BaseException:
             self.failed = True
             raise
@@ -315,12 +320,53 @@ class ReadFile(Pieces):
         return BodyChanged(f"the file has more than the {self.length} bytes announced")
 
 
-def content_of(body: Any, request: Request | None = None) -> Content:
+class Section(ReadFile):
+    """So many bytes of a file from its position on, which is only read.
+
+    Args:
+        file: any object with a method ``read``.
+        length: how many bytes, as the caller announces it.
+        request: the request whose body this is.
+    """
+
+    __slots__ = ()
+
+    length: int
+
+    def __init__(self, file: Any, length: int, request: Request | None) -> None:
+        super().__init__(file, length, request, replayable=False)
+        self._ended = length == 0
+
+    def _begin(self) -> None:
+        self.taken = True  # but not used up: there may be more of the file, or it may seek
+
+    def _block_size(self) -> int:
+        return min(BLOCK_SIZE, self.length - self._received)
+
+    def _accept(self, item: Any) -> memoryview:
+        if item is _END:
+            return self._accept_end()
+        piece = as_bytes(item)
+        self._received += len(piece)
+        if self._received > self.length:
+            raise BodyChanged(
+                f"read() returned more than it was asked for, {self._received} bytes in total, "
+                f"and the length announced is {self.length}"
+            )
+        self._ended = self._received == self.length
+        return piece
+
+
+def content_of(
+    body: Any, request: Request | None = None, length: int | None = None, *, measure: bool = True
+) -> Content:
     """Return what there is to send of a body that is given whole.
 
     Args:
         body: the body.
         request: the request that it belongs to.
+        length: how many bytes the caller announces, if it does.
+        measure: whether the length of a file is of any use otherwise.
 
     Raises:
         TypeError: it is not bytes-like, a binary file or an iterable.
@@ -343,13 +389,16 @@ def content_of(body: Any, request: Request | None = None) -> Content:
         return Flat(body)
     if _was_spent(body):
         raise StateError(f"this {type(body).__name__} was used up by an earlier request")
-    if hasattr(body, "read"):
-        return _file(body, request)
+    if hasattr(body, "read") and not isinstance(body, type):
+        _check_readable(body)
+        if length is not None:
+            return Section(body, length, request)
+        return _whole_file(body, request, measure)
     if isinstance(body, (list, tuple)):
         for item in body:
             as_bytes(item)  # while nothing is sent
     if isinstance(body, Iterable):
-        return Pieces(body, None, request)
+        return Pieces(body, length, request)
     raise TypeError(
         "a body is a bytes-like object, a binary file, an iterable of bytes or a BodyFollowing, "
         f"not {type(body).__name__}"
@@ -368,7 +417,7 @@ def is_replayable(body: Any) -> bool:
         return False  # it is released, or a closed mmap
     else:
         return True
-    if not hasattr(body, "read") or getattr(body, "closed", False):
+    if not hasattr(body, "read") or getattr(body, "closed", False) is True:
         return False
     try:
         return _can_seek(body)
@@ -404,13 +453,18 @@ _DECOMPRESSING = (
 )  # fmt: skip
 
 
-def _file(file: Any, request: Request | None) -> Content:
+def _check_readable(file: Any) -> None:
     if getattr(file, "closed", False) is True:
         raise InvalidRequest("body is a file that is closed")
     if not getattr(file, "readable", lambda: True)():
         raise InvalidRequest("body is a file that is not open for reading")
+
+
+def _whole_file(file: Any, request: Request | None, measure: bool) -> Content:
     if not _can_seek(file):
         return ReadFile(file, None, request, replayable=False)
+    if not measure or _decompresses(file):
+        return ReadFile(file, None, request, replayable=True)
     if getattr(file, "writable", lambda: False)():
         file.flush()  # so that what was written before is sent too
     if _is_plain(file) and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and hasattr(os, "pread"):
@@ -418,8 +472,6 @@ def _file(file: Any, request: Request | None) -> Content:
         # The system says 0 of files that it makes up as they are read, such as in /proc.
         if plain.length or not os.pread(plain.fd, 1, plain.offset):
             return plain
-        return ReadFile(file, None, request, replayable=True)
-    if _decompresses(file):
         return ReadFile(file, None, request, replayable=True)
     position = file.tell()
     file.seek(0, os.SEEK_END)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidRequest
 from . import grammar
 from .arguments import exactly_str, shown
-from .content import Content, Pieces, content_of
+from .content import Content, content_of
 from .limits import MIN_EXPECT_SIZE
 from .messages import BodyFollowing, Request
 from .target import check_target
@@ -57,11 +57,12 @@ class Outgoing:
     """A request as it goes on the wire.
 
     Attributes:
+        chunked: whether the body is sent in chunks (RFC 9112 section 7.1).
         request: what the user asked for.
         head: request line and fields, with the empty line, as bytes.
         content: a body that was given with the request; ``None`` if there is none, or if it is
             given later, by `write`.
-        length: the number of bytes in the body; ``None`` if it will be sent in chunks.
+        length: the number of bytes in the body; ``None`` if that is not known.
         follows: whether the body is not sent at once with the head.
         expect_continue: whether a 100 (Continue) is awaited before the body.
         may_drop_expect: whether it can be sent again without Expect: that field is not the
@@ -72,8 +73,8 @@ class Outgoing:
     """
 
     __slots__ = (
-        "closes", "content", "expect_continue", "follows", "head", "headers_used_up", "length",
-        "may_drop_expect", "request", "upgrades",
+        "chunked", "closes", "content", "expect_continue", "follows", "head", "headers_used_up",
+        "length", "may_drop_expect", "request", "upgrades",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,7 @@ class Outgoing:
         self.head = b""
         self.content = content
         self.length = length
+        self.chunked = False
         self.expect_continue = expect and length != 0
         self.follows = length != 0 and (self.expect_continue or content is None)
         self.may_drop_expect = False
@@ -148,6 +150,8 @@ def prepare(
         fields.values["host"] = host
     given = fields.values.keys() | fields.left_out if fields.left_out else fields.values
     head = [line, host_line, defaults.unless(given), *fields.lines, framing, "\r\n"]
+    if outgoing.chunked and length == 0:
+        head.append("0\r\n\r\n")
     outgoing.head = "".join(head).encode("latin-1")
     return outgoing
 
@@ -156,6 +160,7 @@ def _check(outgoing: Outgoing, fields: Fields, host: str | None) -> str:
     """Compare the caller's fields with the rest of the request; return those about its body."""
     request, content, lower = outgoing.request, outgoing.content, fields.values
     framing = _framing(request.method, request.body, outgoing.length, lower)
+    outgoing.chunked = outgoing.length is None or "transfer-encoding" in lower
     if outgoing.expect_continue and "expect" in fields.left_out:
         raise InvalidRequest("expect100 asks for the field Expect, and headers leaves it out")
     framing += _expect(lower, outgoing.length, outgoing.expect_continue)
@@ -175,11 +180,9 @@ def _measure(request: Request, lower: Mapping[str, str]) -> tuple[Content | None
         return None, 0
     if isinstance(body, BodyFollowing):
         return None, body.length
-    content = content_of(body, request)
-    if content.length is None and isinstance(content, Pieces):
-        given = lower.get("content-length")
-        if given is not None and "transfer-encoding" not in lower:
-            content.length = _content_length(given)
+    given, chunked = lower.get("content-length"), "transfer-encoding" in lower
+    length = None if given is None or chunked else _content_length(given)
+    content = content_of(body, request, length, measure=not chunked)
     return content, content.length
 
 
@@ -347,18 +350,22 @@ def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, st
     """Return the framing lines to add, after checking those of the caller against the body."""
     given_length = lower.get("content-length")
     given_coding = lower.get("transfer-encoding")
+    if given_coding is not None:
+        if given_length is not None:
+            raise InvalidRequest(
+                "Content-Length and Transfer-Encoding exclude each other: leave one of them out"
+            )
+        if _tokens(given_coding) != ["chunked"]:
+            raise InvalidRequest(
+                f"Transfer-Encoding is chunked or not given, not {shown(given_coding)}"
+            )
+        if body is None:
+            raise InvalidRequest('Transfer-Encoding needs a body: pass b"" for an empty one')
+        return ""
     if length is None:
         if given_length is not None:
             raise InvalidRequest("a body of unknown length cannot have a Content-Length")
-        if given_coding is None:
-            return "Transfer-Encoding: chunked\r\n"
-        if _tokens(given_coding) != ["chunked"]:
-            raise InvalidRequest(f"the body will be sent chunked, not {shown(given_coding)}")
-        return ""
-    if given_coding is not None:
-        raise InvalidRequest(
-            "Transfer-Encoding needs a body of unknown length, such as an iterable"
-        )
+        return "Transfer-Encoding: chunked\r\n"
     if given_length is not None:
         if _content_length(given_length) != length:
             raise InvalidRequest(

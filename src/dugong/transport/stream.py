@@ -19,7 +19,6 @@ One thread or coroutine may send while another receives, and a third may close:
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -46,11 +45,6 @@ _CORK: int | None = getattr(socket, "TCP_CORK", None)
 
 #: What is wrong with an idle connection that has received something.
 UNREQUESTED = "the server sent data that was not requested"
-
-#: What ``sendfile`` says of files that it cannot send, or not read.
-_FILE_ERRNOS = frozenset(
-    (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW, errno.EIO, errno.EBADF)
-)
 
 
 class Stream:
@@ -245,10 +239,10 @@ class Stream:
             self._holders.add(token)  # in case a signal handler closes this just before the call
             try:
                 sent = os.sendfile(self.sock.fileno(), fd, offset, count)
-            except OSError as exc:
-                if exc.errno in _FILE_ERRNOS:
-                    return None
+            except (BlockingIOError, ConnectionError, TimeoutError) as exc:
                 return self._send_lacks(exc)
+            except OSError:
+                return None  # about this file, or this kind of file
             finally:
                 self._holders.discard(token)
             self._activity.bytes_sent += sent
