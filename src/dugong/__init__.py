@@ -29,6 +29,7 @@ from .protocol.messages import BodyFollowing, HTTPResponse, Request
 from .settings import HTTP_PORT, HTTPS_PORT
 from .transport import resolve
 from .transport.poll import POLLIN, POLLOUT, PollNeeded, eval_coroutine
+from .transport.timeouts import Timeouts
 
 __version__ = "4.0.0.dev0"
 
@@ -61,6 +62,7 @@ __all__ = [
     "PollNeeded",
     "Request",
     "StateError",
+    "Timeouts",
     "TunnelRefused",
     "UnsupportedResponse",
     "__version__",

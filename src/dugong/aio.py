@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .async_source import AsyncSource
 from .connection import Connection
-from .errors import ConnectionTimedOut, StateError
+from .errors import StateError
 from .loops import Watch, expire, pause, running_trio, wait_in_asyncio, wait_in_trio, watches
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.arguments import check_generator
 from .protocol.messages import HTTPResponse
-from .transport.poll import Co, Limits, PollNeeded, T, quiet
+from .transport.poll import Co, Limits, PollNeeded, T, quiet, timed_out
+from .transport.timeouts import Timeouts
+from .transport.within import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from .protocol.messages import Body, HeadersArgument, Request, WholeBody
+    from .transport.within import Unset
 
     Requests = Iterable[str | tuple[str, str] | Request]
     AsyncRequests = AsyncIterable[str | tuple[str, str] | Request]
@@ -80,12 +83,14 @@ class AsyncHTTPConnection(Connection):
                 await trio.lowlevel.cancel_shielded_checkpoint()
             result = stop.value
             return result
+        timeout = self._timeout
         try:
-            while trio is None and limits is None and need.timeout is None:  # most waits
-                if await self._wait_in_asyncio(need, self._timeout):
-                    need = next(crt)
-                else:
-                    need = crt.throw(ConnectionTimedOut(quiet(self._timeout)))
+            if trio is None and not isinstance(timeout, Timeouts):
+                while limits is None and need.timeout is None:  # most waits
+                    if await self._wait_in_asyncio(need, timeout) or timeout is None:
+                        need = next(crt)
+                    else:
+                        need = crt.throw(timed_out(quiet(timeout, need.phase), need.phase))
             limits = limits or self._limits()
             while True:
                 seconds, too_long = limits.next_wait(need)
@@ -99,7 +104,7 @@ class AsyncHTTPConnection(Connection):
                 if ready is not False or too_long is None:
                     need = next(crt)
                 else:
-                    need = crt.throw(ConnectionTimedOut(too_long))
+                    need = crt.throw(timed_out(too_long, limits.phase))
         except StopIteration as stop:
             result = stop.value
         finally:
@@ -140,12 +145,16 @@ class AsyncHTTPConnection(Connection):
         headers: HeadersArgument | None = None,
         body: Body = None,
         expect100: bool = False,
+        *,
+        deadline: float | None = None,
     ) -> None:
         """Send a request; connect first if need be. As `HTTPConnection.send_request`."""
         if running_trio() is not None:
-            await self._run(self.co_send_request(method, path, headers, body, expect100))
+            await self._run(
+                self.co_send_request(method, path, headers, body, expect100, deadline=deadline)
+            )
             return
-        rest = self._start_request(method, path, headers, body, expect100)
+        rest = self._start_request(method, path, headers, body, expect100, deadline)
         if rest is not None:
             await self._run(rest)
 
@@ -156,9 +165,16 @@ class AsyncHTTPConnection(Connection):
         headers: HeadersArgument | None = None,
         body: WholeBody = None,
         expect100: bool | None = None,
+        *,
+        timeout: float | Timeouts | Unset | None = UNSET,  # noqa: ASYNC109 - replaces an attribute
+        deadline: float | None = None,
     ) -> HTTPResponse:
         """Make one whole exchange up to the response's head. As `HTTPConnection.request`."""
-        return await self._run(self.co_request(method, path, headers, body, expect100))
+        return await self._run(
+            self.co_request(
+                method, path, headers, body, expect100, timeout=timeout, deadline=deadline
+            )
+        )
 
     async def write(self, buf: ReadableBuffer) -> None:
         """Send a part of a body announced by `BodyFollowing`. As `HTTPConnection.write`."""
@@ -196,7 +212,11 @@ class AsyncHTTPConnection(Connection):
         await self._run(self.co_discard())
 
     def pipeline(
-        self, requests: Requests | AsyncRequests, depth: int = DEFAULT_DEPTH
+        self,
+        requests: Requests | AsyncRequests,
+        depth: int = DEFAULT_DEPTH,
+        *,
+        deadline: float | None = None,
     ) -> AsyncPipeline:
         """Send many requests without waiting for the responses, and iterate over these, in order.
 
@@ -215,7 +235,7 @@ class AsyncHTTPConnection(Connection):
         early, the iterable is closed in that task; `AsyncPipeline.aclose` waits for it, for
         example by means of `contextlib.aclosing`. What it raises is raised in its place.
         """
-        return AsyncPipeline(self, requests, depth)
+        return AsyncPipeline(self, requests, depth, deadline)
 
     async def get_ssl_peercert(self, binary_form: bool = False) -> Any:
         """Return the server's certificate. As `HTTPConnection.get_ssl_peercert`."""
@@ -236,14 +256,18 @@ class AsyncPipeline(Pipeline):
     _connection: AsyncHTTPConnection
 
     def __init__(
-        self, connection: AsyncHTTPConnection, requests: Requests | AsyncRequests, depth: int
+        self,
+        connection: AsyncHTTPConnection,
+        requests: Requests | AsyncRequests,
+        depth: int,
+        deadline: float | None,
     ) -> None:
         self._source: AsyncSource | None = None
         self._closed = False
         self._stepping = False
         if isinstance(requests, AsyncIterable):
             requests = self._source = AsyncSource(requests)
-        super().__init__(connection, requests, depth)
+        super().__init__(connection, requests, depth, deadline)
 
     def __aiter__(self) -> Self:
         return self

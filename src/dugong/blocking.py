@@ -8,6 +8,7 @@ from .connection import Connection
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.messages import HTTPResponse
 from .transport.poll import Co, PollNeeded, T, run, run_on
+from .transport.within import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from .protocol.messages import Body, HeadersArgument, Request, WholeBody
+    from .transport.timeouts import Timeouts
+    from .transport.within import Unset
 
 A = TypeVar("A")
 
@@ -114,6 +117,8 @@ class HTTPConnection(Connection):
         headers: HeadersArgument | None = None,
         body: Body = None,
         expect100: bool = False,
+        *,
+        deadline: float | None = None,
     ) -> None:
         """Send a request; connect first if need be (RFC 9112 section 3).
 
@@ -134,6 +139,8 @@ class HTTPConnection(Connection):
                 `request`), or a `BodyFollowing` if `write` is to send it.
             expect100: ask the server to say whether it wants the body before it is sent (RFC
                 9110 section 10.1.1); call `read_response` next. Needs a `BodyFollowing`.
+            deadline: seconds for this exchange, as for `request`. Each of several requests in
+                flight has its own.
 
         Raises:
             TypeError: an argument, a name or a value has the wrong type. Nothing was sent.
@@ -144,7 +151,7 @@ class HTTPConnection(Connection):
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
             DugongError, OSError: connecting failed, as for `connect`.
         """
-        rest = self._start_request(method, path, headers, body, expect100)
+        rest = self._start_request(method, path, headers, body, expect100, deadline)
         if rest is not None:
             self._run(rest)
 
@@ -155,6 +162,9 @@ class HTTPConnection(Connection):
         headers: HeadersArgument | None = None,
         body: WholeBody = None,
         expect100: bool | None = None,
+        *,
+        timeout: float | Timeouts | Unset | None = UNSET,
+        deadline: float | None = None,
     ) -> HTTPResponse:
         """Send a request and read the head of its response: one whole exchange.
 
@@ -197,6 +207,11 @@ class HTTPConnection(Connection):
                 for bodies of 1 MiB and more or of unknown length, until this server has let the
                 time pass or answered 417 (Expectation Failed). After a 417 a replayable body is
                 sent once more without asking, on a new connection.
+            timeout: replaces the attribute `timeout` for this exchange, whichever calls read its
+                body.
+            deadline: seconds for this exchange, from this call to the last byte of the body,
+                whichever calls read it. A reading call that begins later raises
+                `ConnectionTimedOut` unless that byte has arrived.
 
         Returns:
             The final response, whose body is to be read, or discarded, before the next call. All
@@ -217,7 +232,11 @@ class HTTPConnection(Connection):
             InvalidResponse, UnsupportedResponse: as for `read_response`.
             DugongError, OSError: connecting failed, as for `connect`.
         """
-        return self._run(self.co_request(method, path, headers, body, expect100))
+        return self._run(
+            self.co_request(
+                method, path, headers, body, expect100, timeout=timeout, deadline=deadline
+            )
+        )
 
     def write(self, buf: ReadableBuffer) -> None:
         """Send a part of a body announced by `BodyFollowing`.
@@ -331,7 +350,11 @@ class HTTPConnection(Connection):
         self._run(self.co_discard())
 
     def pipeline(
-        self, requests: Iterable[str | tuple[str, str] | Request], depth: int = DEFAULT_DEPTH
+        self,
+        requests: Iterable[str | tuple[str, str] | Request],
+        depth: int = DEFAULT_DEPTH,
+        *,
+        deadline: float | None = None,
     ) -> BlockingPipeline:
         """Send many requests without waiting for the responses, and iterate over these, in order.
 
@@ -370,6 +393,9 @@ class HTTPConnection(Connection):
                 in coming; after a quick series of them Linux may hold a few for 0.2 seconds.
                 While an iterable waits, responses wait too; an async one does not hold them up.
             depth: how many requests may be unanswered, at least 1.
+            deadline: seconds for the whole pipeline, from this call to the last byte of the last
+                body. After that, a step raises `ConnectionTimedOut` unless the next response has
+                arrived to its last byte.
 
         Returns:
             An iterator of `HTTPResponse`; each one's ``request`` is what it answers. Its
@@ -385,7 +411,7 @@ class HTTPConnection(Connection):
             BodyChanged, ExcessBodyData: a request's body is not what was announced.
             DugongError, OSError: connecting failed, as for `connect`.
         """
-        return BlockingPipeline(self, requests, depth)
+        return BlockingPipeline(self, requests, depth, deadline)
 
     def read_raw(self, n: int) -> bytes:
         """Read at most *n* bytes uninterpreted, to see what a server sent that was not valid.
@@ -427,7 +453,7 @@ class BlockingPipeline(Pipeline):
     def __next__(self) -> HTTPResponse:
         got = self._try_next()
         if isinstance(got, PollNeeded):
-            got = self._connection._run(self._co_go_on(got))
+            got = self._connection._run(self._go_on(got))
         if got is None:
             raise StopIteration
         return got

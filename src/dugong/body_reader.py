@@ -22,6 +22,8 @@ class BodyReader(IncomingBody):
         """Read at most *count* bytes, ``b""`` only at the end (or for *count* 0)."""
         if count == 0:
             return b""
+        if self._exchanges.limited and (need := self.try_late()) is not None:
+            return need
         if self._gathered.left:
             return self._gathered.take(count)
         most = min(count, BLOCK_SIZE)
@@ -48,6 +50,8 @@ class BodyReader(IncomingBody):
         """Read into *view*; return the number of bytes, 0 only at the end (or for no room)."""
         if not view:
             return 0
+        if self._exchanges.limited and (need := self.try_late()) is not None:
+            return need
         if self._gathered.left:
             data = self._gathered.take(len(view))
             view[: len(data)] = data
@@ -82,6 +86,16 @@ class BodyReader(IncomingBody):
         self.end_reported = True
         self._gathered = Gathered()
         return gathered.take_all() + rest if rest else gathered.take_all()
+
+    def try_late(self) -> PollNeeded | None:
+        """If the exchange's deadline has passed, gather the rest of the body, if it has arrived.
+
+        Returns:
+            What the rest lacks, and so any call that reads the body. Its limits leave no time to
+            wait for that.
+        """
+        limits = None if self._body is None else self._exchanges.receiving_limits()
+        return self._try_gather(None, None) if limits is not None and limits.passed else None
 
     def _try_gather(self, length: int | None, limit: int | None) -> PollNeeded | None:
         block = self._some_block(length)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .errors import ConnectionClosed, DugongError, InvalidRequest, StateError
-from .protocol.arguments import check_int, check_size
+from .protocol.arguments import check_int, check_seconds, check_size
 from .protocol.content import as_bytes
 from .protocol.inflight import Exchange
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
@@ -27,6 +27,8 @@ from .transport.connect import Route
 from .transport.fork import disown_in_child
 from .transport.poll import Co, PollNeeded
 from .transport.sockets import adopt
+from .transport.timeouts import check_timeout
+from .transport.within import UNSET, ExchangeLimits, co_within
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from .protocol.messages import Body, HeadersArgument, WholeBody
     from .protocol.request import Outgoing
     from .transport.stream import Stream
+    from .transport.timeouts import Timeouts
     from .transport.tls import TLSStream
+    from .transport.within import Unset
 
 
 class Connection(Settings):
@@ -362,8 +366,10 @@ class Connection(Settings):
         headers: HeadersArgument | None,
         body: Body,
         expect100: bool,
+        deadline: float | None,
     ) -> Co[None] | None:
         """Send a request as far as that can be done at once; return what does the rest, if any."""
+        limits = None if deadline is None else self._limits_of_exchange(deadline)
         if expect100 and not isinstance(body, BodyFollowing):
             raise InvalidRequest("expect100 needs a body of type BodyFollowing; see also request()")
         session = self._sending_session()
@@ -377,8 +383,20 @@ class Connection(Settings):
             session.link.close()
             fault.safe_to_retry = Exchange(outgoing).give_back()
             raise fault
+        outgoing.limits = limits
         exchange = session.link.exchanges.accept(outgoing)
-        return None if session.sender.try_send(exchange) else session.sender.co_send(exchange)
+        if session.sender.try_send(exchange):
+            return None
+        rest = session.sender.co_send(exchange)
+        return rest if limits is None else limits.co_keep(rest)
+
+    def _limits_of_exchange(
+        self, deadline: float | None, timeout: float | Timeouts | Unset | None = UNSET
+    ) -> ExchangeLimits:
+        deadline = check_seconds(deadline, "deadline")
+        if timeout is not UNSET:
+            timeout = check_timeout(timeout)
+        return ExchangeLimits(self._activity, deadline, timeout)
 
     def co_send_request(
         self,
@@ -387,9 +405,11 @@ class Connection(Settings):
         headers: HeadersArgument | None = None,
         body: Body = None,
         expect100: bool = False,
+        *,
+        deadline: float | None = None,
     ) -> Co[None]:
         """Coroutine of `HTTPConnection.send_request`."""
-        rest = self._start_request(method, path, headers, body, expect100)
+        rest = self._start_request(method, path, headers, body, expect100, deadline)
         if rest is not None:
             yield from rest
 
@@ -400,8 +420,14 @@ class Connection(Settings):
         headers: HeadersArgument | None = None,
         body: WholeBody = None,
         expect100: bool | None = None,
+        *,
+        timeout: float | Timeouts | Unset | None = UNSET,
+        deadline: float | None = None,
     ) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.request`; returns the `HTTPResponse`."""
+        limits = None
+        if deadline is not None or timeout is not UNSET:
+            limits = self._limits_of_exchange(deadline, timeout)
         if isinstance(body, BodyFollowing):
             raise TypeError("request() sends the whole body: give it one, or use send_request()")
         request = Request(method, path, headers, body)
@@ -414,9 +440,11 @@ class Connection(Settings):
                 outgoing.headers_used_up = True
             session = session or self._new_session(route)
             self._response_session = session
+            outgoing.limits = limits
             upload = Upload(session)
+            exchange = upload.co_run(outgoing, self._continue_timeout)
             try:
-                response = yield from upload.co_run(outgoing, self._continue_timeout)
+                response = yield from exchange if limits is None else limits.co_keep(exchange)
             except ConnectionClosed as exc:
                 if not used_before or exc.bytes_sent or not upload.connection_lost:
                     raise
@@ -444,14 +472,20 @@ class Connection(Settings):
             session = self._session_in_use()
             if session is None:
                 raise StateError("no request body is due")
-            yield from session.sender.co_write(data)
+            crt = session.sender.co_write(data)
+            if session.link.exchanges.limited:
+                crt = co_within(session.link.exchanges.sending_limits, crt)
+            yield from crt
 
     def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
         """Coroutine of `HTTPConnection.end_body`."""
         session = self._session_in_use()
         if session is None:
             raise StateError("no request body is due")
-        yield from session.sender.co_end_body(trailers)
+        crt = session.sender.co_end_body(trailers)
+        if session.link.exchanges.limited:
+            crt = co_within(session.link.exchanges.sending_limits, crt)
+        yield from crt
 
     def co_read_response(self) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
@@ -459,7 +493,10 @@ class Connection(Settings):
         if session is None:
             raise StateError("no response is outstanding: send a request first")
         self._response_session = session
-        response = yield from session.receiver.co_read_response()
+        crt = session.receiver.co_read_response()
+        if session.link.exchanges.limited:
+            crt = co_within(session.link.exchanges.receiving_limits, crt)
+        response = yield from crt
         self._learn(response)
         return response
 
@@ -483,7 +520,10 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        return (yield from session.receiver.co_do(session.receiver.body.try_read, n))
+        crt = session.receiver.co_do(session.receiver.body.try_read, n)
+        if session.link.exchanges.limited:
+            crt = co_within(session.link.exchanges.receiving_limits, crt)
+        return (yield from crt)
 
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
         """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
@@ -499,7 +539,10 @@ class Connection(Settings):
             session = self._session_to_read()
             if session is None:
                 return 0
-            return (yield from session.receiver.co_do(session.receiver.body.try_readinto, view))
+            crt = session.receiver.co_do(session.receiver.body.try_readinto, view)
+            if session.link.exchanges.limited:
+                crt = co_within(session.link.exchanges.receiving_limits, crt)
+            return (yield from crt)
 
     def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
@@ -517,13 +560,19 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        return (yield from session.receiver.co_do(session.receiver.body.try_readall, limit))
+        crt = session.receiver.co_do(session.receiver.body.try_readall, limit)
+        if session.link.exchanges.limited:
+            crt = co_within(session.link.exchanges.receiving_limits, crt)
+        return (yield from crt)
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
         session = self._session_to_read()
         if session is not None:
-            yield from session.receiver.co_do(session.receiver.body.try_discard)
+            crt = session.receiver.co_do(session.receiver.body.try_discard)
+            if session.link.exchanges.limited:
+                crt = co_within(session.link.exchanges.receiving_limits, crt)
+            yield from crt
 
     def co_get_ssl_peercert(self, binary_form: bool = False) -> Co[Any]:
         """Coroutine of `HTTPConnection.get_ssl_peercert`."""

@@ -4,7 +4,7 @@
 
     DugongError
      ├── ConnectionClosed        (ConnectionError)  an established connection ended
-     ├── ConnectionTimedOut      (TimeoutError)     no byte moved for `timeout` seconds
+     ├── ConnectionTimedOut      (TimeoutError)     a time limit has passed
      ├── TunnelRefused           (ConnectionError)  the proxy said no to CONNECT
      ├── HostnameNotResolvable                      the DNS works and knows no such host
      ├── DNSUnavailable                             the DNS itself does not answer
@@ -101,10 +101,17 @@ class ConnectionClosed(DugongError, ConnectionError):
 
 
 class ConnectionTimedOut(DugongError, TimeoutError):
-    """No byte moved for as long as the caller's limit allows.
+    """A time limit of the caller's has passed, or the system has given the connection up.
 
     A read that timed out may be repeated and loses nothing. A send that timed out ends sending.
+
+    Attributes:
+        phase: what the call was waiting for: ``'pool'``, ``'resolve'``, ``'connect'`` (a tunnel
+            included), ``'tls'``, ``'send'``, ``'response'`` or ``'body'``. ``None`` if it was
+            raised in a coroutine that is not ours.
     """
+
+    phase: str | None = None
 
 
 class TunnelRefused(DugongError, ConnectionError):

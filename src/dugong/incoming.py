@@ -75,7 +75,9 @@ class IncomingBody:
             on_event("first_byte")
         if self._body is None:
             self._complete(response)
-        elif not self._body.payload:
+            return
+        self._link.require_stream().want_read.phase = "body"
+        if not self._body.payload:
             self._advance(receive=False)
 
     def _complete(self, response: HTTPResponse) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock, get_ident
 
-from .errors import ConnectionClosed, DugongError, StateError, add_address
+from .errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
 from .protocol.exchange import Exchanges
 from .protocol.framing import keep_alive_timeout
 from .protocol.inflight import Exchange
@@ -142,7 +142,7 @@ class Link:
         if self.meanwhile is not None:
             other = self.meanwhile()
             if other is not None:
-                need = PollNeeded(need.fd, need.mask | other.mask)
+                need = PollNeeded(need.fd, need.mask | other.mask, phase=need.phase)
         yield from stream.wait(need)
 
     def co_wait_until_sent(self, exchange: Exchange) -> Co[None]:
@@ -159,7 +159,10 @@ class Link:
             try:
                 self._alarms.append(alarm)
                 if self.exchanges.being_sent(exchange) and not self.closed:
-                    yield PollNeeded(near_end.fileno(), POLLIN)
+                    yield PollNeeded(near_end.fileno(), POLLIN, phase="response")
+            except ConnectionTimedOut as exc:
+                exc.phase = exc.phase or "response"
+                raise
             finally:
                 self._alarms.clear()
                 near_end.close()

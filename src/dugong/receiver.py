@@ -12,7 +12,13 @@ from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from .body_reader import BodyReader
-from .errors import ConnectionClosed, DigestMismatch, InvalidResponse, StateError
+from .errors import (
+    ConnectionClosed,
+    ConnectionTimedOut,
+    DigestMismatch,
+    InvalidResponse,
+    StateError,
+)
 from .incoming import FAILURES
 from .link import Link, Turn
 from .protocol.framing import frame
@@ -39,6 +45,7 @@ class Receiver:
         self._exchanges = link.exchanges
         self._turn = Turn("reading from")
         self._known: KnownHead | None = None  # the last one
+        self._held: HTTPResponse | None = None  # whose head was read, and whose body is late
         self.body = BodyReader(link)
         self.buffer = self.body.buffer
 
@@ -87,9 +94,12 @@ class Receiver:
         if not self._turn.try_take(False):
             self._turn.take()
         try:
-            if self.body.unfinished:
-                yield from self._co_finish_body()
-            exchange = exchanges.next()
+            if self.holds_response:
+                exchange = exchanges.queue[0]
+            else:
+                if self.body.unfinished:
+                    yield from self._co_finish_body()
+                exchange = exchanges.next()
             while exchanges.being_sent(exchange):
                 yield from link.co_wait_until_sent(exchange)
                 exchange = exchanges.next()
@@ -98,6 +108,9 @@ class Receiver:
                 stream.hold(self)
                 try:
                     yield got
+                except ConnectionTimedOut as exc:
+                    exc.phase = exc.phase or got.phase
+                    raise
                 finally:
                     stream.release(self)
             self.body.end_reported = False  # also that of a 100 (Continue), which has no body
@@ -117,15 +130,19 @@ class Receiver:
         """Read the response to the oldest exchange, sent whole or not, or the 100 it awaits."""
         if self._exchanges.failure is not None:
             self._exchanges.check_alive()
+        if self._held is not None:
+            return self._unless_late(self._held)
         stream = self._link.stream or self._link.require_stream()
         if not exchange.looked_for:
             exchange.looked_for = True
             if stream.peeks and not self.buffer.end and not self._exchanges.is_cut_off(exchange):
+                stream.want_read.phase = "response"
                 return stream.want_read  # it has just been sent: nothing can be there yet
         request = exchange.outgoing.request
         while True:
             head = self._try_head(exchange, stream)
             if isinstance(head, PollNeeded):
+                head.phase = "response"
                 return head
             known = self._known
             if known is not None and (head is not known.head or request.method != known.method):
@@ -154,7 +171,19 @@ class Receiver:
                 self._exchanges.received_final(exchange, response, known.framing)
                 buffer.consume(len(head))
                 self.body.begin(response, known.framing)
-                return response
+                return self._unless_late(response) if self._exchanges.limited else response
+
+    @property
+    def holds_response(self) -> bool:
+        """Whether a response was read after its deadline, and is held until its body is there."""
+        return self._held is not None
+
+    def _unless_late(self, response: HTTPResponse) -> HTTPResponse | PollNeeded:
+        """Return *response*; what its body lacks, if anything, after its deadline."""
+        need = self.body.try_late()
+        self._held = None if need is None else response
+        self.body.end_reported = self.holds_response  # no call may read that body
+        return response if need is None else need
 
     def _try_head(self, exchange: Exchange, stream: Stream) -> bytes | PollNeeded:
         """Receive until the buffer begins with a complete head, and return that, not consumed."""

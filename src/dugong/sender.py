@@ -181,7 +181,14 @@ class Sender:
     def _try(
         self, exchange: Exchange, call: Callable[[*Ts], int | PollNeeded | None], *args: *Ts
     ) -> int | PollNeeded | None:
-        """Make one call that sends, and count what it sent."""
+        """Make one call that sends, and count what it sent.
+
+        Raises:
+            ConnectionTimedOut: the deadline of *exchange* has passed.
+        """
+        limits = exchange.outgoing.limits
+        if limits is not None:
+            limits.check("send")
         exchange.in_doubt = True
         try:
             sent = call(*args)
@@ -203,7 +210,7 @@ class Sender:
             if self._link.exchanges.is_refused(exchange):
                 return True
             if other is not None:
-                need = PollNeeded(need.fd, need.mask | other.mask)
+                need = PollNeeded(need.fd, need.mask | other.mask, phase="send")
         yield from stream.wait(need)
         return False
 

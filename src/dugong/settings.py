@@ -11,9 +11,16 @@ from .protocol.authority import authority, check_address, check_host, tls_name
 from .protocol.limits import CONTINUE_TIMEOUT
 from .protocol.messages import HTTPResponse, Request
 from .protocol.request import Defaults, Outgoing, prepare
-from .transport.arguments import check_context, check_sock, check_source_address, check_unix_socket
+from .transport.arguments import (
+    check_context,
+    check_options,
+    check_sock,
+    check_source_address,
+    check_unix_socket,
+)
 from .transport.connect import Route, load_tls
 from .transport.proxy import Proxy, parse_proxy, tunnel_fields
+from .transport.timeouts import check_timeout
 
 if TYPE_CHECKING:
     import os
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
     from .protocol.messages import HeadersArgument
     from .transport.race import SocketOption
+    from .transport.timeouts import Timeouts
 
 
 HTTP_PORT = 80
@@ -41,7 +49,7 @@ class Settings:
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | tuple[str, int] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
         deadline: float | None = None,
         continue_timeout: float | None = CONTINUE_TIMEOUT,
         unix_socket: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
@@ -127,13 +135,13 @@ class Settings:
         self._proxy_given = proxy
 
     @property
-    def timeout(self) -> float | None:
-        """Seconds that one wait without progress may take, ``None`` for no limit."""
+    def timeout(self) -> float | Timeouts | None:
+        """Seconds that one wait without a byte may take, `Timeouts`, or ``None`` for no limit."""
         return self._timeout
 
     @timeout.setter
-    def timeout(self, seconds: float | None) -> None:
-        self._timeout = check_seconds(seconds, "timeout")
+    def timeout(self, timeout: float | Timeouts | None) -> None:
+        self._timeout = check_timeout(timeout)
 
     @property
     def deadline(self) -> float | None:
@@ -216,28 +224,3 @@ class Settings:
             self._server_knows_expect = False
         elif not self._server_keeps:
             self._server_keeps = not response.will_close
-
-
-#: What `socket.socket.setsockopt` takes as an `int`: one of C.
-_C_INT = range(-(2**31), 2**31)
-
-
-def check_options(options: Iterable[SocketOption]) -> tuple[SocketOption, ...]:
-    """Return the argument *socket_options* as a tuple.
-
-    Raises:
-        TypeError: it is no iterable of such tuples.
-        InvalidRequest: a number is too large.
-    """
-    form = "socket_options is a list of tuples (level, option, value): two int, and int or bytes"
-    try:
-        checked = [(level, option, value) for level, option, value in options]
-    except (TypeError, ValueError):
-        raise TypeError(f"{form}; not {options!r}") from None
-    for given in checked:
-        numbers = given[:2] if isinstance(given[2], bytes) else given
-        if not all(isinstance(number, int) for number in numbers):
-            raise TypeError(f"{form}; not {given!r}")
-        if not all(number in _C_INT for number in numbers):
-            raise InvalidRequest(f"a number in socket_options is too large: {given!r}")
-    return tuple(checked)

@@ -110,7 +110,7 @@ class Upload:
                 self.expect_failed = True
                 link.exchanges.go_ahead()
                 return
-            yield from link.require_stream().wait(PollNeeded(need.fd, need.mask, left))
+            yield from link.require_stream().wait(PollNeeded(need.fd, need.mask, left, need.phase))
 
 
 class _Lookout:

@@ -67,7 +67,13 @@ _ENDED = (ConnectionClosed, ConnectionTimedOut)
 class Pipeline:
     """Sends requests and gives their responses, in order. Made by `HTTPConnection.pipeline`."""
 
-    def __init__(self, connection: Connection, requests: Iterable[Any], depth: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        requests: Iterable[Any],
+        depth: int,
+        deadline: float | None = None,
+    ) -> None:
         if isinstance(requests, (str, bytes, Request)):
             raise TypeError("requests is an iterable of requests: put a single one into a list")
         if not hasattr(requests, "__iter__") and not hasattr(requests, "__getitem__"):
@@ -81,6 +87,7 @@ class Pipeline:
         self._run: Run | None = None
         self._alone = False  # the next request goes alone
         self._told: BaseException | None = None  # what is being raised on purpose
+        self._limits = None if deadline is None else connection._limits_of_exchange(deadline)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a pipeline cannot be copied or pickled: it is bound to its connection")
@@ -93,11 +100,15 @@ class Pipeline:
         """
         got = self._try_next()
         if isinstance(got, PollNeeded):
-            got = yield from self._co_go_on(got)
+            got = yield from self._go_on(got)
         return got
 
+    def _go_on(self, need: PollNeeded) -> Co[HTTPResponse | None]:
+        """Return a coroutine for what is left of `co_next` when `_try_next` has returned *need*."""
+        crt = self._co_go_on(need)
+        return crt if self._limits is None else self._limits.co_keep(crt)
+
     def _co_go_on(self, need: PollNeeded) -> Co[HTTPResponse | None]:
-        """Do what is left of `co_next` when `_try_next` has returned *need*."""
         got: HTTPResponse | PollNeeded | None = need
         while isinstance(got, PollNeeded):
             try:
@@ -296,6 +307,9 @@ class Pipeline:
         items, limit = self._items, self._limit()
         if items.in_flight >= limit or not items.has_more():
             return False
+        if self._limits is not None and self._limits.passed:
+            self._late()
+            return False
         run = self._run
         if run is None or not items.in_flight:
             run = self._ready_run()
@@ -306,6 +320,21 @@ class Pipeline:
             may_join = not items.at_hand or not self._connection._server_pipelines
             run.start(batch, more=may_join and items.is_quick)
         return bool(batch)
+
+    def _late(self) -> None:
+        """The deadline has passed, and a request was not sent.
+
+        Raises:
+            ConnectionTimedOut: nothing is in flight, so no response can still arrive either.
+        """
+        assert self._limits is not None
+        if not self._items.in_flight:
+            try:
+                self._limits.check("send")
+            except ConnectionTimedOut as exc:
+                self._describe(exc)
+                self._raising(exc)
+                raise
 
     def _limit(self) -> int:
         """Return how many requests may be in flight now."""
@@ -332,6 +361,7 @@ class Pipeline:
         except Exception as exc:
             item.failure = exc
             return False
+        outgoing.limits = self._limits
         item.goes_as(outgoing)
         return True
 
@@ -349,7 +379,7 @@ class Pipeline:
         if session.link.closed or self._connection._session is not session or not session.pipelined:
             self._look_after(run)
         receiver = session.receiver
-        if self._run is None or not receiver.body.unfinished:
+        if self._run is None or not receiver.body.unfinished or receiver.holds_response:
             return None
         try:
             need = receiver.try_do(receiver.body.try_discard)
@@ -413,4 +443,4 @@ def _both(want_read: PollNeeded | None, want_write: PollNeeded | None) -> PollNe
     """Return what waits for either. Both are for one socket, if there are both."""
     if want_read is None or want_write is None:
         return want_read or want_write
-    return PollNeeded(want_read.fd, want_read.mask | want_write.mask)
+    return PollNeeded(want_read.fd, want_read.mask | want_write.mask, phase=want_read.phase)

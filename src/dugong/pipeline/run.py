@@ -227,7 +227,7 @@ class Run:
             # The same object for all such waits, since it keeps its `select.poll`.
             patient = self._patient
             if patient is None or patient != need:
-                patient = self._patient = PollNeeded(need.fd, need.mask, PATIENCE)
+                patient = self._patient = PollNeeded(need.fd, need.mask, PATIENCE, need.phase)
             return patient
         left = self._quiet_since + PATIENCE - now
         if left <= 0:
@@ -235,7 +235,7 @@ class Run:
             if not all(other.safe_to_retry for other in in_flight):
                 return need
             left += sum(other.bytes_sent for other in in_flight) / SLOWEST_UPLINK
-        return PollNeeded(need.fd, need.mask, left) if left > 0 else None
+        return PollNeeded(need.fd, need.mask, left, need.phase) if left > 0 else None
 
     def heard(self) -> None:
         """The socket is readable: some of a TLS record, perhaps, of which no byte counts yet."""

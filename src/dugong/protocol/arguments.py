@@ -58,8 +58,13 @@ def check_port(port: Any, what: str = "port", lowest: int = 1) -> int:
     return number
 
 
-def check_seconds(seconds: Any, what: str) -> float | None:
+def check_seconds(seconds: Any, what: str, kind: str = "a number of seconds") -> float | None:
     """Return a time limit.
+
+    Args:
+        seconds: the argument.
+        what: its name.
+        kind: what else than ``None`` it may be.
 
     Raises:
         TypeError: it is neither a number nor ``None``.
@@ -70,7 +75,7 @@ def check_seconds(seconds: Any, what: str) -> float | None:
     if isinstance(seconds, bool) or not (
         hasattr(type(seconds), "__float__") or hasattr(type(seconds), "__index__")
     ):
-        raise TypeError(f"{what} is a number of seconds or None, not {_with_type(seconds)}")
+        raise TypeError(f"{what} is {kind} or None, not {_with_type(seconds)}")
     number: float = seconds if isinstance(seconds, (int, float)) else float(seconds)
     if not number >= 0:  # false for NaN, too
         raise InvalidRequest(

@@ -33,6 +33,7 @@ queued: that is pipelining, and it needs no mode.
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from ..errors import (
     ConnectionClosed,
@@ -51,6 +52,9 @@ from .messages import BodyFollowing, HTTPResponse, Request
 from .request import Outgoing
 from .states import RECEIVING, SENDING
 
+if TYPE_CHECKING:
+    from ..transport.within import ExchangeLimits
+
 
 class Exchanges:
     """The exchanges of one connection.
@@ -65,6 +69,7 @@ class Exchanges:
         closed: whether that exchange's response is complete.
         cut_off_by: what ended sending, once that is CUT_OFF.
         failure: what ended receiving, once that is FAILED.
+        limited: whether any exchange has, or had, time limits of its own.
     """
 
     def __init__(self) -> None:
@@ -77,6 +82,7 @@ class Exchanges:
         self.closed = False
         self.cut_off_by: BaseException | None = None
         self.failure: BaseException | None = None
+        self.limited = False
 
     # What each response comes through does the same as these two, in place.
 
@@ -150,6 +156,15 @@ class Exchanges:
         """Whether *exchange* will never be sent whole."""
         return exchange is self.current and self.sending is states.CUT_OFF
 
+    def sending_limits(self) -> ExchangeLimits | None:
+        """Return the time limits of the exchange whose request is being sent, or was sent last."""
+        return None if self.current is None else self.current.outgoing.limits
+
+    def receiving_limits(self) -> ExchangeLimits | None:
+        """Return the time limits of the exchange whose response is being received, or is next."""
+        oldest = self._oldest()
+        return None if oldest is None else oldest.outgoing.limits
+
     def check_alive(self) -> None:
         """Raise `ConnectionClosed` if receiving has failed."""
         if self.failure is not None:
@@ -184,6 +199,8 @@ class Exchanges:
             raise exc
         self.sending = SENDING[self.sending]["accepted"]
         self.current = exchange = Exchange(outgoing)
+        if outgoing.limits is not None:
+            self.limited = True
         self.queue.append(exchange)
         return exchange
 

@@ -19,6 +19,7 @@ from .messages import BodyFollowing, Request
 from .target import check_target
 
 if TYPE_CHECKING:
+    from ..transport.within import ExchangeLimits
     from .messages import Body, HeadersArgument
 
 #: Methods whose bodyless requests say so: a server would wonder otherwise (RFC 9110 section 8.6).
@@ -70,11 +71,12 @@ class Outgoing:
         closes: whether this is to be the connection's last exchange.
         upgrades: whether a 101 (Switching Protocols) is a valid answer.
         headers_used_up: whether the caller gave the headers as an iterator, and has only that.
+        limits: the time limits of the exchange, if it has any of its own.
     """
 
     __slots__ = (
         "chunked", "closes", "content", "expect_continue", "follows", "head", "headers_used_up",
-        "length", "may_drop_expect", "request", "upgrades",
+        "length", "limits", "may_drop_expect", "request", "upgrades",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +93,7 @@ class Outgoing:
         self.closes = False
         self.upgrades = False
         self.headers_used_up = False
+        self.limits: ExchangeLimits | None = None
 
 
 def prepare(

@@ -8,14 +8,20 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidRequest
-from ..protocol.arguments import check_port, exactly_str
+from ..protocol.arguments import check_port, exactly_str, shown
 from ..protocol.authority import check_host, pair
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterable
+
+    from .race import SocketOption
 
 #: Bytes of ``sun_path``. All but Linux follow BSD.
 _MAX_PATH = 108 if sys.platform == "linux" else 104
+
+#: What `socket.socket.setsockopt` takes as an `int`: one of C.
+_C_INT = range(-(2**31), 2**31)
 
 
 def check_context(context: Any) -> ssl.SSLContext:
@@ -99,3 +105,24 @@ def check_sock(sock: Any) -> socket.socket:
         raise InvalidRequest(f"sock is a connected stream socket, not one of the type {sock.type}")
     checked: socket.socket = sock
     return checked
+
+
+def check_options(options: Iterable[SocketOption]) -> tuple[SocketOption, ...]:
+    """Return the argument *socket_options* as a tuple.
+
+    Raises:
+        TypeError: it is no iterable of such tuples.
+        InvalidRequest: a number is too large.
+    """
+    form = "socket_options is a list of tuples (level, option, value), where value is int or bytes"
+    try:
+        checked = [(level, option, value) for level, option, value in options]
+    except (TypeError, ValueError):
+        raise TypeError(f"{form}, not {shown(options)}") from None
+    for given in checked:
+        numbers = given[:2] if isinstance(given[2], bytes) else given
+        if not all(isinstance(number, int) for number in numbers):
+            raise TypeError(f"{form}, not {shown(given)}")
+        if not all(number in _C_INT for number in numbers):
+            raise InvalidRequest(f"a number in socket_options is too large: {shown(given)}")
+    return tuple(checked)

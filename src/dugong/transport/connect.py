@@ -101,6 +101,7 @@ class Dialer:
         self._waiting_for: tuple[socket.socket, ...] = ()
         self._lock = RLock()
         self._race: Race | None = None
+        self._phase = "resolve"
 
     @property
     def where(self) -> str:
@@ -142,9 +143,13 @@ class Dialer:
     def _wait(self, socks: Iterable[socket.socket], need: PollNeeded) -> Co[None]:
         """Wait for *need*, which any of *socks* brings about when it is shut down."""
         self._waiting_for = tuple(socks)
+        need.phase = self._phase
         try:
             self._check()
             yield need
+        except ConnectionTimedOut as exc:
+            exc.phase = exc.phase or self._phase
+            raise
         finally:
             with self._lock:  # what is closed from here on is not shut down any more
                 self._waiting_for = ()
@@ -164,11 +169,12 @@ class Dialer:
             OSError: the system's or the TLS library's reason.
         """
         route = self._route
-        if route.sock is None:
+        sock = route.sock
+        if sock is None:
             sock = yield from self._co_open(route)
         else:
-            sock = route.sock
             sock.setblocking(False)
+            self._phase = "connect"
         try:
             if route.sock is not None:
                 configure(sock, route.socket_options)
@@ -177,6 +183,7 @@ class Dialer:
                 yield from self._co_tunnel(sock, route.tunnel, route.proxy.fields)
             if route.ssl_context is None:
                 return Stream(sock, self._activity)
+            self._phase = "tls"
             return (yield from self._co_secure(sock, route.ssl_context))
         except BaseException:
             sock.close()
@@ -206,6 +213,7 @@ class Dialer:
     def _co_connect_any(
         self, addresses: list[AddressInfo], source_address: tuple[str, int] | None
     ) -> Co[socket.socket]:
+        self._phase = "connect"
         self._activity.event("connecting")
         options, clock = self._route.socket_options, self._activity.clock
         race = self._race = Race(addresses, source_address, clock, options)

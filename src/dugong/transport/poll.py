@@ -9,6 +9,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 from ..errors import ConnectionTimedOut
 from ..protocol.arguments import check_generator, check_seconds
+from .timeouts import Timeouts, check_timeout
 
 T = TypeVar("T")
 
@@ -24,15 +25,23 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
         fd: a file descriptor.
         mask: `POLLIN`, `POLLOUT`, or both, as for `select.poll`.
         timeout: seconds after which the coroutine wants to be resumed anyway, or ``None``.
+        phase: what the wait is part of (see `ConnectionTimedOut.phase`), or ``None``.
     """
 
     timeout: float | None = None
+    phase: str | None = None
+    #: Whether the coroutine keeps a limit of its own, in place of the driver's `timeout`.
+    limited = False
     _poller: Any = None
 
-    def __new__(cls, fd: int, mask: int, timeout: float | None = None) -> Self:
+    def __new__(
+        cls, fd: int, mask: int, timeout: float | None = None, phase: str | None = None
+    ) -> Self:
         self = super().__new__(cls, (fd, mask))
         if timeout is not None:
             self.timeout = timeout
+        if phase is not None:
+            self.phase = phase
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -99,12 +108,15 @@ _WAIT = 1.0
 Co: TypeAlias = Generator[PollNeeded, Any, T]
 
 
-def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | None = None) -> T:
+def eval_coroutine(
+    crt: Co[T], timeout: float | Timeouts | None = None, deadline: float | None = None
+) -> T:
     """Run a coroutine to its end, blocking whenever it waits, and return its result.
 
     Args:
         crt: any generator that yields `PollNeeded`.
-        timeout: seconds that one wait may take; ``None`` is no limit, 0 does not wait at all.
+        timeout: seconds that one wait may take; ``None`` is no limit, 0 does not wait at all. Or
+            `Timeouts`.
         deadline: seconds that all of it may take; ``None`` is no limit.
 
     Raises:
@@ -113,14 +125,14 @@ def eval_coroutine(crt: Co[T], timeout: float | None = None, deadline: float | N
             clean up, and add what it knows to the exception.
     """
     check_generator(crt)
-    timeout = check_seconds(timeout, "timeout")
+    timeout = check_timeout(timeout)
     deadline = check_seconds(deadline, "deadline")
     return run(crt, timeout, deadline, None)
 
 
 def run(
     crt: Co[T],
-    timeout: float | None,
+    timeout: float | Timeouts | None,
     deadline: float | None,
     count: Callable[[], int] | None,
 ) -> T:
@@ -138,18 +150,19 @@ def run(
 def run_on(
     crt: Co[T],
     need: PollNeeded,
-    timeout: float | None,
+    timeout: float | Timeouts | None,
     count: Callable[[], int] | None,
     limits: Limits | None,
 ) -> T:
     """Do the rest of `run`: *crt* was started, and has yielded *need*."""
     result: T
     try:
-        while limits is None and need.timeout is None:  # most waits
-            if need.poll(timeout) or timeout is None:
-                need = next(crt)
-            else:
-                need = crt.throw(ConnectionTimedOut(quiet(timeout)))
+        if not isinstance(timeout, Timeouts):
+            while limits is None and need.timeout is None:  # most waits
+                if need.poll(timeout) or timeout is None:
+                    need = next(crt)
+                else:
+                    need = crt.throw(timed_out(quiet(timeout, need.phase), need.phase))
         limits = limits or Limits(timeout, None, count)
         while True:
             seconds, too_long = limits.next_wait(need)
@@ -159,7 +172,7 @@ def run_on(
             elif too_long is None:
                 need = next(crt)
             else:
-                need = crt.throw(ConnectionTimedOut(too_long))
+                need = crt.throw(timed_out(too_long, limits.phase))
     except StopIteration as stop:
         result = stop.value
     finally:
@@ -167,25 +180,52 @@ def run_on(
     return result
 
 
-def quiet(seconds: float | None) -> str:
+def timed_out(message: str, phase: str | None) -> ConnectionTimedOut:
+    """Return what to throw into a coroutine whose time is over."""
+    exc = ConnectionTimedOut(message)
+    exc.phase = phase
+    return exc
+
+
+def quiet(seconds: float, phase: str | None) -> str:
     """Return what a `ConnectionTimedOut` says when *seconds* were too long for one wait."""
-    return f"no byte moved for {seconds} seconds"
+    return _too_long("no byte moved for", seconds, phase, f"timeout={seconds:g}")
+
+
+def not_done(seconds: float, phase: str | None) -> str:
+    """Return what a `ConnectionTimedOut` says when a deadline of *seconds* has passed."""
+    return _too_long("not done within", seconds, phase, f"deadline={seconds:g}")
+
+
+def _too_long(words: str, seconds: float, phase: str | None, limit: str) -> str:
+    unit = "second" if seconds == 1 else "seconds"
+    where = "" if phase is None else f"phase {phase!r}, "
+    return f"{words} {seconds:g} {unit} ({where}{limit})"
+
+
+#: The phases that `Timeouts.connect` limits together.
+CONNECTING = ("resolve", "connect", "tls")
 
 
 class Limits:
     """The time limits of one call, for its driver.
 
     Args:
-        timeout: seconds that one wait may take, or ``None``.
+        timeout: seconds that one wait may take, `Timeouts`, or ``None``.
         deadline: seconds that the whole call may take, or ``None``.
-        count: tells how many bytes have moved, to see that some have.
+        count: returns how many bytes have moved. A change restarts *timeout*.
+        clock: what time it is, in seconds.
+        end: when *deadline* is over, if it has begun before this call.
 
     Attributes:
         over: whether the deadline has passed, so that nothing more is to be waited for. What is
             there before the first wait is taken all the same.
+        phase: of the wait that was to take too long, as `next_wait` has returned.
     """
 
     __slots__ = (
+        "_clock",
+        "_connecting_since",
         "_count",
         "_counted",
         "_deadline",
@@ -194,22 +234,30 @@ class Limits:
         "_timeout",
         "_waited",
         "over",
+        "phase",
     )
 
     def __init__(
         self,
-        timeout: float | None,
+        timeout: float | Timeouts | None,
         deadline: float | None,
         count: Callable[[], int] | None = None,
+        clock: Callable[[], float] | None = None,
+        end: float | None = None,
     ) -> None:
+        self._clock = clock or time.monotonic
         self._count = count
         self._counted = 0 if count is None else count()
         self._timeout = timeout
         self._deadline = deadline
-        self._end = None if deadline is None else time.monotonic() + deadline
+        if end is None and deadline is not None:
+            end = self._clock() + deadline
+        self._end = end
         self._quiet_since: float | None = None
+        self._connecting_since: float | None = None
         self._waited = False
         self.over = False
+        self.phase: str | None = None
 
     def moved(self) -> None:
         """What was waited for has come, and did not merely take too long."""
@@ -221,25 +269,55 @@ class Limits:
         That is the message of a `ConnectionTimedOut` to throw into the coroutine, or ``None`` if
         it is then simply to be resumed.
         """
-        seconds = need.timeout
-        too_long = None
+        seconds, too_long, self.phase = need.timeout, None, need.phase
         if not need.mask:
             self._quiet_since = None  # nothing is expected of the network
-        elif self._timeout is not None:
-            if self._count is not None and self._counted != (count := self._count()):
-                self._counted = count
-                self._quiet_since = None
-            if self._quiet_since is None:
-                self._quiet_since = time.monotonic()
-            left = max(0.0, self._quiet_since + self._timeout - time.monotonic())
-            if seconds is None or left <= seconds:
-                seconds = left
-                too_long = quiet(self._timeout)
-        if self._end is not None:
-            left = max(0.0, self._end - time.monotonic())
+        elif self._timeout is not None and not need.limited:
+            limit, since, words, name = self._limit(need)
+            if limit is not None:
+                left = max(0.0, since + limit - self._clock())
+                if seconds is None or left <= seconds:
+                    seconds = left
+                    too_long = _too_long(words, limit, self.phase, name)
+        if self._end is not None and self._deadline is not None:
+            left = max(0.0, self._end - self._clock())
             self.over = left == 0 and self._waited
             self._waited = True
             if seconds is None or left <= seconds:
                 seconds = left
-                too_long = f"not done within {self._deadline} seconds"
+                self.phase = need.phase
+                too_long = not_done(self._deadline, need.phase)
         return seconds, too_long
+
+    def _limit(self, need: PollNeeded) -> tuple[float | None, float, str, str]:
+        """Return the limit of the wait, since when it counts, and what to say of it."""
+        if self._count is not None and self._counted != (count := self._count()):
+            self._counted = count
+            self._quiet_since = None
+        if self._quiet_since is None:
+            self._quiet_since = self._clock()
+        timeout, words = self._timeout, "no byte moved for"
+        if not isinstance(timeout, Timeouts):
+            assert timeout is not None
+            return timeout, self._quiet_since, words, f"timeout={timeout:g}"
+        if need.phase in CONNECTING:
+            if self._connecting_since is None:
+                self._connecting_since = self._clock()
+            limit = timeout.connect
+            return limit, self._connecting_since, "not connected within", _named("connect", limit)
+        self._connecting_since = None
+        limit, name = timeout.receive, "receive"
+        if need.phase == "send":
+            limit, name = timeout.send, "send"
+        elif need.mask & POLLOUT and _is_shorter(timeout.send, limit):
+            # More is to be sent meanwhile, and cannot be.
+            limit, name, self.phase = timeout.send, "send", "send"
+        return limit, self._quiet_since, words, _named(name, limit)
+
+
+def _is_shorter(limit: float | None, other: float | None) -> bool:
+    return limit is not None and (other is None or limit < other)
+
+
+def _named(name: str, limit: float | None) -> str:
+    return f"timeout=Timeouts({name}={limit})"

@@ -29,7 +29,7 @@ from typing import Any
 from ..errors import ConnectionClosed, ConnectionTimedOut, tls_alert
 from .activity import Activity
 from .fork import BY_FORK, disown_in_child
-from .poll import POLLIN, POLLOUT, Co, PollNeeded
+from .poll import POLLIN, POLLOUT, Co, PollNeeded, timed_out
 from .sockets import adopt, give_away
 from .trace import Trace
 
@@ -85,8 +85,8 @@ class Stream:
         self._activity = activity
         self._recv: Callable[[int], bytes] = sock.recv
         self._recv_into: Callable[[memoryview], int] = sock.recv_into
-        self.want_read = PollNeeded(sock.fileno(), POLLIN)
-        self.want_write = PollNeeded(sock.fileno(), POLLOUT)
+        self.want_read = PollNeeded(sock.fileno(), POLLIN, phase="response")
+        self.want_write = PollNeeded(sock.fileno(), POLLOUT, phase="send")
         self._recv_lock = RLock()  # signal handlers and finalizers may use the stream, too
         self._send_lock = RLock()
         self._recv_failure: OSError | None = None
@@ -253,7 +253,7 @@ class Stream:
         if need is None:
             if not isinstance(exc, BrokenPipeError):
                 self._send_failure = exc
-            raise _ended(exc) from exc
+            raise _ended(exc, "send") from exc
         return need
 
     def has_ended(self) -> bool:
@@ -305,17 +305,17 @@ class Stream:
     def _check_receive(self) -> None:
         self._check_open()
         if self._recv_failure is not None:  # the system tells an error only once
-            raise _ended(self._recv_failure) from self._recv_failure
+            raise _ended(self._recv_failure, self.want_read.phase) from self._recv_failure
 
     def _check_end(self) -> None:
         if self._send_failure is not None:
-            raise _ended(self._send_failure) from self._send_failure
+            raise _ended(self._send_failure, self.want_read.phase) from self._send_failure
 
     def _recv_lacks(self, exc: OSError) -> PollNeeded:
         need = self._lacks(exc, self.want_read)
         if need is None:
             self._recv_failure = exc
-            raise _ended(exc) from exc
+            raise _ended(exc, self.want_read.phase) from exc
         return need
 
     def _lacks(self, exc: OSError, want: PollNeeded) -> PollNeeded | None:
@@ -334,6 +334,9 @@ class Stream:
             self._check_open()
             yield need
             self._check_open()
+        except ConnectionTimedOut as exc:
+            exc.phase = exc.phase or need.phase
+            raise
         finally:
             self.release(token)
 
@@ -452,9 +455,9 @@ def shut_down(sock: socket.socket) -> None:
         pass  # it was not connected, or is closed already
 
 
-def _ended(exc: OSError) -> ConnectionClosed | ConnectionTimedOut:
+def _ended(exc: OSError, phase: str | None) -> ConnectionClosed | ConnectionTimedOut:
     if isinstance(exc, TimeoutError):
-        return ConnectionTimedOut(f"the connection broke: {exc}")
+        return timed_out(f"the connection broke: {exc}", phase)
     alert = tls_alert(exc)
     if alert is None:
         return ConnectionClosed(f"the connection broke: {exc}")

@@ -114,7 +114,9 @@ class TLSStream(Stream):
         return self.sock.pending() > 0 or super()._maybe_readable()
 
     def _lacks(self, exc: OSError, want: PollNeeded) -> PollNeeded | None:
-        return wanted(exc, self.want_read, self.want_write)
+        need = wanted(exc, self.want_read, self.want_write)
+        # To receive may need to send, and the reverse. That is still a wait of the same phase.
+        return need if need is None or need is want else PollNeeded(*need, phase=want.phase)
 
     def certificate(self, binary_form: bool) -> Any:
         """Return the peer's certificate, as `ssl.SSLSocket.getpeercert` does."""
