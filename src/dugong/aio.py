@@ -71,20 +71,20 @@ class AsyncHTTPConnection(Connection):
             self.disconnect()
 
     async def _run(self, crt: Co[T], source: AsyncSource | None = None) -> T:
-        trio = running_trio()
-        limits = None if self._deadline is None and source is None else self._limits()
-        if trio is not None:
-            await trio.lowlevel.checkpoint_if_cancelled()
         result: T
         try:
-            need = next(crt)
-        except StopIteration as stop:  # most calls never wait
+            trio = running_trio()
+            limits = None if self._deadline is None and source is None else self._limits()
             if trio is not None:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            result = stop.value
-            return result
-        timeout = self._timeout
-        try:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            try:
+                need = next(crt)
+            except StopIteration as stop:  # most calls never wait
+                if trio is not None:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                result = stop.value
+                return result
+            timeout = self._timeout
             if trio is None and not isinstance(timeout, Timeouts):
                 while limits is None and need.timeout is None:  # most waits
                     if await self._wait_in_asyncio(need, timeout) or timeout is None:
@@ -107,9 +107,10 @@ class AsyncHTTPConnection(Connection):
                     need = crt.throw(timed_out(too_long, limits.phase))
         except StopIteration as stop:
             result = stop.value
-        finally:
-            crt.close()
-        return result
+            return result
+        except BaseException:
+            crt.close()  # as in `HTTPConnection._run`
+            raise
 
     def _limits(self) -> Limits:
         return Limits(self._timeout, self._deadline, self._activity.bytes_moved)
@@ -156,7 +157,10 @@ class AsyncHTTPConnection(Connection):
             return
         rest = self._start_request(method, path, headers, body, expect100, deadline)
         if rest is not None:
-            await self._run(rest)
+            try:
+                await self._run(rest)
+            finally:
+                rest.close()
 
     async def request(
         self,
@@ -202,9 +206,11 @@ class AsyncHTTPConnection(Connection):
         What it had gathered when it was cancelled is served by the next reading call.
         """
         if self._deadline is None and running_trio() is None:
-            got = self._try_readall(limit)
-            if not isinstance(got, PollNeeded):
-                return got
+            match self._try_readall(limit):  # as in `HTTPConnection._read`
+                case PollNeeded():
+                    pass
+                case got:
+                    return got
         return await self._run(self.co_readall(limit))
 
     async def discard(self) -> None:

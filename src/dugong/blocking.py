@@ -79,20 +79,27 @@ class HTTPConnection(Connection):
             return run(crt, self._timeout, self._deadline, self._activity.bytes_moved)
         result: T
         try:
-            need = next(crt)
-        except StopIteration as stop:  # most calls never wait
+            need = next(crt)  # most calls never wait
+            run_on(crt, need, self._timeout, self._activity.bytes_moved, None)
+        except StopIteration as stop:
             result = stop.value
             return result
-        return run_on(crt, need, self._timeout, self._activity.bytes_moved, None)
+        except BaseException:
+            crt.close()  # the frames of the exception would keep it in the middle of its work
+            raise
 
     def _read(
         self, attempt: Callable[[A], T | PollNeeded], coroutine: Callable[[A], Co[T]], argument: A
     ) -> T:
         """Do what *coroutine* does, without it where *attempt* has no need to wait, as is usual."""
         if self._deadline is None:
-            got = attempt(argument)
-            if not isinstance(got, PollNeeded):
-                return got
+            # `isinstance` would be a call, after which a signal handler may raise: what was read
+            # would be lost, and the next call would return what follows it. `match` is none.
+            match attempt(argument):
+                case PollNeeded():
+                    pass
+                case got:
+                    return got
         return self._run(coroutine(argument))
 
     def connect(self) -> None:
@@ -153,7 +160,10 @@ class HTTPConnection(Connection):
         """
         rest = self._start_request(method, path, headers, body, expect100, deadline)
         if rest is not None:
-            self._run(rest)
+            try:
+                self._run(rest)
+            finally:
+                rest.close()
 
     def request(
         self,
@@ -337,9 +347,11 @@ class HTTPConnection(Connection):
                 reading call serves what has been gathered.
         """
         if self._deadline is None:  # as `_read`, and one call less for each small body
-            got = self._try_readall(limit)
-            if not isinstance(got, PollNeeded):
-                return got
+            match self._try_readall(limit):
+                case PollNeeded():
+                    pass
+                case got:
+                    return got
         return self._run(self.co_readall(limit))
 
     def discard(self) -> None:

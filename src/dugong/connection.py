@@ -384,11 +384,7 @@ class Connection(Settings):
             fault.safe_to_retry = Exchange(outgoing).give_back()
             raise fault
         outgoing.limits = limits
-        exchange = session.link.exchanges.accept(outgoing)
-        if session.sender.try_send(exchange):
-            return None
-        rest = session.sender.co_send(exchange)
-        return rest if limits is None else limits.co_keep(rest)
+        return session.sender.start(Exchange(outgoing), None, limits)
 
     def _limits_of_exchange(
         self, deadline: float | None, timeout: float | Timeouts | Unset | None = UNSET
@@ -411,7 +407,10 @@ class Connection(Settings):
         """Coroutine of `HTTPConnection.send_request`."""
         rest = self._start_request(method, path, headers, body, expect100, deadline)
         if rest is not None:
-            yield from rest
+            try:
+                yield from rest
+            finally:
+                rest.close()
 
     def co_request(
         self,
@@ -441,19 +440,23 @@ class Connection(Settings):
             session = session or self._new_session(route)
             self._response_session = session
             outgoing.limits = limits
-            upload = Upload(session)
+            upload, response = Upload(session), None
             exchange = upload.co_run(outgoing, self._continue_timeout)
             try:
                 response = yield from exchange if limits is None else limits.co_keep(exchange)
-            except ConnectionClosed as exc:
-                if not used_before or exc.bytes_sent or not upload.connection_lost:
-                    raise
-            else:
-                self._learn(response)
+                if not self._server_keeps or response.version == "1.0":
+                    self._learn(response)
                 if response.status != 417 or not self._may_drop_expect(outgoing):
                     return response
                 session.link.close()
                 expect100 = False
+            except ConnectionClosed as exc:
+                if not used_before or exc.bytes_sent or not upload.connection_lost:
+                    raise
+            except BaseException:
+                if response is not None:
+                    session.link.close()  # the caller never sees its head
+                raise
             finally:
                 if upload.expect_failed:
                     self._server_knows_expect = False
@@ -497,7 +500,12 @@ class Connection(Settings):
         if session.link.exchanges.limited:
             crt = co_within(session.link.exchanges.receiving_limits, crt)
         response = yield from crt
-        self._learn(response)
+        if not self._server_keeps or response.version == "1.0":
+            try:
+                self._learn(response)
+            except BaseException as exc:  # of a signal handler: the caller never sees the response
+                session.link.exchanges.fail(exc)
+                raise
         return response
 
     def _try_read(self, n: int | None = None) -> bytes | PollNeeded:
@@ -527,15 +535,20 @@ class Connection(Settings):
 
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
         """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
-        with writable_view(buf) as view:
+        view = writable_view(buf)
+        try:
             session = self._session_to_read()
             if session is None:
                 return 0
             return session.receiver.try_do(session.receiver.body.try_readinto, view)
+        except BaseException:
+            view.release()  # the frames of the exception would keep the buffer exported
+            raise
 
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
         """Coroutine of `HTTPConnection.readinto`; returns the number of bytes."""
-        with writable_view(buf) as view:
+        view = writable_view(buf)
+        try:
             session = self._session_to_read()
             if session is None:
                 return 0
@@ -543,6 +556,9 @@ class Connection(Settings):
             if session.link.exchanges.limited:
                 crt = co_within(session.link.exchanges.receiving_limits, crt)
             return (yield from crt)
+        except BaseException:
+            view.release()
+            raise
 
     def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""

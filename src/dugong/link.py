@@ -9,14 +9,16 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from threading import Lock, get_ident
+from threading import RLock
+from typing import Any
+from weakref import ref
 
 from .errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
 from .protocol.exchange import Exchanges
 from .protocol.framing import keep_alive_timeout
 from .protocol.inflight import Exchange
 from .protocol.messages import HTTPResponse
-from .protocol.states import REFUSED
+from .protocol.states import REFUSED, REQUEST
 from .transport.activity import Activity
 from .transport.connect import Dialer, Route
 from .transport.fork import BY_FORK, disown_in_child
@@ -25,42 +27,82 @@ from .transport.sockets import socketpair
 from .transport.stream import Stream, shut_down, unusable
 from .transport.trace import open_trace
 
+#: Seconds after which a reader ahead of the sender looks whether there still is a sender. A second
+#: exception may have kept the first one's handler from waking it.
+_LOOK_AGAIN = 1.0
+
 
 class Turn:
-    """Lets one call at a time through, and tells a second one instead of making it wait."""
+    """A mutex for one direction, which raises `StateError` instead of blocking.
 
-    __slots__ = ("_between", "_doing", "_lock", "release", "try_take")
+    A call takes it by deleting `free`, and returns it by setting that again::
+
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
+        try:
+            ...
+        finally:
+            turn.free = True
+
+    Each of the two is one instruction. CPython runs signal handlers where a function begins, after
+    a call has returned and where a loop jumps back, so none can raise between taking the turn and
+    entering ``try``. After ``lock.acquire()`` one could, and nothing would release the lock.
+
+    A call may leave the rest of its work to a generator, its *heir*, which then has the turn until
+    it ends. A heir that was closed before it began never runs a ``finally``; `take` and `between`
+    notice that it is dead.
+
+    Attributes:
+        free: exists while nothing has the turn.
+        heir: a weak reference to the generator that has it; ``None`` if there is none.
+    """
+
+    __slots__ = ("_doing", "_lock", "free", "heir")
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._lock = Lock()
-        self._between: int | None = None  # the thread that is in `between`
-        self.try_take = self._lock.acquire
-        self.release = self._lock.release
+        self._lock = RLock()  # held by `between`; a signal handler may enter it again
+        self.free = True
+        self.heir: ref[Any] | None = None
 
     def take(self) -> None:
-        """Have the turn until `release`; ``try_take(False)`` says whether this need be called.
+        """Take the turn when deleting `free` has failed.
 
         Raises:
-            StateError: somebody else has it.
+            StateError: another call has it.
         """
-        if self._lock.acquire(False):
-            return
-        thread = self._between
-        if thread is not None and thread != get_ident():
-            self._lock.acquire()  # that takes but a moment
-        elif not self._lock.acquire(False):  # or it did
-            raise StateError(f"another call is {self._doing} this connection")
+        with self._lock:  # `between` is short: wait for it
+            self._outlive_heir()
+        # Not within the lock: leaving a ``with`` is a call, after which a signal handler may raise.
+        try:
+            del self.free
+        except AttributeError:
+            raise StateError(f"another call is {self._doing} this connection") from None
 
-    def between(self, step: Callable[[], None]) -> None:
-        """Run *step*, which never waits, if nobody has the turn. Who wants it meanwhile waits."""
-        if self._lock.acquire(False):
-            self._between = get_ident()
+    def between(self, step: Callable[[], object]) -> None:
+        """Run *step*, which never waits, unless something has the turn."""
+        with self._lock:
+            self._outlive_heir()
+            try:
+                del self.free
+            except AttributeError:
+                return
             try:
                 step()
             finally:
-                self._between = None
-                self._lock.release()
+                self.free = True
+
+    def _outlive_heir(self) -> None:
+        reference = self.heir
+        if reference is None:
+            return
+        heir = reference()
+        # One that began has returned the turn itself, and another call may have it by now.
+        if (heir is None or heir.gi_frame is None) and self.heir is reference:
+            self.heir = None
+            self.free = True
 
 
 class Link:
@@ -85,6 +127,7 @@ class Link:
         self._closed_by = "by disconnect()"
         self.meanwhile: Callable[[], PollNeeded | None] | None = None
         self._dialer: Dialer | None = None
+        self.send_turn = Turn("writing to")
         #: Both ends of a socket pair, for a reader that waits for the sender.
         self._alarms: deque[tuple[socket.socket, socket.socket]] = deque(maxlen=1)
         self._usable_until: float | None = None
@@ -96,17 +139,18 @@ class Link:
             return self.stream
         if self._dialer is not None:
             raise StateError("another call is connecting this connection")
-        self._dialer = Dialer(self.route, self.activity)
-        if self.closed:  # before there was a dialer to be told
-            self._dialer.cancel()
+        dialer = Dialer(self.route, self.activity)
         try:
-            stream = yield from self._dialer.co_dial()
+            self._dialer = dialer
+            if self.closed:  # before there was a dialer to cancel
+                dialer.cancel()
+            stream = yield from dialer.co_dial()
             self.stream = stream
             stream.trace = open_trace()
         except BaseException as exc:
             self._connect_failure = exc
             if isinstance(exc, (DugongError, OSError)):
-                add_address(exc, self._dialer.where)
+                add_address(exc, dialer.where)
             if isinstance(exc, Exception):  # whoever was to send a request says more
                 exc.__dict__.update(
                     bytes_sent=0, response_started=False, safe_to_retry=True, unanswered=()
@@ -158,8 +202,9 @@ class Link:
             near_end, _ = alarm = socketpair()
             try:
                 self._alarms.append(alarm)
+                self.settle()
                 if self.exchanges.being_sent(exchange) and not self.closed:
-                    yield PollNeeded(near_end.fileno(), POLLIN, phase="response")
+                    yield PollNeeded(near_end.fileno(), POLLIN, _LOOK_AGAIN, "response")
             except ConnectionTimedOut as exc:
                 exc.phase = exc.phase or "response"
                 raise
@@ -169,6 +214,15 @@ class Link:
         self.require_stream()
         if self.closed:
             raise ConnectionClosed(f"the connection was closed {self._closed_by}")
+
+    def settle(self) -> None:
+        """Decide what has become of a request if the call that was sending it was interrupted.
+
+        An exception of a signal handler may end that call before it has cleaned up. The state of
+        sending is then still REQUEST, and nothing has the turn to send.
+        """
+        if self.exchanges.sending is REQUEST:
+            self.send_turn.between(self.exchanges.settle)
 
     def wake_reader(self) -> None:
         """The state of sending has changed.

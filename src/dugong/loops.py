@@ -58,7 +58,19 @@ class Watch:
         self._just_woke = False
         self._held: list[Stream] = []
         self._need: PollNeeded | None = None
-        (loop.add_reader if mask == POLLIN else loop.add_writer)(fd, self._report)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything waits for it, or keeps the registration.
+
+        If not, an interrupt kept a wait from giving it up. Its descriptor may be closed, and the
+        number another socket's, which the loop does not watch then.
+        """
+        return bool(self._held) or any(not waiter.done() for waiter in self._waiters)
+
+    def register(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop watch the descriptor."""
+        (loop.add_reader if self._mask == POLLIN else loop.add_writer)(self._fd, self._report)
 
     def hold(self, stream: Stream) -> bool:
         """Keep the descriptor of *stream* open as long as the loop knows of it.
@@ -68,12 +80,13 @@ class Watch:
         Returns:
             Whether it does: the stream may be closed already.
         """
+        self._held.append(stream)  # first: `close` then releases it even after an interrupt
+        stream.on_close = self.close_from_anywhere
         try:
             stream.hold(self)
         except ConnectionClosed:
+            self._held.remove(stream)
             return False
-        stream.on_close = self.close_from_anywhere
-        self._held.append(stream)
         self._need = stream.want_read
         return True
 
@@ -113,18 +126,22 @@ class Watch:
                 waiter.set_result(True)
 
     def close(self) -> None:
-        """Give the registration up and wake whoever waits. To be called in the loop's thread."""
-        if not self.is_open:
-            return
+        """Give the registration up and wake every waiter. To be called in the loop's thread.
+
+        A call that was interrupted is completed by the next one.
+        """
         self.is_open = False
         loop = self._loop()
         if loop is not None:
-            _watches_of(loop).pop((self._fd, self._mask), None)
-            if not loop.is_closed():
-                (loop.remove_reader if self._mask == POLLIN else loop.remove_writer)(self._fd)
-                self._wake()
-        for stream in self._held:
-            stream.release(self)
+            known, key = _watches_of(loop), (self._fd, self._mask)
+            if known.get(key) is self:
+                if not loop.is_closed():
+                    (loop.remove_reader if self._mask == POLLIN else loop.remove_writer)(self._fd)
+                    self._wake()
+                del known[key]
+        while self._held:
+            self._held[-1].release(self)
+            self._held.pop()
 
     def close_from_anywhere(self) -> None:
         """Do the same from any thread, or as soon as the loop can."""
@@ -155,12 +172,17 @@ def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
     fd, mask = need
     found: list[Watch] = []
     for direction in (POLLIN, POLLOUT):
+        watch = known.get((fd, direction))
+        if watch is not None and not watch.in_use:
+            watch.close()
+            watch = None
         if mask & direction:
-            watch = known.get((fd, direction))
             if watch is None:
+                watch = known[fd, direction] = Watch(loop, fd, direction)
                 try:
-                    watch = known[fd, direction] = Watch(loop, fd, direction)
-                except BaseException:  # the loop cannot watch such a descriptor
+                    watch.register(loop)
+                except Exception:  # the loop cannot watch such a descriptor
+                    del known[fd, direction]
                     for other in found:
                         other.leave_unused()
                     raise
@@ -199,12 +221,15 @@ async def wait_in_asyncio(
         Whether it is ready, not merely over. ``None`` if a source has called.
     """
     ready: Ready = loop.create_future()
-    for watch in watched:
-        watch.join(ready)
-    timer = None if seconds is None else loop.call_later(seconds, expire, ready)
+    timer = None
     try:
+        for watch in watched:
+            watch.join(ready)
+        if seconds is not None:
+            timer = loop.call_later(seconds, expire, ready)
         return await ready
     finally:
+        ready.cancel()  # should an interrupt keep `leave` from beginning
         if timer is not None:
             timer.cancel()
         for watch in watched:

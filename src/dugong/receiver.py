@@ -55,8 +55,11 @@ class Receiver:
         Raises:
             StateError: another call is reading.
         """
-        if not self._turn.try_take(False):
-            self._turn.take()
+        turn = self._turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
         try:
             while isinstance(got := attempt(*args), PollNeeded):
                 yield from self._link.co_wait(got)
@@ -65,19 +68,22 @@ class Receiver:
             self._broke_off(exc)
             raise
         finally:
-            self._turn.release()
+            turn.free = True
 
     def try_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> T | PollNeeded:
         """Make one attempt of this receiver's. Raises as `co_do`."""
-        if not self._turn.try_take(False):
-            self._turn.take()
+        turn = self._turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
         try:
             return attempt(*args)
         except BaseException as exc:
             self._broke_off(exc)
             raise
         finally:
-            self._turn.release()
+            turn.free = True
 
     def _broke_off(self, exc: BaseException) -> None:
         """Decide what *exc*, raised by an attempt or thrown into a wait, leaves behind."""
@@ -91,8 +97,11 @@ class Receiver:
     def co_read_response(self) -> Co[HTTPResponse]:
         """Read the next response's head, or the 100 (Continue) that is awaited."""
         link, exchanges = self._link, self._exchanges
-        if not self._turn.try_take(False):
-            self._turn.take()
+        turn = self._turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
         try:
             if self.holds_response:
                 exchange = exchanges.queue[0]
@@ -105,21 +114,25 @@ class Receiver:
                 exchange = exchanges.next()
             while isinstance(got := self.try_response(exchange), PollNeeded):
                 stream = link.require_stream()
-                stream.hold(self)
-                try:
+                try:  # as `Stream.wait`, without a coroutine for each response
+                    stream.holders.add(self)
+                    if stream.closed:
+                        stream.check_open()
                     yield got
                 except ConnectionTimedOut as exc:
                     exc.phase = exc.phase or got.phase
                     raise
                 finally:
-                    stream.release(self)
+                    stream.holders.discard(self)
+                    if stream.closed:
+                        stream.release(self)
             self.body.end_reported = False  # also that of a 100 (Continue), which has no body
             return got
         except BaseException as exc:
             self._broke_off(exc)
             raise
         finally:
-            self._turn.release()
+            turn.free = True
 
     def _co_finish_body(self) -> Co[None]:
         self._exchanges.check_alive()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVarTuple
+from weakref import ref
 
 from .errors import ConnectionClosed, ConnectionTimedOut
-from .link import Link, Turn
+from .link import Link
 from .protocol.content import Content, Flat, PlainFile
 from .protocol.inflight import Exchange
 from .protocol.limits import FILE_BLOCK_SIZE
@@ -17,6 +18,7 @@ from .transport.stream import Stream, after
 
 if TYPE_CHECKING:
     from .protocol.messages import HeadersArgument
+    from .transport.within import ExchangeLimits
 
 Ts = TypeVarTuple("Ts")
 
@@ -30,30 +32,86 @@ class Sender:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._turn = Turn("writing to")
+        self._turn = link.send_turn
 
-    def try_send(self, exchange: Exchange) -> bool:
-        """Send a request without waiting, if it is nothing but a head, as nearly all are.
+    def start(
+        self,
+        exchange: Exchange,
+        look: Look | None = None,
+        limits: ExchangeLimits | None = None,
+    ) -> Co[None] | None:
+        """Accept a request, and send it if that takes no wait: if it has no body, usually.
+
+        Args:
+            exchange: the exchange.
+            look: see `_co_send`.
+            limits: the time limits that the coroutine is to keep.
 
         Returns:
-            Whether it is sent. If not, `co_send` is to send it, or what is left of it.
+            A coroutine that sends the request, or the rest of it; ``None`` if it is sent. The
+            coroutine has the turn to send: run it, or close it.
 
         Raises:
+            StateError: another call is sending. Also as `Exchanges.accept`.
             ConnectionClosed, ConnectionTimedOut: sending failed.
         """
-        stream, outgoing = self._link.stream, exchange.outgoing
-        if stream is None or outgoing.content is not None:
-            return False
-        exchange.received_before = self._link.activity.bytes_received
+        link, turn, heir = self._link, self._turn, None
         try:
-            sent = self._try(exchange, stream.send, [memoryview(outgoing.head)])
+            del turn.free
+        except AttributeError:
+            turn.take()
+        try:
+            link.exchanges.accept(exchange)
+            stream, outgoing = link.stream, exchange.outgoing
+            if stream is not None and outgoing.content is None:
+                exchange.received_before = link.activity.bytes_received
+                if self._try(exchange, stream.send, [memoryview(outgoing.head)]) == len(
+                    outgoing.head
+                ):
+                    self._sent(exchange)
+                    return None
+            rest = self._co_send(exchange, look)
+            if limits is not None:
+                rest = limits.co_keep(rest)
+            turn.heir = ref(rest)
+            heir = rest
+            return heir
         except BaseException as exc:
-            self._request_failed(exchange, exc)
+            self._failed(exc)
             raise
-        if sent != len(outgoing.head):
-            return False
-        self._sent(exchange)
-        return True
+        finally:
+            if heir is None:
+                turn.free = True
+
+    def start_together(self, batch: Sequence[Exchange]) -> Co[None]:
+        """Accept requests without bodies, which are sent in one piece.
+
+        Returns:
+            As `start`, but always a coroutine. When it fails, those of which nothing was sent are
+            forgotten.
+
+        Raises:
+            StateError: another call is sending. Also as `Exchanges.accept`.
+        """
+        exchanges, turn, heir = self._link.exchanges, self._turn, None
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
+        try:
+            exchanges.accept(batch[0])
+            for exchange in batch[1:]:
+                exchanges.accept_behind(exchange)
+            rest = self._co_send_together(batch)
+            turn.heir = ref(rest)
+            heir = rest
+            return heir
+        except BaseException as exc:
+            self._failed(exc)
+            raise
+        finally:
+            if heir is None:
+                turn.free = True
 
     def _sent(self, exchange: Exchange) -> None:
         """All that was to be sent at once is out, or a response has refused the rest."""
@@ -64,22 +122,23 @@ class Sender:
             if on_event is not None and not exchange.outgoing.follows:
                 on_event("sent")
 
-    def co_send(self, exchange: Exchange, look: Look | None = None) -> Co[None]:
-        """Send a request's head, with the body if that is there; connect first if need be.
+    def _co_send(self, exchange: Exchange, look: Look | None) -> Co[None]:
+        """Send a request's head, with the body if that is there; connect first if necessary.
 
         Args:
-            exchange: the exchange, just accepted; `try_send` may have begun to send it.
-            look: asked again and again while more is to be sent; sending ends when it has seen
-                a response that refuses the rest.
+            exchange: the exchange, just accepted; some of it may be sent already.
+            look: called whenever more is to be sent; sending ends when it has seen a response
+                that refuses the rest.
 
         Raises:
             ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        link, outgoing = self._link, exchange.outgoing
+        link, turn, outgoing = self._link, self._turn, exchange.outgoing
         content = None if outgoing.follows else outgoing.content
-        pieces = after([memoryview(outgoing.head)], exchange.bytes_sent)
+        pieces: list[memoryview] = []
         try:
+            pieces = after([memoryview(outgoing.head)], exchange.bytes_sent)
             if isinstance(content, Flat):
                 if content.length:
                     pieces += _framed(exchange, content.take(), last=True)
@@ -93,29 +152,21 @@ class Sender:
             yield from self._co_send_all(exchange, pieces, look)
             if content is not None:
                 yield from self._co_send_content(exchange, content, look)
+            self._sent(exchange)
+            if link.exchanges.closed:
+                link.close_as_announced()
         except BaseException as exc:
-            self._request_failed(exchange, exc)
+            self._failed(exc)
             raise
         finally:
+            turn.heir = None
+            turn.free = True
             _release(pieces)  # the caller may change or resize the buffer again
-        self._sent(exchange)
-        if link.exchanges.closed:
-            link.close_as_announced()
 
-    def co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
-        """Send requests without bodies in one piece; connect first if need be.
-
-        When it fails, those of which nothing was sent are forgotten.
-
-        Args:
-            batch: the exchanges, just accepted, each behind the other.
-
-        Raises:
-            ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
-        """
-        link, exchanges = self._link, self._link.exchanges
-        data = memoryview(b"".join([exchange.outgoing.head for exchange in batch]))
+    def _co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
+        link, turn, exchanges = self._link, self._turn, self._link.exchanges
         try:
+            data = memoryview(b"".join([exchange.outgoing.head for exchange in batch]))
             if link.stream is None:
                 yield from link.co_connect()
             stream = link.require_stream()
@@ -130,9 +181,11 @@ class Sender:
                 if exchanges.sending is Sending.REFUSED:
                     return
         except BaseException as exc:
-            if exchanges.sending is Sending.REQUEST:  # not after the last byte
-                self._request_failed(exchanges.current or batch[0], exc)
+            self._failed(exc)
             raise
+        finally:
+            turn.heir = None
+            turn.free = True
 
     def _try_together(self, stream: Stream, data: memoryview) -> int | PollNeeded:
         """Make one call that sends parts of several requests, and count them."""
@@ -160,7 +213,7 @@ class Sender:
                 on_event("sent")
             exchange = exchanges.current
             assert exchange is not None
-        exchange.in_doubt = False
+        exchange.in_doubt = stream.mid_write
         return sent
 
     def _co_send_all(
@@ -196,9 +249,11 @@ class Sender:
             exchange.in_doubt = False
             exchange.connection_lost = not self._link.closed
             raise
-        if sent is not None and not isinstance(sent, PollNeeded):
+        if sent is None or isinstance(sent, PollNeeded):
+            exchange.in_doubt = self._link.require_stream().mid_write
+        else:
             exchange.bytes_sent += sent
-        exchange.in_doubt = False
+            exchange.in_doubt = False
         return sent
 
     def _co_wait(
@@ -214,26 +269,22 @@ class Sender:
         yield from stream.wait(need)
         return False
 
-    def _request_failed(self, exchange: Exchange, exc: BaseException) -> None:
-        """Decide what a request that was not sent whole leaves behind."""
+    def _failed(self, exc: BaseException) -> None:
+        """Decide what *exc* leaves of the request that was being sent, if one still was."""
         link, exchanges = self._link, self._link.exchanges
-        exchanges.describe(exc, exchange)
-        stream = link.stream
-        if stream is None:
-            exchanges.withdraw(exchange)  # never connected
-        elif exchange.bytes_sent or exchange.in_doubt or stream.mid_write:
-            exchanges.cut_off(exchange, exc)
-        elif exchange.body_failed:
-            exchanges.withdraw(exchange)  # whatever class its exception has
-        elif isinstance(exc, ConnectionTimedOut):
-            exchanges.cut_off(exchange, exc)
-        elif not isinstance(exc, ConnectionClosed):
-            exchanges.withdraw(exchange)  # cancelled, and nothing of it is on the wire
-        elif len(exchanges.queue) > 1:
-            exchanges.cut_off(exchange, exc)
-        else:
-            exchanges.withdraw(exchange)  # the connection was dead already, and nothing is lost
-            link.close()
+        exchange = exchanges.current
+        if exchange is not None and exchanges.sending is Sending.REQUEST:
+            exchanges.describe(exc, exchange)
+            # An exception of the caller's own iterable says nothing, whatever its class.
+            is_ours = link.stream is not None and not exchange.body_failed
+            is_over = is_ours and isinstance(exc, ConnectionClosed)
+            is_spoilt = is_over and len(exchanges.queue) > 1  # earlier responses may be there
+            if is_spoilt or (is_ours and isinstance(exc, ConnectionTimedOut)):
+                exchanges.cut_off(exchange, exc)
+            else:
+                exchanges.settle(exc)
+                if is_over and not exchanges.queue:
+                    link.close()  # it was dead already, and nothing is lost
         link.wake_reader()
 
     # Bodies that were given with the request.
@@ -242,7 +293,11 @@ class Sender:
         """Send the body that was held back until the server's word on it. Raises as `co_send`."""
         link, content = self._link, exchange.outgoing.content
         assert content is not None
-        self._turn.take()
+        turn = self._turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
         try:
             yield from self._co_send_content(exchange, content, look)
         except BaseException as exc:
@@ -250,7 +305,7 @@ class Sender:
             link.exchanges.cut_off(exchange, exc)
             raise
         finally:
-            self._turn.release()
+            turn.free = True
         if not link.exchanges.is_refused(exchange):
             link.exchanges.body_sent(exchange, exchange.body_left or 0, last=True)
             link.activity.event("sent")
@@ -337,7 +392,11 @@ class Sender:
         self, exchange: Exchange, pieces: list[memoryview], count: int, last: bool = False
     ) -> Co[None]:
         link = self._link
-        self._turn.take()
+        turn = self._turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
         try:
             exchange.body_touched = True
             yield from self._co_send_all(exchange, pieces)
@@ -347,7 +406,7 @@ class Sender:
             link.exchanges.cut_off(exchange, exc)
             raise
         finally:
-            self._turn.release()
+            turn.free = True
         if not link.exchanges.body_pending:
             link.activity.event("sent")
 

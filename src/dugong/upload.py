@@ -48,51 +48,60 @@ class Upload:
             InvalidResponse, UnsupportedResponse: the response is not what it should be.
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        exchanges = self._link.exchanges
-        exchange = exchanges.accept(outgoing)
+        exchange = Exchange(outgoing)
         lookout = _Lookout(self._receiver, exchange)
-        asks = outgoing.expect_continue
         try:
-            yield from self._co_send(exchange, lookout, continue_timeout)
-            response = yield from lookout.co_response()
-        except BaseException as exc:
-            self.connection_lost = exchange.connection_lost
-            last_word = lookout.last_word() if exchange.connection_lost else None
-            if last_word is None:
-                self._give_up(exchange, lookout, exc)
-                raise
-            response = last_word
+            try:
+                yield from self._co_send(exchange, lookout, continue_timeout)
+                response = yield from lookout.co_response()
+            except BaseException as exc:
+                last_word = self._last_word(exchange, lookout, exc)
+                if last_word is None:
+                    raise
+                response = last_word
+            finally:
+                lookout.close()
+                if outgoing.content is not None:
+                    outgoing.content.settle()  # also where none of it was due
+            self.expect_failed |= outgoing.expect_continue and response.status == 417
+            return response
+        except BaseException:
+            if lookout.response is not None:
+                self._link.close()  # the caller never sees its head: do not let its body be read
+            raise
+
+    def _last_word(
+        self, exchange: Exchange, lookout: _Lookout, exc: BaseException
+    ) -> HTTPResponse | None:
+        """Return the response if it has arrived although *exc* has ended the exchange."""
+        exchanges = self._link.exchanges
+        self.connection_lost = exchange.connection_lost
+        response = lookout.last_word() if exchange.connection_lost else None
+        if response is not None:
             response.will_close = True
             exchanges.answered_after_all()
             if not exchanges.pending:
                 self._link.close()
-        finally:
-            lookout.close()
-            if outgoing.content is not None:
-                outgoing.content.settle()  # also where none of it was due
-        self.expect_failed |= asks and response.status == 417
-        return response
-
-    def _give_up(self, exchange: Exchange, lookout: _Lookout, exc: BaseException) -> None:
-        if exchange in self._link.exchanges.queue:
-            self._link.exchanges.describe(exc, exchange)
-        if lookout.response is not None:
-            self._link.close()  # nobody will ever see its head: do not let its body be read
+            return response
+        if exchange in exchanges.queue:
+            exchanges.describe(exc, exchange)
+        if exchange is exchanges.current and exchanges.body_pending:
+            exchanges.cut_off(exchange, exc)  # by an interrupt, or while the 100 was awaited
+        return None
 
     def _co_send(
         self, exchange: Exchange, lookout: _Lookout, continue_timeout: float | None
     ) -> Co[None]:
-        link = self._link
-        if not self._sender.try_send(exchange):
-            yield from self._sender.co_send(exchange, lookout.look)
-        if link.exchanges.body_pending:
+        exchanges = self._link.exchanges
+        rest = self._sender.start(exchange, lookout.look)
+        if rest is not None:
             try:
-                yield from self._co_await_continue(exchange, lookout, continue_timeout)
-            except BaseException as exc:
-                link.exchanges.describe(exc, exchange)
-                link.exchanges.cut_off(exchange, exc)
-                raise
-            if link.exchanges.body_pending:
+                yield from rest
+            finally:
+                rest.close()
+        if exchanges.body_pending:
+            yield from self._co_await_continue(exchange, lookout, continue_timeout)
+            if exchanges.body_pending:
                 yield from self._sender.co_send_body(exchange, lookout.look)
 
     def _co_await_continue(
@@ -134,21 +143,23 @@ class _Lookout:
                 need: PollNeeded = next(self._reading)
                 return need
             except StopIteration as stop:
-                self._got(stop.value)
+                self.response = stop.value
+            self._pass_over_continue()
         return None
 
     def co_response(self) -> Co[HTTPResponse]:
         """Wait for the response."""
         while self.response is None:
-            self._got((yield from self._reading))
+            self.response = yield from self._reading
+            self._pass_over_continue()
         return self.response
 
-    def _got(self, response: HTTPResponse) -> None:
-        if response.status == 100:  # the one that was awaited
-            self._exchange.informational += (response,)
+    def _pass_over_continue(self) -> None:
+        """Go on reading if it is the 100 that was awaited."""
+        if self.response is not None and self.response.status == 100:
+            self._exchange.informational += (self.response,)
             self._reading = self._receiver.co_do(self._receiver.try_response, self._exchange)
-        else:
-            self.response = response
+            self.response = None
 
     def last_word(self) -> HTTPResponse | None:
         """Return the response if it has arrived, now that the request cannot be sent whole."""

@@ -42,7 +42,9 @@ class Machine:
         self.last: HTTPResponse = response()
 
     def accept(self, outgoing: Outgoing | None = None) -> Exchange:
-        return self.exchanges.accept(outgoing or request())
+        exchange = Exchange(outgoing or request())
+        self.exchanges.accept(exchange)
+        return exchange
 
     def send(self, outgoing: Outgoing | None = None) -> Exchange:
         exchange = self.accept(outgoing)
@@ -195,7 +197,8 @@ NEXT: Steps = lambda machine: machine.exchanges.next()  # noqa: E731
 #: In each state of sending: what accept, check_write, check_end and next raise, None for nothing.
 BY_SENDING: dict[Sending, tuple[type[Exception] | None, ...]] = {
     Sending.READY: (None, StateError, StateError, StateError),
-    Sending.REQUEST: (StateError, StateError, StateError, None),
+    # The caller of accept has the turn to send, so what is being sent was abandoned.
+    Sending.REQUEST: (None, StateError, StateError, None),
     Sending.CONTINUE: (StateError, StateError, StateError, None),
     Sending.BODY: (StateError, None, StateError, StateError),
     Sending.REFUSED: (StateError, StateError, StateError, StateError),

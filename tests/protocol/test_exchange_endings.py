@@ -19,7 +19,7 @@ from dugong.protocol.exchange import Exchanges
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.inflight import Exchange
 from dugong.protocol.messages import Request
-from dugong.protocol.request import NO_DEFAULTS, prepare
+from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
 from dugong.protocol.states import Receiving, Sending
 
 CAUSE = OSError("cable cut")
@@ -27,7 +27,13 @@ CAUSE = OSError("cable cut")
 
 def accept(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
     target = "h:443" if method == "CONNECT" else f"/{len(exchanges.queue)}"
-    return exchanges.accept(prepare(Request(method, target, fields, body), False, NO_DEFAULTS))
+    return accepted(exchanges, prepare(Request(method, target, fields, body), False, NO_DEFAULTS))
+
+
+def accepted(exchanges: Exchanges, outgoing: Outgoing) -> Exchange:
+    exchange = Exchange(outgoing)
+    exchanges.accept(exchange)
+    return exchange
 
 
 def send(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
@@ -75,7 +81,7 @@ def test_only_the_100_that_is_awaited_is_taken_for_it() -> None:
     exchanges = Exchanges()
     first = send(exchanges)
     body = BodyFollowing(5)
-    second = exchanges.accept(prepare(Request("PUT", "/", None, body), True, NO_DEFAULTS))
+    second = accepted(exchanges, prepare(Request("PUT", "/", None, body), True, NO_DEFAULTS))
     exchanges.request_sent(second)
     word = HTTPResponse("GET", "/", 100, "", Headers())
     assert not exchanges.received_interim(first, word)
@@ -134,7 +140,7 @@ def test_refusal_of_a_body_ends_the_connection() -> None:
     """Nobody knows whether the server still waits for it (RFC 9110 section 10.1.1)."""
     exchanges = Exchanges()
     exchanges.request_sent(
-        exchanges.accept(prepare(Request("PUT", "/", None, BodyFollowing(5)), True, NO_DEFAULTS))
+        accepted(exchanges, prepare(Request("PUT", "/", None, BodyFollowing(5)), True, NO_DEFAULTS))
     )
     response = answer(exchanges)
     assert exchanges.sending is Sending.REFUSED
@@ -146,7 +152,7 @@ def test_early_answer_to_an_earlier_request_refuses_nothing() -> None:
     exchanges = Exchanges()
     send(exchanges)
     exchanges.request_sent(
-        exchanges.accept(prepare(Request("PUT", "/", None, BodyFollowing(5)), True, NO_DEFAULTS))
+        accepted(exchanges, prepare(Request("PUT", "/", None, BodyFollowing(5)), True, NO_DEFAULTS))
     )
     assert not answer(exchanges).will_close
     assert exchanges.sending is Sending.CONTINUE

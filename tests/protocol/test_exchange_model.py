@@ -65,17 +65,18 @@ class Model(RuleBasedStateMachine):
 
     # Sending.
 
+    @precondition(lambda self: self.phase != "request")  # whoever sends has the turn until then
     @rule(kind=st.sampled_from([*REQUESTS]), at_once=st.booleans())
     def accept(self, kind: str, at_once: bool) -> None:
         error: type[Exception] | None = None
         if self.broken:
             error = ConnectionClosed
-        elif self.switched or self.phase in ("request", "continue", "body", "refused"):
+        elif self.switched or self.phase in ("continue", "body", "refused"):
             error = StateError
         elif self.phase == "cut" or self.closing:
             error = ConnectionClosed
         outgoing = REQUESTS[kind]()
-        if self.expect(error, lambda: self.real.accept(outgoing)):
+        if self.expect(error, lambda: self.real.accept(Exchange(outgoing))):
             self.last, self.kind, self.phase = self.real.queue[-1], kind, "request"
             self.left = outgoing.length
             self.waiting.append(self.last)
@@ -100,6 +101,20 @@ class Model(RuleBasedStateMachine):
     def withdraw(self) -> None:
         self.real.withdraw(self.waiting.pop())
         self.phase = "idle"
+
+    @precondition(lambda self: self.phase == "request")
+    @rule(is_out=st.booleans())
+    def abandon(self, is_out: bool) -> None:
+        """The call that was sending it was interrupted, perhaps before the first byte."""
+        assert self.last is not None
+        reads_it = self.reading is not None and self.waiting[0] is self.last
+        if is_out or reads_it or self.last not in self.waiting:
+            self.last.bytes_sent = 1
+            self.phase = "cut"
+        else:
+            self.waiting.pop()
+            self.phase = "idle"
+        self.real.settle()
 
     @precondition(lambda self: self.phase == "continue")
     @rule()

@@ -11,6 +11,7 @@ from dugong.protocol import limits
 from dugong.protocol.body import Chunked
 from dugong.protocol.exchange import Exchanges
 from dugong.protocol.framing import frame
+from dugong.protocol.inflight import Exchange
 from dugong.protocol.messages import HTTPResponse, Request
 from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.response import find_head, parse_head
@@ -132,8 +133,10 @@ def test_interim_responses_are_counted_for_each_request() -> None:
     assert limits.MAX_INTERIM_RESPONSES >= 20
     exchanges = Exchanges()
     for _ in range(2):
-        exchanges.request_sent(exchanges.accept(prepare(Request("GET", "/"), False, NO_DEFAULTS)))
-        exchange = exchanges.next()
+        exchange = Exchange(prepare(Request("GET", "/"), False, NO_DEFAULTS))
+        exchanges.accept(exchange)
+        exchanges.request_sent(exchange)
+        assert exchanges.next() is exchange
         for _ in range(limits.MAX_INTERIM_RESPONSES):
             assert not exchanges.received_interim(exchange, interim())
         with pytest.raises(InvalidResponse, match=str(limits.MAX_INTERIM_RESPONSES)) as info:

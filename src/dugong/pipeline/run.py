@@ -88,27 +88,26 @@ class Run:
             batch: the next ones.
             more: whether others will probably follow at once.
         """
-        exchanges, sender = self.session.link.exchanges, self.session.sender
+        sender = self.session.sender
         self._items.in_flight += len(batch)
         if self._items.in_flight > 1:
             self.overlapped = True
             self.shared = self._items.in_flight
         self._joined = len(batch) + (self._joined if self._joining else 0)
-        accepted: list[Exchange] = []
+        exchanges: list[Exchange] = []
         for item in batch:
             assert item.outgoing is not None
-            accept = exchanges.accept_behind if accepted else exchanges.accept
-            item.exchange = accept(item.outgoing)
-            accepted.append(item.exchange)
+            item.exchange = Exchange(item.outgoing)
+            exchanges.append(item.exchange)
         stream = self.session.link.stream
         self._joining = more and stream is not None
         if more and stream is not None:
             stream.expect_more()
-        first = accepted[0]
+        first = exchanges[0]
         if first.outgoing.content is not None:
-            self.sending = sender.co_send(first, _look)
+            self.sending = sender.start(first, _look)
         else:
-            self.sending = sender.co_send_together(accepted)
+            self.sending = sender.start_together(exchanges)
 
     def push(self) -> None:
         """Nothing more follows at once."""

@@ -49,7 +49,6 @@ from .framing import SWITCH, Framing, announces_body
 from .inflight import Exchange
 from .limits import MAX_INTERIM_RESPONSES
 from .messages import BodyFollowing, HTTPResponse, Request
-from .request import Outgoing
 from .states import RECEIVING, SENDING
 
 if TYPE_CHECKING:
@@ -180,12 +179,12 @@ class Exchanges:
 
     # What sending does.
 
-    def accept(self, outgoing: Outgoing) -> Exchange:
-        """Queue a request that is about to be sent.
+    def accept(self, exchange: Exchange) -> None:
+        """Queue an exchange whose request is about to be sent. The caller has the turn to send.
 
         Raises:
-            StateError: another request, or its body, is unfinished; or the connection is
-                switched to another protocol.
+            StateError: another request's body is unfinished, or the connection is switched to
+                another protocol.
             ConnectionClosed: sending has ended.
         """
         if (
@@ -194,32 +193,53 @@ class Exchanges:
             or self.sending is not states.READY
             or self.receiving is states.SWITCHED
         ):
-            exc = self._not_accepted()
-            exc.safe_to_retry &= Exchange(outgoing).give_back()
-            raise exc
+            self._check_acceptable(exchange)
+        # In this order: `settle` takes the current exchange for the one that is being sent.
+        self.current = exchange
         self.sending = SENDING[self.sending]["accepted"]
-        self.current = exchange = Exchange(outgoing)
-        if outgoing.limits is not None:
+        if exchange.outgoing.limits is not None:
             self.limited = True
         self.queue.append(exchange)
-        return exchange
 
-    def _not_accepted(self) -> DugongError:
+    def _check_acceptable(self, exchange: Exchange) -> None:
+        self.settle()
+        exc = self._not_accepted()
+        if exc is not None:
+            exc.safe_to_retry &= exchange.give_back()
+            raise exc
+
+    def _not_accepted(self) -> DugongError | None:
         if self.failure is not None:
             return self._retriable(f"the connection is broken: {self.failure}", self.failure)
         if self.receiving is states.SWITCHED:
             return StateError("the connection left HTTP: call detach() or disconnect()")
         if self.sending is not states.READY:
             return self._not_ready()
-        return self._retriable("the connection is about to be closed, as announced")
+        if self.closing:
+            return self._retriable("the connection is about to be closed, as announced")
+        return None  # `settle` has cleared the way
 
-    def accept_behind(self, outgoing: Outgoing) -> Exchange:
-        """Queue a request that goes out in one piece with the one accepted before it."""
-        exchange = Exchange(outgoing)
+    def accept_behind(self, exchange: Exchange) -> None:
+        """Queue one whose request goes out in one piece with that of the one accepted before it."""
         exchange.in_doubt = True  # from the first call of the system on
         self.behind.append(exchange)
         self.queue.append(exchange)
-        return exchange
+
+    def settle(self, exc: BaseException | None = None) -> None:
+        """Decide what becomes of a request that was being sent by a call that is over.
+
+        If no byte of it may be out, it counts as never made. The caller has the turn to send.
+
+        Args:
+            exc: what ended that call, if that is known.
+        """
+        exchange = self.current
+        if exchange is None or self.sending is not states.REQUEST:
+            return
+        if exchange.bytes_sent or exchange.in_doubt:
+            self.cut_off(exchange, exc)
+        else:
+            self.withdraw(exchange)
 
     def _drop_behind(self) -> None:
         """Forget the requests behind the current one, of which nothing will be sent."""
@@ -231,11 +251,9 @@ class Exchanges:
 
     def _not_ready(self) -> DugongError:
         if self.sending is states.CUT_OFF:
-            reason = f": {self.cut_off_by}" if str(self.cut_off_by) else ""
+            reason = f": {self.cut_off_by}" if str(self.cut_off_by or "") else ""
             message = f"sending has ended with a request that was not sent whole{reason}"
             return self._retriable(message, self.cut_off_by)
-        if self.sending is states.REQUEST:
-            return StateError("another request is being sent")
         if self.sending is states.REFUSED:
             return StateError("the server refused the last request's body: read its response first")
         return StateError("the last request's body is unfinished")
@@ -254,8 +272,9 @@ class Exchanges:
     def withdraw(self, exchange: Exchange) -> None:
         """Forget *exchange*, of which no byte was sent, and those behind it."""
         self._drop_behind()
+        if exchange in self.queue:  # an interrupt may have kept it from being queued
+            self.queue.remove(exchange)
         self._send("withdrawn")
-        self.queue.remove(exchange)
         self.current = None
 
     def request_sent(self, exchange: Exchange) -> bool:
@@ -344,13 +363,13 @@ class Exchanges:
         """The last request could not be sent whole, and is answered: that is no failure."""
         self._send("response after all")
 
-    def cut_off(self, exchange: Exchange, exc: BaseException) -> None:
+    def cut_off(self, exchange: Exchange, exc: BaseException | None) -> None:
         """*exchange* will not be sent whole, and no other after it."""
         if self.is_refused(exchange):
             return  # which ends sending just as well
         self._drop_behind()
-        self._send("cut off")
         self.cut_off_by = exc
+        self._send("cut off")
 
     # What receiving does.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, NoReturn, Self, TypeAlias, TypeVar
 
 from ..errors import ConnectionTimedOut
 from ..protocol.arguments import check_generator, check_seconds
@@ -137,14 +137,19 @@ def run(
     count: Callable[[], int] | None,
 ) -> T:
     """Do what `eval_coroutine` does; *count* is as in `Limits`."""
-    limits = None if deadline is None else Limits(timeout, deadline, count)
     result: T
     try:
-        need = next(crt)
-    except StopIteration as stop:  # most calls never wait
+        limits = None if deadline is None else Limits(timeout, deadline, count)
+        need = next(crt)  # most calls never wait
+        run_on(crt, need, timeout, count, limits)
+    except StopIteration as stop:
         result = stop.value
         return result
-    return run_on(crt, need, timeout, count, limits)
+    except BaseException:
+        # A signal handler may have raised: the frames of its exception would keep the coroutine in
+        # the middle of its work.
+        crt.close()
+        raise
 
 
 def run_on(
@@ -153,31 +158,29 @@ def run_on(
     timeout: float | Timeouts | None,
     count: Callable[[], int] | None,
     limits: Limits | None,
-) -> T:
-    """Do the rest of `run`: *crt* was started, and has yielded *need*."""
-    result: T
-    try:
-        if not isinstance(timeout, Timeouts):
-            while limits is None and need.timeout is None:  # most waits
-                if need.poll(timeout) or timeout is None:
-                    need = next(crt)
-                else:
-                    need = crt.throw(timed_out(quiet(timeout, need.phase), need.phase))
-        limits = limits or Limits(timeout, None, count)
-        while True:
-            seconds, too_long = limits.next_wait(need)
-            if not limits.over and need.poll(seconds):
-                limits.moved()
-                need = next(crt)
-            elif too_long is None:
+) -> NoReturn:
+    """Do the rest of `run`: *crt* was started, and has yielded *need*.
+
+    Raises:
+        StopIteration: *crt* has returned this exception's value. Anything else comes from *crt*,
+            or from a signal handler: then the caller closes it.
+    """
+    if not isinstance(timeout, Timeouts):
+        while limits is None and need.timeout is None:  # most waits
+            if need.poll(timeout) or timeout is None:
                 need = next(crt)
             else:
-                need = crt.throw(timed_out(too_long, limits.phase))
-    except StopIteration as stop:
-        result = stop.value
-    finally:
-        crt.close()  # a signal handler may have raised in the middle of a wait
-    return result
+                need = crt.throw(timed_out(quiet(timeout, need.phase), need.phase))
+    limits = limits or Limits(timeout, None, count)
+    while True:
+        seconds, too_long = limits.next_wait(need)
+        if not limits.over and need.poll(seconds):
+            limits.moved()
+            need = next(crt)
+        elif too_long is None:
+            need = next(crt)
+        else:
+            need = crt.throw(timed_out(too_long, limits.phase))
 
 
 def timed_out(message: str, phase: str | None) -> ConnectionTimedOut:

@@ -118,7 +118,8 @@ class Lookup:
 def numeric(host: str, port: int) -> list[AddressInfo] | None:
     """Return the address that *host* is, ``None`` if it is a name. Never waits."""
     try:
-        return _getaddrinfo(host, port, socket.AI_NUMERICHOST)
+        # As bytes, because Python's IDNA codec replaces the exception of a signal handler.
+        return _getaddrinfo(host.encode("ascii"), port, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
         return None
 
@@ -182,7 +183,7 @@ def _look_up(host: str, port: int) -> list[AddressInfo]:
         raise
 
 
-def _getaddrinfo(host: str, port: int, flags: int = 0) -> list[AddressInfo]:
+def _getaddrinfo(host: str | bytes, port: int, flags: int = 0) -> list[AddressInfo]:
     return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
 
 

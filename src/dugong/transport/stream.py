@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionClosed, ConnectionTimedOut, tls_alert
 from .activity import Activity
@@ -67,10 +68,11 @@ class Stream:
     in_records = False
     mid_write = False
     tls_version: str | None = None
+    trace: Trace | None = None
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
         disown_in_child(self)
-        self._closed = False
+        self.closed = False
         self._closed_by = ""
         self._detached = False
         self._shut_down = False
@@ -92,8 +94,7 @@ class Stream:
         self._recv_failure: OSError | None = None
         #: A reset that the system told a sender. A receiver would then be told of a proper end.
         self._send_failure: OSError | None = None
-        self._holders: set[object] = set()
-        self.trace: Trace | None = None
+        self.holders: set[object] = set()
 
     def recv_into(self, view: memoryview) -> int | PollNeeded:
         """Receive into *view*, which is not empty. Returns the number of bytes, 0 at the end.
@@ -104,7 +105,7 @@ class Stream:
         """
         try:
             with self._recv_lock:
-                if self._closed or self._recv_failure is not None:
+                if self.closed or self._recv_failure is not None:
                     self._check_receive()
                 try:
                     count = self._recv_into(view)
@@ -119,7 +120,7 @@ class Stream:
                     self.trace.received(view[:count])
                 return count
         finally:
-            if self._closed:
+            if self.closed:
                 self._end()
 
     def _fill_up(self, view: memoryview, filled: int) -> int:
@@ -154,7 +155,7 @@ class Stream:
                     self.trace.received(data)
                 return data
         finally:
-            if self._closed:
+            if self.closed:
                 self._end()
 
     def send(self, pieces: Sequence[memoryview]) -> int | PollNeeded:
@@ -168,8 +169,8 @@ class Stream:
         """
         try:
             with self._send_lock:
-                if self._closed:
-                    self._check_open()
+                if self.closed:
+                    self.check_open()
                 try:
                     count = self._send(pieces)
                 except OSError as exc:
@@ -179,7 +180,7 @@ class Stream:
                     self.trace.sent(pieces, count)
                 return count
         finally:
-            if self._closed:
+            if self.closed:
                 self._end()
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
@@ -204,8 +205,14 @@ class Stream:
             self._cork(_CORK, 0)
 
     def _cork(self, option: int, value: int) -> None:
-        with self._one_call(self._send_lock), suppress(OSError):  # it is closed, or no TCP socket
-            self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        try:
+            with self._send_lock:
+                self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        except OSError:
+            pass  # it is closed, or no TCP socket
+        finally:
+            if self.closed:
+                self._end()
 
     def co_send_all(self, pieces: Sequence[memoryview]) -> Co[None]:
         """Send all of *pieces*, none of them empty, waiting as need be. Raises as `send`."""
@@ -233,20 +240,23 @@ class Stream:
         Raises:
             ConnectionClosed, ConnectionTimedOut: as `send`.
         """
-        with self._one_call(self._send_lock):
-            self._check_open()
-            token = object()
-            self._holders.add(token)  # in case a signal handler closes this just before the call
-            try:
-                sent = os.sendfile(self.sock.fileno(), fd, offset, count)
-            except (BlockingIOError, ConnectionError, TimeoutError) as exc:
-                return self._send_lacks(exc)
-            except OSError:
-                return None  # about this file, or this kind of file
-            finally:
-                self._holders.discard(token)
-            self._activity.bytes_sent += sent
-            return sent or None  # 0: the file has ended
+        token = object()
+        try:
+            with self._send_lock:
+                self.check_open()
+                self.holders.add(token)  # a signal handler may close this just before the call
+                try:
+                    sent = os.sendfile(self.sock.fileno(), fd, offset, count)
+                except (BlockingIOError, ConnectionError, TimeoutError) as exc:
+                    return self._send_lacks(exc)
+                except OSError:
+                    return None  # about this file, or this kind of file
+                self._activity.bytes_sent += sent
+                return sent or None  # 0: the file has ended
+        finally:
+            self.holders.discard(token)
+            if self.closed:
+                self._end()
 
     def _send_lacks(self, exc: OSError) -> PollNeeded:
         need = self._lacks(exc, self.want_write)
@@ -261,14 +271,18 @@ class Stream:
 
         To be asked only if the stream `peeks`.
         """
-        with self._one_call(self._recv_lock):
-            self._check_receive()
-            try:
-                return not self.sock.recv(1, socket.MSG_PEEK) and self._send_failure is None
-            except OSError as exc:
-                if self._lacks(exc, self.want_read) is None:
-                    self._recv_failure = exc
-                return False
+        try:
+            with self._recv_lock:
+                self._check_receive()
+                try:
+                    return not self.sock.recv(1, socket.MSG_PEEK) and self._send_failure is None
+                except OSError as exc:
+                    if self._lacks(exc, self.want_read) is None:
+                        self._recv_failure = exc
+                    return False
+        finally:
+            if self.closed:
+                self._end()
 
     def idle_fault(self) -> ConnectionClosed | None:
         """Return why this connection, on which nothing is expected, cannot be used any more.
@@ -293,17 +307,13 @@ class Stream:
     def _maybe_readable(self) -> bool:
         return self.want_read.poll(0)
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` or `detach` was called."""
-        return self._closed
-
-    def _check_open(self) -> None:
-        if self._closed:
+    def check_open(self) -> None:
+        """Raise `ConnectionClosed` if the stream was closed."""
+        if self.closed:
             raise ConnectionClosed(f"the connection was closed {self._closed_by}")
 
     def _check_receive(self) -> None:
-        self._check_open()
+        self.check_open()
         if self._recv_failure is not None:  # the system tells an error only once
             raise _ended(self._recv_failure, self.want_read.phase) from self._recv_failure
 
@@ -329,16 +339,20 @@ class Stream:
             ConnectionClosed: the stream was closed.
         """
         token = object()
-        self._holders.add(token)
         try:
-            self._check_open()
+            self.holders.add(token)
+            self.check_open()
             yield need
-            self._check_open()
+            self.check_open()
         except ConnectionTimedOut as exc:
             exc.phase = exc.phase or need.phase
             raise
         finally:
-            self.release(token)
+            # Not `release`: an interrupt where that begins would leave the token in the set, and
+            # so the descriptor open.
+            self.holders.discard(token)
+            if self.closed:
+                self._end()
 
     def hold(self, holder: object) -> None:
         """Keep the descriptor open until *holder* is released, or the socket is given away.
@@ -346,39 +360,32 @@ class Stream:
         Raises:
             ConnectionClosed: the stream was closed.
         """
-        self._holders.add(holder)
-        if self._closed:
+        self.holders.add(holder)
+        if self.closed:
             self.release(holder)
-            self._check_open()
+            self.check_open()
 
     def release(self, holder: object) -> None:
         """Undo `hold`."""
-        self._holders.discard(holder)
-        if self._closed:
+        self.holders.discard(holder)
+        if self.closed:
             self._end()
 
     def close(self, by: str = "by disconnect()") -> None:
         """Close the connection, from any thread, and wake every call that waits for it.
 
+        A call that was interrupted is completed by the next one.
+
         Args:
             by: the reason, as the end of the sentence "the connection was closed …".
         """
-        if not self._closed:
+        if not self.closed:
             self._closed_by = by
-            self._closed = True
-            if self.on_close is not None:
-                self.on_close()
+            self.closed = True
+        if self.on_close is not None:
+            self.on_close()
+            self.on_close = None
         self._end()
-
-    @contextmanager
-    def _one_call(self, lock: RLock) -> Iterator[None]:
-        """Hold *lock* for one call. `recv_into`, `recv` and `send` do this in place, for speed."""
-        try:
-            with lock:
-                yield
-        finally:
-            if self._closed:
-                self._end()
 
     def _end(self) -> None:
         """Do what is left to do for a stream that is marked as closed, unless a call is under way.
@@ -389,16 +396,18 @@ class Stream:
         """
         while True:
             self._latest = latest = object()
-            if self._recv_lock.acquire(blocking=False):
-                try:
-                    if self._send_lock.acquire(blocking=False):
-                        try:
-                            self._end_alone()
-                            return
-                        finally:
-                            self._send_lock.release()
-                finally:
-                    self._recv_lock.release()
+            with _Attempt(self._recv_lock) as taken:
+                if taken:
+                    try:
+                        with _Attempt(self._send_lock) as taken_too:
+                            if taken_too:
+                                try:
+                                    self._end_alone()
+                                    return
+                                finally:
+                                    self._send_lock.release()
+                    finally:
+                        self._recv_lock.release()
             if self._latest is latest:
                 return
 
@@ -411,7 +420,7 @@ class Stream:
             if self.trace is not None:
                 self.trace.close()
             self._shut_down = True
-        if not self._holders:
+        if not self.holders:
             self.sock.close()
 
     def _goodbye(self) -> None:
@@ -420,21 +429,45 @@ class Stream:
     def _disown(self) -> None:
         self._recv_lock = self._send_lock = RLock()
         if not self._detached:
-            self._closed = self._detached = True
+            self.closed = self._detached = True
             self._closed_by = BY_FORK
+            self.on_close = None
             self.sock.close()
             if self.trace is not None:
                 self.trace.close()
 
     def detach(self) -> socket.socket:
         """Give the socket away. The stream is closed, the connection is not."""
-        self._detached = True
         self._closed_by = "by detach()"
-        self._closed = True
+        self.closed = True
         with self._recv_lock, self._send_lock:
             if self.trace is not None:
                 self.trace.close()
-            return give_away(self.sock)
+            sock = give_away(self.sock)
+        self._detached = True  # last: `close` closes what an interrupt has left
+        return sock
+
+
+class _Attempt:
+    """``with`` on this takes a lock unless another thread has it, and ``as`` is whether it did.
+
+    The caller releases the lock, within the block. ``with`` enters the block before CPython looks
+    for signals. After a call of ``acquire`` a signal handler could raise, and nothing would ever
+    release the lock.
+    """
+
+    if TYPE_CHECKING:
+
+        def __enter__(self) -> bool: ...
+
+    else:
+        __slots__ = ("__enter__",)
+
+    def __init__(self, lock: RLock) -> None:
+        self.__enter__ = partial(lock.acquire, False)  # type: ignore[method-assign]
+
+    def __exit__(self, *exc: object) -> None:
+        pass
 
 
 def after(pieces: Sequence[memoryview], count: int) -> list[memoryview]:

@@ -120,21 +120,24 @@ class TLSStream(Stream):
 
     def certificate(self, binary_form: bool) -> Any:
         """Return the peer's certificate, as `ssl.SSLSocket.getpeercert` does."""
-        with self._one_call(self._recv_lock):
-            return self._agreed()[1 if binary_form else 0]
+        return self._agreed()[1 if binary_form else 0]
 
     def cipher(self) -> tuple[str, str, int] | None:
         """Return the cipher in use, as `ssl.SSLSocket.cipher` does."""
-        with self._one_call(self._recv_lock):
-            cipher: tuple[str, str, int] | None = self._agreed()[2]
-            return cipher
+        cipher: tuple[str, str, int] | None = self._agreed()[2]
+        return cipher
 
     def _agreed(self) -> tuple[Any, Any, Any]:
         """Return the certificate in both forms, and the cipher."""
-        if self._last is not None:
-            return self._last
-        self._check_open()
-        return self._ask()
+        try:
+            with self._recv_lock:
+                if self._last is not None:
+                    return self._last
+                self.check_open()
+                return self._ask()
+        finally:
+            if self.closed:
+                self._end()
 
     def _ask(self) -> tuple[Any, Any, Any]:
         sock = self.sock
@@ -142,7 +145,8 @@ class TLSStream(Stream):
 
     def _goodbye(self) -> None:
         try:
-            self._last = self._ask()  # callers may still want them after the last response
+            if self._last is None:
+                self._last = self._ask()  # callers may still want them after the last response
             self.sock.unwrap()  # sends close_notify (RFC 9112 section 9.8); the answer can wait
         except (OSError, ValueError):
             pass
@@ -171,31 +175,36 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
         InvalidRequest: the context is made to take truncated data for whole.
     """
     check_context(context)  # again: its options may have been set meanwhile
+    # As bytes, because Python's IDNA codec replaces the exception of a signal handler.
+    name = server_hostname.encode("ascii") if server_hostname.isascii() else server_hostname
     try:
         return adopt(
             context.wrap_socket(
                 sock,
-                server_hostname=server_hostname,
+                server_hostname=name,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
             )
         )
     except BaseException as exc:
-        _close_half_made(exc)
+        _close_half_made(exc, sock)
         raise
 
 
-def _close_half_made(exc: BaseException) -> None:
-    """Close the socket that `wrap_socket` had taken over before it raised *exc*.
+def _close_half_made(exc: BaseException, sock: socket.socket) -> None:
+    """Close the socket that `wrap_socket` had taken over from *sock* before it raised *exc*.
 
-    It does not do so itself, for example when the peer has reset the connection, and nobody but
-    the frames of the traceback knows the object by then.
+    It does not do so itself, for example when the peer has reset the connection, and only the
+    frames of the traceback know the object by then.
     """
     traceback = exc.__traceback__
     while traceback is not None:
-        sock = traceback.tb_frame.f_locals.get("self")
-        if isinstance(sock, ssl.SSLSocket):
-            sock.close()
+        half_made = traceback.tb_frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket) and half_made.fileno() >= 0:
+            if half_made.fileno() == sock.fileno():
+                half_made.detach()  # an interrupt came while the descriptor belonged to both
+            else:
+                half_made.close()
         traceback = traceback.tb_next
 
 
@@ -223,10 +232,10 @@ def co_secure(
                 mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
             yield from wait([sock], PollNeeded(sock.fileno(), mask))
         check_protocol(sock)
+        return TLSStream(sock, activity)
     except BaseException:
         sock.close()
         raise
-    return TLSStream(sock, activity)
 
 
 def check_protocol(sock: ssl.SSLSocket) -> None:

@@ -137,8 +137,9 @@ def co_within(find: Callable[[], ExchangeLimits | None], crt: Co[T]) -> Co[T]:
     except StopIteration as stop:
         result: T = stop.value
         return result
-    finally:
-        crt.close()
+    except BaseException:
+        crt.close()  # a signal handler may have raised
+        raise
 
 
 def _has_come(need: PollNeeded) -> bool:
