@@ -236,7 +236,8 @@ def add_address(exc: DugongError | OSError, where: str) -> None:
     """
     text = f" (connecting to {where})"
     if isinstance(exc, _NameError):
-        exc._where = text
+        if not where.startswith(exc.name):  # it is the proxy's name that has no address
+            exc._where = text
     elif isinstance(exc, OSError) and exc.errno is not None and type(exc).__str__ is _SYSTEM_STR:
         if exc.filename is None:
             exc.filename = where  # which the system's errors show behind their text
