@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dugong import is_temp_network_error
 from dugong.transport.activity import Activity
 from dugong.transport.stream import Stream
 from dugong.transport.trace import Trace, open_trace
+from tests.exchanges import works
+from tests.styles import StyledWire
+from tests.transport.tools import open_descriptors
 from tests.wire import tcp_pair
 
 
@@ -58,6 +64,7 @@ def test_each_connection_has_a_file_of_its_own(
 def test_one_file_for_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without a ``%d``, and other percent signs are just that."""
     path = tmp_path / "100%s"
+    path.touch(0o600)
     path.write_text("before")
     for data in (b"one", b"two"):
         trace = opened(monkeypatch, path)
@@ -81,6 +88,148 @@ def test_only_the_owner_can_read_it(
     trace.close()
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+
+
+def a_second_name(path: Path) -> None:
+    (path.parent / "elsewhere").touch(0o600)
+    path.hardlink_to(path.parent / "elsewhere")
+
+
+def a_link(path: Path) -> None:
+    (path.parent / "elsewhere").touch(0o600)
+    path.symlink_to("elsewhere")
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("elsewhere")
+
+
+def a_link_to_a_device(path: Path) -> None:
+    path.symlink_to(os.devnull)
+
+
+def with_mode(mode: int) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.touch()
+        path.chmod(mode)
+
+    return make
+
+
+REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "readable by all": (with_mode(0o644), "644"),
+    "readable by the group": (with_mode(0o640), "640"),
+    "writable by others": (with_mode(0o602), "602"),
+    "symbolic link": (a_link, "symbolic link"),
+    "dangling link": (a_link_to_nothing, "symbolic link"),
+    "link to a device": (a_link_to_a_device, "symbolic link"),
+    "hard link": (a_second_name, "hard link"),
+    "directory": (a_directory, "directory"),
+    "pipe": (a_pipe, "No such device"),
+    "socket": (a_socket, "No such device"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), REFUSED.values(), ids=REFUSED)
+def test_file_that_others_may_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    """Nothing is written, waited for, created elsewhere, left open or changed."""
+    path = tmp_path / "trace"
+    make(path)
+    before = path.lstat(), sorted(tmp_path.iterdir()), open_descriptors()
+    with pytest.raises(OSError, match=reason) as info:
+        opened(monkeypatch, path)
+    assert info.value.filename == str(path)
+    assert (path.lstat(), sorted(tmp_path.iterdir()), open_descriptors()) == before
+
+
+def test_pipe_with_a_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    a_pipe(tmp_path / "trace")
+    reader = os.open(tmp_path / "trace", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(PermissionError, match="regular"):
+        opened(monkeypatch, tmp_path / "trace")
+    os.close(reader)
+
+
+def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stores nothing, whatever its mode."""
+    trace = opened(monkeypatch, os.devnull)
+    assert trace is not None
+    trace.close()
+
+
+def test_file_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "trace").touch(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: (tmp_path / "trace").stat().st_uid + 1)
+    with pytest.raises(PermissionError, match="another user"):
+        opened(monkeypatch, tmp_path / "trace")
+
+
+@pytest.mark.parametrize("make", [a_link, a_link_to_nothing, a_second_name, a_pipe])
+def test_numbers_that_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """By whatever: the next one is used, and it is new."""
+    make(tmp_path / "1")
+    trace = opened(monkeypatch, tmp_path / "%d")
+    assert trace is not None
+    trace.received(b"secret")
+    trace.close()
+    assert b"secret" in (tmp_path / "2").read_bytes()
+    elsewhere = tmp_path / "elsewhere"
+    assert not elsewhere.exists() or elsewhere.read_bytes() == b""
+
+
+def test_systems_without_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Modes mean something else there."""
+    monkeypatch.delattr(os, "geteuid")
+    with_mode(0o666)(tmp_path / "trace")
+    trace = opened(monkeypatch, tmp_path / "trace")
+    assert trace is not None
+    trace.close()
+
+
+async def test_refused_trace_ends_connecting(
+    wire: StyledWire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace"
+    with_mode(0o644)(path)
+    monkeypatch.setenv("DUGONG_TRACEFILE", str(path))
+    conn, _ = wire.pair()
+    with pytest.raises(PermissionError, match="DUGONG_TRACEFILE") as info:
+        await conn.request("GET", "/", {"Authorization": "secret"})
+    assert info.value.filename == str(path)
+    assert not is_temp_network_error(info.value)
+    assert path.read_bytes() == b""
+
+
+def check_trace(path: Path) -> None:
+    assert b"GET /works" in path.read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_traced_exchange(
+    wire: StyledWire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DUGONG_TRACEFILE", str(tmp_path / "%d"))
+    conn, peer = wire.pair()
+    await works(conn, peer)
+    conn.disconnect()
+    check_trace(tmp_path / "1")
 
 
 def test_directory_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
