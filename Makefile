@@ -19,6 +19,7 @@ check: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) -m pyright --pythonpath $(PY)
 	$(PY) -m pytest -q tests/test_imports.py
 
 format: $(READY)

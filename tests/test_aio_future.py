@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -224,7 +225,7 @@ def test_loop_that_was_closed(ends: Ends) -> None:
     """A future left waiting in it can still be cancelled, and lets everything go."""
     log: list[str] = []
 
-    async def main() -> AioFuture:
+    async def main() -> AioFuture[Any]:
         future = AioFuture(ends.reader(log))
         await turns()
         return future

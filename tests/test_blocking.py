@@ -76,8 +76,12 @@ def test_text_wrapper(wire: Wire, sample: Sample) -> None:
         peer.close()
     peer.run()
     conn.read_response()
-    text = io.TextIOWrapper(conn, encoding="us-ascii", newline="\r\n")  # type: ignore[type-var]
+    text = io.TextIOWrapper(conn, encoding="us-ascii", newline="\r\n")
     assert list(text) == ["swim\r\n", "like a sea cow\r\n", "\r\n", "0\r\n"]
+    assert (text.name, text.isatty()) == ("localhost", False)
+    for use in (text.fileno, text.truncate, text.tell, lambda: text.seek(0)):
+        with pytest.raises(io.UnsupportedOperation):
+            use()
     text.close()
     assert not conn.closed
 

@@ -225,6 +225,7 @@ async def test_trouble_with_the_framing_carries_the_head(plain: StyledWire, fiel
     with pytest.raises((InvalidResponse, UnsupportedResponse)) as info:
         await head_of(plain, b"HTTP/1.1 203 Fine\r\nA: b\r\n" + field + b"\r\n\r\n")
     response = info.value.response
+    assert response is not None
     assert (response.status, response.reason, response.headers["A"]) == (203, "Fine", "b")
 
 

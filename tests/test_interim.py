@@ -321,6 +321,7 @@ async def test_switching_protocols_that_nobody_asked_for(wire: StyledWire) -> No
     peer.reply(SWITCHING)
     with pytest.raises(UnsupportedResponse) as info:
         await ask(conn)
+    assert info.value.response is not None
     assert info.value.response.status == 101
 
 

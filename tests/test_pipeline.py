@@ -219,7 +219,7 @@ BAD: dict[str, tuple[Any, type[Exception]]] = {
     "not ASCII": ("/é", InvalidRequest),
     "bad method": (("G ET", "/"), InvalidRequest),
     "bad header": (Request("GET", "/", {"X": "a\nb"}), InvalidRequest),
-    "header of a wrong type": (Request("GET", "/", {"X": 1.5}), TypeError),  # type: ignore[arg-type]
+    "header of a wrong type": (Request("GET", "/", {"X": 1.5}), TypeError),  # type: ignore[dict-item]
     "text body": (Request("PUT", "/", body="text"), TypeError),
     "text file": (Request("PUT", "/", body=io.StringIO("text")), TypeError),
     "body to follow": (Request("PUT", "/", body=BodyFollowing(3)), TypeError),

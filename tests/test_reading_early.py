@@ -259,12 +259,12 @@ def test_text_wrapper(plain: Wire) -> None:
         peer.expect_request()
         peer.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nsea\r\nwalrus")
         drive(ask(conn), peer)
-        text = io.TextIOWrapper(conn, "ascii")  # type: ignore[type-var]
+        text = io.TextIOWrapper(conn, "ascii")
         assert [*text] == ["sea\n", "walrus"]
         assert [text.read(), text.readline(), text.read(5)] == ["", "", ""]
     drive(conn.co_send_request("GET", "/"), peer)
     with pytest.raises(StateError):
-        io.TextIOWrapper(conn, "ascii").read()  # type: ignore[type-var]
+        io.TextIOWrapper(conn, "ascii").read()
 
 
 def test_attempts_and_coroutines_agree(plain: Wire) -> None:

@@ -381,7 +381,8 @@ async def test_headers_that_are_used_up(wire: StyledWire, given: str) -> None:
                 await ask(conn, "PUT", headers=headers, body=b"abc")
             assert caught.value.safe_to_retry is (given in ("items", "mapping", "list"))
             (request,) = caught.value.unanswered
-            assert dict(request.headers or {}) == fields
+            kept: Any = request.headers
+            assert dict(kept or {}) == fields
 
 
 # -------------------------------------------------------------------------------- pipelines

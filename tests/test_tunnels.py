@@ -112,7 +112,9 @@ async def test_proxy_that_switches_protocols(tls: StyledWire, before: bytes) -> 
     peer.reply(before + b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.2\r\n\r\n")
     with pytest.raises(UnsupportedResponse) as info:
         await conn.request("GET", "/")
-    assert (info.value.response.status, info.value.response.length) == (101, 0)
+    response = info.value.response
+    assert response is not None
+    assert (response.status, response.length) == (101, 0)
 
 
 async def test_fields_for_the_proxy(tls: StyledWire) -> None:

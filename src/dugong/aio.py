@@ -47,13 +47,7 @@ class AsyncHTTPConnection(Connection):
     Use it in ``async with``, or call `disconnect` in the end.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._kept: Watch | None = None
-
-    if TYPE_CHECKING:
-        # The arguments are those of the base class.
-        __init__ = Connection.__init__
+    _kept: Watch | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -334,7 +328,7 @@ class AsyncPipeline(Pipeline):
             source.stop()
 
 
-class AioFuture(asyncio.Future[Any]):
+class AioFuture(asyncio.Future[T]):
     """Runs a coroutine that yields `PollNeeded` in asyncio; its result is the coroutine's.
 
     Deprecated: `AsyncHTTPConnection` does the same with less, and in trio too.
@@ -346,7 +340,7 @@ class AioFuture(asyncio.Future[Any]):
     Cancelling it closes the coroutine.
     """
 
-    def __init__(self, crt: Co[Any], loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, crt: Co[T], loop: asyncio.AbstractEventLoop | None = None) -> None:
         check_generator(crt)
         super().__init__(loop=loop)
         self._crt = crt

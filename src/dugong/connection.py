@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .errors import ConnectionClosed, DugongError, InvalidRequest, StateError
@@ -46,20 +47,20 @@ if TYPE_CHECKING:
 class Connection(Settings):
     """The common part of `HTTPConnection` and its relatives. Not to be used by itself."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        disown_in_child(self)
-        if self._sock is not None:
-            adopt(self._sock)  # it is closed with this object, used or not
-        self._session: Session | None = None
-        #: Where the last response came from, and so where its body has to come from: not from a
-        #: connection that another thread or task has made since.
-        self._response_session: Session | None = None
-        self._activity = Activity()
+    _session: Session | None = None
+    #: Where the last response came from, and so where its body has to come from: not from a
+    #: connection that another thread or task has made since.
+    _response_session: Session | None = None
+    _activity: Activity
 
-    if TYPE_CHECKING:
-        # The arguments are those of the base class.
-        __init__ = Settings.__init__
+    if not TYPE_CHECKING:  # type checkers take the arguments from the base class
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            disown_in_child(self)
+            if self._sock is not None:
+                adopt(self._sock)  # it is closed with this object, used or not
+            self._activity = Activity()
 
     # What never waits.
 
@@ -238,6 +239,23 @@ class Connection(Settings):
     def closed(self) -> bool:
         """Always False, because a connection can be used again after `disconnect`."""
         return False
+
+    @property
+    def name(self) -> str:
+        """The server's host, and its port unless that is the default."""
+        return self._authority()
+
+    def isatty(self) -> bool:
+        """Return False."""
+        return False
+
+    def fileno(self) -> NoReturn:
+        """Raise `io.UnsupportedOperation`: a body is not what a descriptor gives."""
+        raise UnsupportedOperation("a connection has no descriptor to read a body from")
+
+    def truncate(self, size: int | None = None) -> NoReturn:
+        """Raise `io.UnsupportedOperation`."""
+        raise UnsupportedOperation("a connection cannot be truncated")
 
     def flush(self) -> None:
         """Do nothing: nothing is ever held back."""

@@ -29,7 +29,11 @@ from __future__ import annotations
 import errno
 import re
 import sys
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from .protocol.headers import Headers
+    from .protocol.messages import HTTPResponse, Request
 
 __all__ = [
     "BodyChanged",
@@ -65,7 +69,7 @@ class DugongError(Exception):
     bytes_sent: int = 0
     response_started: bool = False
     safe_to_retry: bool = False
-    unanswered: tuple[Any, ...] = ()
+    unanswered: tuple[Request, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default an exception is built again by calling its class with its `args`. That fails
@@ -124,7 +128,7 @@ class TunnelRefused(DugongError, ConnectionError):
         body: what was received of its body within two seconds, at most 64 KiB of `bytes`.
     """
 
-    def __init__(self, status: int, reason: str, headers: Any, body: bytes = b"") -> None:
+    def __init__(self, status: int, reason: str, headers: Headers, body: bytes = b"") -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
@@ -171,7 +175,7 @@ Part: TypeAlias = Literal[
 
 
 class _ResponseError(DugongError):
-    def __init__(self, message: str, response: Any = None) -> None:
+    def __init__(self, message: str, response: HTTPResponse | None = None) -> None:
         self.response = response
         super().__init__(message)
 
@@ -189,7 +193,9 @@ class InvalidResponse(_ResponseError):
             was sent.
     """
 
-    def __init__(self, message: str, response: Any = None, *, part: Part = "head") -> None:
+    def __init__(
+        self, message: str, response: HTTPResponse | None = None, *, part: Part = "head"
+    ) -> None:
         self.part: Part = part
         super().__init__(message, response)
 

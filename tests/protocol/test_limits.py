@@ -141,6 +141,7 @@ def test_interim_responses_are_counted_for_each_request() -> None:
             assert not exchanges.received_interim(exchange, interim())
         with pytest.raises(InvalidResponse, match=str(limits.MAX_INTERIM_RESPONSES)) as info:
             exchanges.received_interim(exchange, interim())
+        assert info.value.response is not None
         assert info.value.response.status == 103
         final = parse_head(head(b"Content-Length: 0\r\n"), "GET", "/")
         exchanges.received_final(exchange, final, frame(final))

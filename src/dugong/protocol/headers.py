@@ -153,7 +153,11 @@ class Headers:
             return value
         return "text/plain"
 
-    def get_content_charset(self, default: T | None = None) -> str | T | None:
+    @overload
+    def get_content_charset(self) -> str | None: ...
+    @overload
+    def get_content_charset(self, default: T) -> str | T: ...
+    def get_content_charset(self, default: Any = None) -> Any:
         """Return the ``charset`` parameter of Content-Type in lower case, or *default*."""
         charset = self.get_param("charset")
         return default if charset is None else charset.lower()

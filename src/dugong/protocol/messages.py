@@ -12,24 +12,23 @@ from .content import is_replayable
 from .headers import Headers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import BinaryIO, Protocol
 
     from _typeshed import ReadableBuffer
 
     FieldValue: TypeAlias = str | bytes | int | None
+    Field: TypeAlias = tuple[str | bytes, FieldValue]
 
     class Items(Protocol):
-        """What has fields as a mapping has them; `Headers` is no mapping, but has repeats."""
+        """A mapping, or what has fields like one: `Headers` is no mapping, because of repeats."""
 
-        def items(self) -> Iterable[tuple[str | bytes, FieldValue]]: ...
+        def items(self) -> Iterable[Field]: ...
 
-    # The mappings are there for the sake of literals, whose values may have several types.
-    HeadersArgument: TypeAlias = (
-        Mapping[str, FieldValue]
-        | Mapping[bytes, FieldValue]
-        | Items
-        | Iterable[tuple[str | bytes, FieldValue]]
-    )
+    # Not Iterable[Field]: a mapping is iterable, too, and mypy would infer the type of a literal
+    # such as {"A": "x", "B": 3} from that.
+    HeadersArgument: TypeAlias = Items | Sequence[Field] | AbstractSet[Field] | Iterator[Field]
     WholeBody: TypeAlias = ReadableBuffer | BinaryIO | Iterable[ReadableBuffer] | None
     Body: TypeAlias = "WholeBody | BodyFollowing"
 
