@@ -132,7 +132,9 @@ async def test_attributes(
     with pytest.raises(ConnectionTimedOut) as info:
         await call()
     assert info.value.phase == phase
-    assert str(info.value) == f"{words} 0.02 seconds (phase {phase!r}, {shown})"
+    message, _, where = str(info.value).partition(" (connecting to ")
+    assert message == f"{words} 0.02 seconds (phase {phase!r}, {shown})"
+    assert bool(where) == (stage in CONNECTING)
 
 
 @pytest.mark.parametrize("stage", CONNECTING, indirect=True)

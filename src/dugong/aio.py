@@ -247,7 +247,7 @@ class AsyncHTTPConnection(Connection):
 
 
 #: What waits for no descriptor, but for the async iterable alone.
-_SOURCE_ALONE = PollNeeded(-1, 0)
+_SOURCE_ALONE = PollNeeded(-1, 0, phase="send")
 
 
 class AsyncPipeline(Pipeline):

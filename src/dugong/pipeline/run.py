@@ -117,9 +117,17 @@ class Run:
             stream.push()
 
     def keep_sending(self) -> PollNeeded | None:
-        """Go on with what is being sent. Returns what that waits for, if it does."""
+        """Go on with what is being sent. Returns what that waits for, if it does.
+
+        After the pipeline's deadline, sending stops where it is. It does not fail, because earlier
+        responses may have arrived. The limits of the pipeline leave no time to wait for it.
+        """
         if self.sending is None:
             return None
+        link = self.session.link
+        limits = link.exchanges.sending_limits()
+        if limits is not None and limits.passed and link.stream is not None:
+            return link.stream.want_write
         try:
             return next(self.sending)
         except StopIteration:
