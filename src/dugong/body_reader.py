@@ -11,7 +11,7 @@ from .errors import InvalidResponse
 from .incoming import BLOCK_SIZE, IncomingBody
 from .protocol.body import Chunked, Length
 from .transport.buffer import Gathered
-from .transport.poll import PollNeeded
+from .transport.poll import TURN_SIZE, PollNeeded, pause
 from .transport.stream import PIECE_SIZE
 
 
@@ -98,13 +98,16 @@ class BodyReader(IncomingBody):
         return self._try_gather(None, None) if limits is not None and limits.passed else None
 
     def _try_gather(self, length: int | None, limit: int | None) -> PollNeeded | None:
-        block = self._some_block(length)
+        block, moved = self._some_block(length), 0
         while count := self._try_into(block):
             if isinstance(count, PollNeeded):
                 return count
+            moved += count
             self._gathered.add(block[:count])
             if limit is not None and self._gathered.left > limit:
                 raise self._beyond(limit)
+            if moved >= TURN_SIZE and self._body is not None:
+                return pause(self._link.require_stream().want_read)
         return None
 
     def _some_block(self, length: int | None = None) -> memoryview:
@@ -117,9 +120,13 @@ class BodyReader(IncomingBody):
         """Read the rest of the body and throw it away."""
         self._gathered = Gathered()
         block = self._some_block() if self._body is not None else memoryview(bytearray(1))
+        moved = 0
         while count := self._try_into(block):
             if isinstance(count, PollNeeded):
                 return count
+            moved += count
+            if moved >= TURN_SIZE and self._body is not None:
+                return pause(self._link.require_stream().want_read)
         self.end_reported = True
         return None
 

@@ -186,7 +186,7 @@ class Link:
         if self.meanwhile is not None:
             other = self.meanwhile()
             if other is not None:
-                need = PollNeeded(need.fd, need.mask | other.mask, phase=need.phase)
+                need = PollNeeded(need.fd, need.mask | other.mask, need.timeout, need.phase)
         yield from stream.wait(need)
 
     def co_wait_until_sent(self, exchange: Exchange) -> Co[None]:

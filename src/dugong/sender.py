@@ -13,7 +13,7 @@ from .protocol.inflight import Exchange
 from .protocol.limits import FILE_BLOCK_SIZE
 from .protocol.request import serialise_trailers
 from .protocol.states import Sending
-from .transport.poll import Co, PollNeeded
+from .transport.poll import TURN_SIZE, Co, PollNeeded, pause
 from .transport.stream import Stream, after
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Sender:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._turn = link.send_turn
+        self._left_of_turn = TURN_SIZE  # bytes until the driver gets its turn
 
     def start(
         self,
@@ -226,6 +227,8 @@ class Sender:
                 sent = self._try(exchange, stream.send, pieces)
                 if not isinstance(sent, PollNeeded):
                     pieces = after(pieces, sent or 0)
+                    if self._left_of_turn <= 0:
+                        yield from self._co_pause(stream)
                 elif (yield from self._co_wait(exchange, stream, sent, look)):
                     return
         finally:
@@ -254,7 +257,12 @@ class Sender:
         else:
             exchange.bytes_sent += sent
             exchange.in_doubt = False
+            self._left_of_turn -= sent
         return sent
+
+    def _co_pause(self, stream: Stream) -> Co[None]:
+        self._left_of_turn = TURN_SIZE
+        yield from stream.wait(pause(stream.want_write))
 
     def _co_wait(
         self, exchange: Exchange, stream: Stream, need: PollNeeded, look: Look | None
@@ -358,6 +366,8 @@ class Sender:
             if not isinstance(sent, PollNeeded):
                 file.sent += sent
                 file.offset += sent
+                if self._left_of_turn <= 0:
+                    yield from self._co_pause(stream)
             elif (yield from self._co_wait(exchange, stream, sent, look)):
                 return
 

@@ -104,6 +104,21 @@ _HAS_POLL = hasattr(select, "poll")
 #: handler (ctrl-C, for one) would run when the wait is over, which may be never.
 _WAIT = 1.0
 
+#: Bytes after which a coroutine gives its driver a turn, although it could go on without waiting:
+#: to keep the time limits, and for the other tasks of an event loop. At a gigabyte a second, that
+#: is every 16 milliseconds.
+TURN_SIZE = 16 * 1024 * 1024
+
+
+def pause(need: PollNeeded) -> PollNeeded:
+    """Return what to yield for no longer than the driver needs.
+
+    The descriptor is usually writable, so a driver that ignores the timeout goes on as well. What
+    it is waited for may have been received already, and lie in the buffers of the TLS library.
+    """
+    return PollNeeded(need.fd, POLLIN | POLLOUT, 0.0, need.phase)
+
+
 #: A coroutine in the sense of this package: it yields what it waits for and returns a T.
 Co: TypeAlias = Generator[PollNeeded, Any, T]
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
+#: Bytes that one call of `send` encrypts at most. The lock is held as long, and a peer on the same
+#: machine may take them as fast as they come.
+_MOST_AT_ONCE = 64 * PIECE_SIZE
+
+
 class TLSStream(Stream):
     """A connected TLS socket, its handshake done."""
 
@@ -46,7 +51,7 @@ class TLSStream(Stream):
         piece = pieces[0]
         if len(pieces) > 1 and len(piece) < PIECE_SIZE:
             piece = _record(pieces)
-        send, size, sent = self.sock.send, len(piece), 0
+        send, size, sent = self.sock.send, min(len(piece), _MOST_AT_ONCE), 0
         while sent < size:
             record = piece[sent : sent + PIECE_SIZE]
             try:
