@@ -57,7 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run an ``async def`` in the style of its wire."""
     wires = [value for value in pyfuncitem.funcargs.values() if isinstance(value, StyledWire)]
-    if not wires:
+    if not wires or not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     wires[0].run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))

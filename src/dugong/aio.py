@@ -6,6 +6,7 @@ Also `AioFuture`, by which programs written for dugong 3 run a coroutine in asyn
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -47,7 +48,7 @@ class AsyncHTTPConnection(Connection):
     Use it in ``async with``, or call `disconnect` in the end.
     """
 
-    _kept: Watch | None = None
+    _kept: weakref.ref[Watch] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,8 +62,16 @@ class AsyncHTTPConnection(Connection):
         self.disconnect()
 
     def __del__(self) -> None:
-        if getattr(self, "_session", None) is not None:
-            self.disconnect()
+        watch = self._kept_watch() if "_kept" in self.__dict__ else None
+        if watch is not None:
+            watch.close_from_anywhere()  # it keeps the socket open
+
+    def _disown(self) -> None:
+        super()._disown()
+        self._kept = None
+
+    def _kept_watch(self) -> Watch | None:
+        return None if self._kept is None else self._kept()
 
     async def _run(self, crt: Co[T], source: AsyncSource | None = None) -> T:
         result: T
@@ -113,7 +122,7 @@ class AsyncHTTPConnection(Connection):
         self, need: PollNeeded, seconds: float | None, source: AsyncSource | None = None
     ) -> Awaitable[bool | None]:
         loop = asyncio.get_running_loop()
-        kept = self._kept
+        kept = self._kept_watch()
         if kept is not None and kept.serves(loop, need):
             joined = (kept,) if source is None else (kept, source)
             return wait_in_asyncio(loop, joined, seconds, keep=True)
@@ -123,8 +132,8 @@ class AsyncHTTPConnection(Connection):
         if keep and stream is not None and kept is not watched[0]:
             if kept is not None:
                 kept.close_from_anywhere()  # that of another loop
-            self._kept = watched[0]
-            keep = self._kept.hold(stream)
+            self._kept = weakref.ref(watched[0])
+            keep = watched[0].hold(stream)
         return wait_in_asyncio(
             loop, watched if source is None else [*watched, source], seconds, keep
         )
@@ -389,9 +398,11 @@ class AioFuture(asyncio.Future[T]):
 
     def cancel(self, msg: Any = None) -> bool:
         """Stop the coroutine, wherever it waits, and close it."""
-        if not super().cancel(msg):
+        if self.done():
             return False
-        self._stop_waiting()
-        if not getattr(self._crt, "gi_running", False):
-            self._crt.close()
-        return True
+        try:
+            return super().cancel(msg)
+        finally:  # also if the loop is closed, so that callbacks cannot be called any more
+            self._stop_waiting()
+            if not getattr(self._crt, "gi_running", False):
+                self._crt.close()

@@ -11,10 +11,12 @@ import math
 import sys
 import weakref
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import ConnectionClosed
+from .transport.fork import disown_in_child
 from .transport.poll import POLLIN, POLLOUT, PollNeeded
 
 if TYPE_CHECKING:
@@ -40,23 +42,30 @@ class Joined(Protocol):
 
 
 class Watch:
-    """One direction of one descriptor in one asyncio loop, and who waits for it.
+    """One direction of one descriptor in one asyncio loop, and the calls that wait for it.
 
     Registering with a loop costs system calls, so a registration can be kept from one wait to the
-    next. It is given up when the descriptor is ready and nobody waits.
+    next. It ends when the descriptor is ready and no call waits.
 
     A loop looks at its descriptors once more before the task that was woken has its turn to read.
     `_just_woke` makes that second report count for nothing.
+
+    The loop alone keeps a watch alive, by its registration, and drops it when it is closed. A watch
+    refers to waiting futures, and so to tasks. If a connection kept it, a read in a loop that was
+    closed without cancelling it would never come to its end, and no other could begin. So
+    connections and streams refer to watches weakly.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, mask: int) -> None:
-        self._loop = weakref.ref(loop)  # which must not live on because of a watch in a table
+        disown_in_child(self)
+        self._loop = loop
         self.is_open = True
         self._fd = fd
         self._mask = mask
         self._waiters: list[Ready] = []
         self._just_woke = False
         self._held: list[Stream] = []
+        self._holder = object()  # instead of this watch, which the stream would keep alive
         self._need: PollNeeded | None = None
 
     @property
@@ -81,9 +90,9 @@ class Watch:
             Whether it does: the stream may be closed already.
         """
         self._held.append(stream)  # first: `close` then releases it even after an interrupt
-        stream.on_close = self.close_from_anywhere
+        stream.on_close = partial(_close, weakref.ref(self))
         try:
-            stream.hold(self)
+            stream.hold(self._holder)
         except ConnectionClosed:
             self._held.remove(stream)
             return False
@@ -92,7 +101,7 @@ class Watch:
 
     def serves(self, loop: asyncio.AbstractEventLoop, need: PollNeeded) -> bool:
         """Whether this is all that has to be watched in *loop* for *need*, as before."""
-        return need == self._need and self.is_open and self._loop() is loop
+        return need == self._need and self.is_open and self._loop is loop
 
     def join(self, waiter: Ready) -> None:
         """Have *waiter* set to True when the descriptor is ready."""
@@ -131,37 +140,60 @@ class Watch:
         A call that was interrupted is completed by the next one.
         """
         self.is_open = False
-        loop = self._loop()
-        if loop is not None:
-            known, key = _watches_of(loop), (self._fd, self._mask)
-            if known.get(key) is self:
-                if not loop.is_closed():
-                    (loop.remove_reader if self._mask == POLLIN else loop.remove_writer)(self._fd)
-                    self._wake()
-                del known[key]
-        while self._held:
-            self._held[-1].release(self)
-            self._held.pop()
+        loop = self._loop
+        known, key = _watches_of(loop), (self._fd, self._mask)
+        if known.get(key) is self:
+            if not loop.is_closed():
+                (loop.remove_reader if self._mask == POLLIN else loop.remove_writer)(self._fd)
+                self._wake()
+            del known[key]
+        self._let_go()
 
     def close_from_anywhere(self) -> None:
-        """Do the same from any thread, or as soon as the loop can."""
-        loop = self._loop()
-        if loop is None or loop.is_closed() or loop is running_loop():
+        """Do the same from any thread, or as soon as the loop can.
+
+        In the loop's own thread, this may be called by a finalizer, whatever the loop is doing. It
+        never does anything with the same descriptor, which is still open and nothing else's.
+        """
+        loop = self._loop
+        if loop.is_closed() or loop is running_loop():
             self.close()
         else:
             with suppress(RuntimeError):  # it is closed by now
                 loop.call_soon_threadsafe(self.close)
 
+    def _let_go(self) -> None:
+        while self._held:
+            self._held[-1].release(self._holder)
+            self._held.pop()
 
-def _watches_of(loop: asyncio.AbstractEventLoop) -> dict[tuple[int, int], Watch]:
+    __del__ = _let_go
+
+    def _disown(self) -> None:
+        # To remove it from the loop would remove it from the parent's: both have the same epoll.
+        self.is_open = False
+        _watches_of(self._loop).pop((self._fd, self._mask), None)
+        self._held.clear()
+
+
+def _close(watch: weakref.ref[Watch]) -> None:
+    found = watch()
+    if found is not None:
+        found.close_from_anywhere()
+
+
+def _watches_of(
+    loop: asyncio.AbstractEventLoop,
+) -> weakref.WeakValueDictionary[tuple[int, int], Watch]:
     """Return all watches in *loop*, which knows only one reader and one writer of a descriptor.
 
-    They are kept at the loop itself: who waits refers to it, so in a table of ours they would keep
-    it alive when it has ended.
+    They are kept at the loop itself, because they refer to it. A loop that was closed, and is still
+    referred to somewhere, does not keep them.
     """
-    known: dict[tuple[int, int], Watch] | None = getattr(loop, "_dugong_watches", None)
+    known: weakref.WeakValueDictionary[tuple[int, int], Watch] | None
+    known = getattr(loop, "_dugong_watches", None)
     if known is None:
-        known = {}
+        known = weakref.WeakValueDictionary()
         loop._dugong_watches = known  # type: ignore[attr-defined]
     return known
 

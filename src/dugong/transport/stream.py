@@ -69,16 +69,17 @@ class Stream:
     mid_write = False
     tls_version: str | None = None
     trace: Trace | None = None
+    _detached = True  # until there is a socket
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
         disown_in_child(self)
         self.closed = False
         self._closed_by = ""
-        self._detached = False
         self._shut_down = False
         self._latest: object = None  # the latest call of `_end`
         self._joins = False
         self.sock = adopt(sock)
+        self._detached = False
         self.local_address = sock.getsockname()
         self.peer_address: Any = None
         with suppress(OSError):  # it has reset the connection already
@@ -446,6 +447,10 @@ class Stream:
             sock = give_away(self.sock)
         self._detached = True  # last: `close` closes what an interrupt has left
         return sock
+
+    def __del__(self) -> None:
+        if not self._detached:
+            self.sock.close()  # even if the caller still has a reference to the one given
 
 
 class _Attempt:
