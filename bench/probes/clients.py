@@ -103,14 +103,14 @@ class Dugong(Client):
         super().__init__(setting)
         from dugong import HTTPConnection
 
-        self._conn = HTTPConnection(
-            "127.0.0.1", setting.port, setting.context, timeout=TIMEOUT, deadline=setting.limit
-        )
+        self._conn = HTTPConnection("127.0.0.1", setting.port, setting.context, timeout=TIMEOUT)
 
     def do(
         self, method: str, path: str, fields: Mapping[str, str], body: bytes | None = None
     ) -> Reply:
-        resp = self._conn.request(method, path, fields, body, expect100=self.setting.expect)
+        resp = self._conn.request(
+            method, path, fields, body, expect100=self.setting.expect, deadline=self.setting.limit
+        )
         data = self._conn.readall()
         interim = [one.status for one in resp.informational]
         return Reply(resp.status, data, interim, dict(resp.trailers.items()))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .protocol.messages import HeadersArgument
-    from .transport.race import SocketOption
     from .transport.timeouts import Timeouts
 
 
@@ -57,7 +56,7 @@ class Settings:
         address: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         proxy_headers: HeadersArgument | None = None,
-        socket_options: Iterable[SocketOption] = (),
+        socket_options: Iterable[tuple[int, int, int | bytes]] = (),
     ) -> None:
         given = [name for name, value in (
             ("unix_socket", unix_socket), ("address", address), ("sock", sock)
