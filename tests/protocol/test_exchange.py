@@ -269,6 +269,15 @@ def test_body_of_known_length_ends_with_its_last_byte() -> None:
     machine.accept()
 
 
+def test_end_of_a_body_whose_request_was_answered_early() -> None:
+    machine = Machine()
+    exchange = machine.sent_with(BodyFollowing(5))
+    machine.head(200, 0)
+    assert not machine.exchanges.pending
+    machine.exchanges.body_sent(exchange, 5)
+    assert machine.exchanges.check_end(False) is None
+
+
 def test_chunked_body_ends_when_told() -> None:
     machine = Machine()
     exchange = machine.sent_with(BodyFollowing())

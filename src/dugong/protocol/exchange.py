@@ -352,7 +352,7 @@ class Exchanges:
             last = exchange.body_left == 0
         if last:
             self._send("sent")
-            if exchange not in self.queue:
+            if exchange.outgoing.content is not None and exchange not in self.queue:
                 self._let_go()
 
     def go_ahead(self) -> None:
