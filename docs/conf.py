@@ -42,7 +42,10 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(_?asyncio|collections|email|hashlib|next|select|socket|ssl)(\..*)?"),
-    (r"py:class", r"Async\w+|Body|Co|Hash|HeadersArgument|\w+Buffer|Requests|Unset|WholeBody|(.*\.)?T"),
+    (
+        r"py:class",
+        r"Async\w+|Body|Co|Hash|HeadersArgument|\w+Buffer|Requests|Unset|WholeBody|(.*\.)?T",
+    ),
 ]
 add_module_names = False
 autodoc_member_order = "bysource"
