@@ -324,10 +324,10 @@ async def test_incomplete_request_is_not_sent(plain: StyledWire) -> None:
 
 @every_way
 def test_what_else_is_met(copied: Callable[[Any], Any]) -> None:
-    need = PollNeeded(0, dugong.POLLIN, 1.5)
+    need = PollNeeded(0, dugong.POLLIN, 1.5, "tls")
     need.poll(0)  # which keeps an object of the system's
     got = copied(need)
-    assert (type(got), got, got.timeout) == (PollNeeded, need, 1.5)
+    assert (type(got), got, got.timeout, got.phase) == (PollNeeded, need, 1.5, "tls")
     fields = CaseInsensitiveDict(A="b")
     got = copied(fields)
     got["c"] = "d"

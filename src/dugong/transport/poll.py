@@ -45,7 +45,8 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (*self, self.timeout)  # not the poller, which cannot be pickled
+        state = {name: value for name, value in vars(self).items() if name != "_poller"}
+        return type(self), tuple(self), state  # a poller cannot be pickled
 
     @property
     def fd(self) -> int:

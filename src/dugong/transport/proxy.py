@@ -111,7 +111,10 @@ def tunnel_fields(headers: HeadersArgument | None) -> list[tuple[str, str | int]
         prepare(request, False, NO_DEFAULTS)
     except (TypeError, ValueError) as exc:
         kind = TypeError if isinstance(exc, TypeError) else InvalidRequest
-        raise kind(f"proxy_headers: {exc}") from None
+        text = str(exc)
+        if not text.startswith("headers "):
+            text = f"headers: {text}"
+        raise kind(f"proxy_{text}") from None
     given = request.headers or ()
     return list(given.items() if hasattr(given, "items") else given)
 
