@@ -57,10 +57,10 @@ class Connection(Settings):
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            disown_in_child(self)
             if self._sock is not None:
                 adopt(self._sock)  # it is closed with this object, used or not
             self._activity = Activity()
+            disown_in_child(self)
 
     # What never waits.
 

@@ -118,7 +118,6 @@ class Link:
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
-        disown_in_child(self)
         self.route = route
         self.exchanges = Exchanges()
         self.activity = activity
@@ -132,6 +131,7 @@ class Link:
         self._alarms: deque[tuple[socket.socket, socket.socket]] = deque(maxlen=1)
         self._usable_until: float | None = None
         self._connect_failure: BaseException | None = None
+        disown_in_child(self)
 
     def co_connect(self) -> Co[Stream]:
         """Connect, unless connected. When that fails, the link is closed."""

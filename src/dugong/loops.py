@@ -57,16 +57,16 @@ class Watch:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, mask: int) -> None:
-        disown_in_child(self)
+        self._held: list[Stream] = []
         self._loop = loop
         self.is_open = True
         self._fd = fd
         self._mask = mask
         self._waiters: list[Ready] = []
         self._just_woke = False
-        self._held: list[Stream] = []
         self._holder = object()  # instead of this watch, which the stream would keep alive
         self._need: PollNeeded | None = None
+        disown_in_child(self)
 
     @property
     def in_use(self) -> bool:
@@ -167,7 +167,9 @@ class Watch:
             self._held[-1].release(self._holder)
             self._held.pop()
 
-    __del__ = _let_go
+    def __del__(self) -> None:
+        if "_held" in self.__dict__:  # otherwise an interrupt kept it from being made
+            self._let_go()
 
     def _disown(self) -> None:
         # To remove it from the loop would remove it from the parent's: both have the same epoll.
@@ -261,7 +263,8 @@ async def wait_in_asyncio(
             timer = loop.call_later(seconds, expire, ready)
         return await ready
     finally:
-        ready.cancel()  # should an interrupt keep `leave` from beginning
+        if not loop.is_closed():  # a closed one calls nothing back any more
+            ready.cancel()  # should an interrupt keep `leave` from beginning
         if timer is not None:
             timer.cancel()
         for watch in watched:

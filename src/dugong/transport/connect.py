@@ -93,7 +93,6 @@ class Dialer:
     """
 
     def __init__(self, route: Route, activity: Activity) -> None:
-        disown_in_child(self)
         self._route = route
         self._activity = activity
         self._cancelled = False
@@ -102,6 +101,7 @@ class Dialer:
         self._lock = RLock()
         self._race: Race | None = None
         self._phase = "resolve"
+        disown_in_child(self)
 
     @property
     def where(self) -> str:

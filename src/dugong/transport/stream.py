@@ -72,7 +72,6 @@ class Stream:
     _detached = True  # until there is a socket
 
     def __init__(self, sock: socket.socket, activity: Activity) -> None:
-        disown_in_child(self)
         self.closed = False
         self._closed_by = ""
         self._shut_down = False
@@ -96,6 +95,7 @@ class Stream:
         #: A reset that the system told a sender. A receiver would then be told of a proper end.
         self._send_failure: OSError | None = None
         self.holders: set[object] = set()
+        disown_in_child(self)
 
     def recv_into(self, view: memoryview) -> int | PollNeeded:
         """Receive into *view*, which is not empty. Returns the number of bytes, 0 at the end.
