@@ -8,12 +8,22 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self
 
 from .async_source import AsyncSource
 from .connection import Connection
 from .errors import StateError
-from .loops import Watch, expire, pause, running_trio, wait_in_asyncio, wait_in_trio, watches
+from .loops import (
+    Watch,
+    expire,
+    pause,
+    running_task,
+    running_trio,
+    wait_in_asyncio,
+    wait_in_trio,
+    watches,
+)
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 from .protocol.arguments import check_generator
 from .protocol.messages import HTTPResponse
@@ -65,6 +75,9 @@ class AsyncHTTPConnection(Connection):
         watch = self._kept_watch() if "_kept" in self.__dict__ else None
         if watch is not None:
             watch.close_from_anywhere()  # it keeps the socket open
+
+    def _caller(self) -> object:
+        return get_ident(), running_task()
 
     def _disown(self) -> None:
         super()._disown()

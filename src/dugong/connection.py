@@ -12,11 +12,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from io import UnsupportedOperation
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .errors import ConnectionClosed, DugongError, InvalidRequest, StateError
 from .protocol.arguments import check_int, check_seconds, check_size
 from .protocol.content import as_bytes
+from .protocol.exchange import Exchanges
 from .protocol.inflight import Exchange
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
 from .protocol.states import Receiving
@@ -51,6 +53,8 @@ class Connection(Settings):
     #: Where the last response came from, and so where its body has to come from: not from a
     #: connection that another thread or task has made since.
     _response_session: Session | None = None
+    #: The exchanges that the latest `disconnect` has lost, and its caller; ``None`` once reported.
+    _lost: tuple[Exchanges, object] | None = None
     _activity: Activity
 
     if not TYPE_CHECKING:  # type checkers take the arguments from the base class
@@ -168,8 +172,11 @@ class Connection(Settings):
         if self._sock is not None:  # taken over, and never used
             self._sock.close()
             self._sock = None
-        if self._session is not None:
-            self._session.link.close()
+        session = self._session
+        if session is not None:
+            if session.owes:
+                self._lost = session.link.exchanges, self._caller()
+            session.link.close()
 
     def reset(self) -> None:
         """Do the same as `disconnect`."""
@@ -266,7 +273,7 @@ class Connection(Settings):
     # Sessions.
 
     def _disown(self) -> None:
-        self._session = self._response_session = None
+        self._session = self._response_session = self._lost = None
         if self._sock is not None:
             self._sock.close()
             self._sock = None
@@ -310,6 +317,7 @@ class Connection(Settings):
         if session is None or not session.link.closed:
             return session
         if session.link.unfinished:
+            self._lost = None  # this reports it
             raise session.link.exchanges.lost()
         return None
 
@@ -322,14 +330,43 @@ class Connection(Settings):
         """
         session = self._response_session
         if session is not None:
-            if session.link.closed and session.link.unfinished:
-                raise session.link.exchanges.lost()
+            self._unless_lost(session)
             if not session.receiver.body.end_reported:
                 return session
         current = self._open_session()
         if current is not None and current.link.exchanges.unread:
             raise StateError("no response has been read: call read_response() first")
         return session
+
+    def _caller(self) -> object:
+        """Return what the caller of a method is known by: its thread."""
+        return get_ident()
+
+    def _report_lost(self, *, reading: bool) -> None:
+        """Report responses that another caller's `disconnect` has lost, to the first call after it.
+
+        One thread sends /a and /b, another one reads, a third one disconnects while neither of
+        them waits. If the sender came next and merely reconnected, the reader would take the
+        response to its next request for the one to /a. So the sender fails, or the reader, if that
+        is first. The caller that disconnected knows: its requests go out, and once it reads a
+        response itself, no other reader is owed one.
+
+        `request` and `pipeline` read what they have asked for, and cannot be misled.
+
+        Raises:
+            ConnectionClosed: they were lost. Nothing was sent.
+        """
+        if self._lost is None:
+            return
+        exchanges, caller = self._lost
+        if caller != self._caller():
+            self._lost = None
+            exc = exchanges.lost()
+            if not reading:  # of this request, nothing was sent
+                exc.bytes_sent, exc.response_started, exc.safe_to_retry = 0, False, True
+            raise exc
+        if reading:
+            self._lost = None
 
     def _new_session(self, route: Route) -> Session:
         self._session = Session(route, self._activity)
@@ -390,6 +427,8 @@ class Connection(Settings):
         limits = None if deadline is None else self._limits_of_exchange(deadline)
         if expect100 and not isinstance(body, BodyFollowing):
             raise InvalidRequest("expect100 needs a body of type BodyFollowing; see also request()")
+        if self._lost is not None:
+            self._report_lost(reading=False)
         session = self._sending_session()
         route = self._route() if session is None else session.link.route
         outgoing = self._prepare(route, Request(method, path, headers, body), expect100)
@@ -510,6 +549,8 @@ class Connection(Settings):
 
     def co_read_response(self) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
+        if self._lost is not None:
+            self._report_lost(reading=True)
         session = self._session_in_use()
         if session is None:
             raise StateError("no response is outstanding: send a request first")

@@ -94,6 +94,12 @@ class Turn:
             finally:
                 self.free = True
 
+    @property
+    def taken(self) -> bool:
+        """Whether a call has the turn."""
+        self._outlive_heir()
+        return not hasattr(self, "free")
+
     def _outlive_heir(self) -> None:
         reference = self.heir
         if reference is None:

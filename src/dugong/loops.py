@@ -294,6 +294,15 @@ def running_trio() -> ModuleType | None:
     return trio
 
 
+def running_task() -> weakref.ref[object] | None:
+    """Return a reference to the task that is running, ``None`` outside of asyncio and trio."""
+    trio = running_trio()
+    if trio is not None:
+        return weakref.ref(trio.lowlevel.current_task())
+    task = None if running_loop() is None else asyncio.current_task()
+    return None if task is None else weakref.ref(task)
+
+
 async def pause() -> None:
     """Let other tasks run in trio, as each of its operations has to; nothing is cancelled here."""
     trio = running_trio()

@@ -43,7 +43,7 @@ class Receiver:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._exchanges = link.exchanges
-        self._turn = Turn("reading from")
+        self.turn = Turn("reading from")
         self._known: KnownHead | None = None  # the last one
         self._held: HTTPResponse | None = None  # whose head was read, and whose body is late
         self.body = BodyReader(link)
@@ -55,7 +55,7 @@ class Receiver:
         Raises:
             StateError: another call is reading.
         """
-        turn = self._turn
+        turn = self.turn
         try:
             del turn.free
         except AttributeError:
@@ -72,7 +72,7 @@ class Receiver:
 
     def try_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> T | PollNeeded:
         """Make one attempt of this receiver's. Raises as `co_do`."""
-        turn = self._turn
+        turn = self.turn
         try:
             del turn.free
         except AttributeError:
@@ -97,7 +97,7 @@ class Receiver:
     def co_read_response(self) -> Co[HTTPResponse]:
         """Read the next response's head, or the 100 (Continue) that is awaited."""
         link, exchanges = self._link, self._exchanges
-        turn = self._turn
+        turn = self.turn
         try:
             del turn.free
         except AttributeError:
@@ -235,7 +235,7 @@ class Receiver:
             InvalidResponse, DigestMismatch: as `IncomingBody.take_end`.
         """
         if self.body.unfinished:
-            self._turn.between(self.body.take_end)
+            self.turn.between(self.body.take_end)
 
     # What is left.
 

@@ -27,6 +27,17 @@ class Session:
         self.receiver = Receiver(self.link)
         self.pipelined = False
 
+    @property
+    def owes(self) -> bool:
+        """Whether closing the connection now loses a response, and no call notices.
+
+        A call that is reading or sending raises `ConnectionClosed`, which is notice enough.
+        """
+        link = self.link
+        if link.closed or self.pipelined or not link.exchanges.pending:
+            return False
+        return not (self.receiver.turn.taken or link.send_turn.taken)
+
     def idle_fault(self) -> ConnectionClosed | None:
         """Return why no further request should be sent, if nothing is outstanding; or ``None``."""
         link = self.link
