@@ -76,7 +76,9 @@ class IncomingBody:
         if self._body is None:
             self._complete(response)
             return
-        self._link.require_stream().want_read.phase = "body"
+        stream = self._link.stream
+        if stream is not None:
+            stream.want_read.phase = "body"
         if not self._body.payload:
             self._advance(receive=False)
 
@@ -84,7 +86,8 @@ class IncomingBody:
         link = self._link
         if response.request.body is not None:  # which may be large
             self._response = response.without_request()
-        link.response_complete(response)
+        if self._exchanges.closed or not self._exchanges.queue:
+            link.response_complete(response)
         on_event = link.activity.on_event
         if on_event is not None:
             on_event("done")

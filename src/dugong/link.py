@@ -253,6 +253,8 @@ class Link:
     def response_complete(self, response: HTTPResponse) -> None:
         """Close the connection if *response* was the last one, or note how long it is kept.
 
+        Called if nothing else is outstanding, or if a close was announced.
+
         A server that has refused a body may still be discarding it. That connection is closed as
         by `close`, so that the next request connects.
         """
@@ -261,7 +263,7 @@ class Link:
             self.close()
         elif exchanges.closed:
             self.close_as_announced()
-        elif not exchanges.queue:
+        else:
             timeout = keep_alive_timeout(response)
             self._usable_until = None if timeout is None else self.activity.clock() + timeout
 

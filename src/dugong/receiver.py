@@ -103,7 +103,7 @@ class Receiver:
         except AttributeError:
             turn.take()
         try:
-            if self.holds_response:
+            if self._held is not None:
                 exchange = exchanges.queue[0]
             else:
                 if self.body.unfinished:
