@@ -1,11 +1,12 @@
-"""A server in a thread that answers everything, for tests of what a program does around it."""
+"""For tests of programs in asyncio and trio: a server in threads, and a source of requests."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import trio
 from dugong import AsyncHTTPConnection
 from tests.concurrency import Library, nothing_left
 from tests.drive import Outcome
+from tests.pipeline_walk import paths
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def close(sock: socket.socket) -> None:
 
 
 def answer(sock: socket.socket) -> None:
-    with sock:
+    with suppress(ConnectionError), sock:  # the client may have left
         data = b""
         while more := sock.recv(65536):
             *heads, data = (data + more).split(b"\r\n\r\n")
@@ -103,3 +105,47 @@ async def outcome_of(part: Any) -> Outcome[Any]:
 async def aclose(items: Any) -> None:
     """Close an async generator, whatever it is typed as."""
     await items.aclose()
+
+
+class Source:
+    """Makes an async iterable, and notes what becomes of it.
+
+    Args:
+        count: how many items it gives; then it waits for ever.
+    """
+
+    def __init__(self, library: Library, count: int = 1000, error: Exception | None = None) -> None:
+        self._library = library
+        self._count = count
+        self._error = error
+        self.begun = False
+        self.events: list[str] = []
+        self._tasks: set[weakref.ref[Any]] = set()
+
+    async def __call__(self) -> AsyncIterator[str]:
+        self.begun = True
+        try:
+            for path in paths(self._count):
+                self._tasks.add(weakref.ref(task()))
+                yield path
+            await new_event().wait()
+        except BaseException as exc:
+            self.events.append(type(exc).__name__)
+            raise
+        finally:
+            self._tasks.add(weakref.ref(task()))
+            try:
+                if self.events == ["GeneratorExit"]:
+                    await self._library.checkpoint()
+            finally:  # in trio, what was cancelled cannot wait any more
+                self.events.append("finally")
+            if self._error is not None:
+                raise self._error
+
+    @property
+    def one_task(self) -> bool:
+        return len(self._tasks) == 1
+
+    async def ended(self) -> None:
+        while "finally" not in self.events:
+            await self._library.checkpoint()

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from dugong import ConnectionClosed
+from tests.exchanges import OK
 from tests.pipeline_server import Server
 from tests.pipeline_walk import Lazy, LazyAsync, bodies, expected, paths, walk
 from tests.styles import StyledWire
@@ -155,6 +156,29 @@ async def test_a_slow_asynchronous_producer(plain: StyledWire) -> None:
 
     steps = await walk(conn, until_answered())
     assert bodies(steps) == expected(paths(12))
+
+
+@pytest.mark.styles("asyncio", "trio")
+async def test_what_it_gives_while_a_response_is_awaited(wire: StyledWire) -> None:
+    """It goes out at once. Here, the response does not come before."""
+    conn, peer = wire.pair()
+
+    async def slowly() -> AsyncIterator[str]:
+        for path in paths(6):
+            for _ in range(50):
+                await a_turn()
+            yield path
+
+    peer.expect_request(b"GET /0 ")
+    peer.reply(OK)
+    for first in (1, 3):
+        peer.expect_request(f"GET /{first} ".encode())
+        peer.expect_request(f"GET /{first + 1} ".encode())
+        peer.reply(OK + OK)
+    peer.expect_request(b"GET /5 ")
+    peer.reply(OK)
+    assert bodies(await walk(conn, slowly())) == [b"hi"] * 6
+    peer.check()
 
 
 @pytest.mark.styles("asyncio", "trio")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -16,8 +14,8 @@ import pytest
 import trio
 
 from dugong import AsyncHTTPConnection, StateError
-from tests.concurrency import LIBRARIES, Asyncio, Library, both, every_loop
-from tests.echoing import all_of, echoing, new_event, run, task
+from tests.concurrency import LIBRARIES, Library, both, every_loop
+from tests.echoing import Source, all_of, new_event, run
 from tests.pipeline_walk import paths
 
 ASYNCIO, TRIO = LIBRARIES
@@ -25,50 +23,6 @@ ASYNCIO, TRIO = LIBRARIES
 
 class Broken(Exception):
     """What an iterable raises."""
-
-
-class Source:
-    """Makes an async iterable, and notes what becomes of it.
-
-    Args:
-        count: how many items it gives; then it waits for ever.
-    """
-
-    def __init__(self, library: Library, count: int = 1000, error: Exception | None = None) -> None:
-        self._library = library
-        self._count = count
-        self._error = error
-        self.events: list[str] = []
-        self._tasks: set[Any] = set()
-
-    async def __call__(self) -> AsyncIterator[str]:
-        try:
-            for path in paths(self._count):
-                self._tasks.add(task())
-                yield path
-            await new_event().wait()
-        except BaseException as exc:
-            self.events.append(type(exc).__name__)
-            raise
-        finally:
-            self._tasks.add(task())
-            try:
-                if self.events == ["GeneratorExit"]:
-                    await self._library.checkpoint()
-            finally:  # in trio, what was cancelled cannot wait any more
-                self.events.append("finally")
-            if self._error is not None:
-                raise self._error
-
-    @property
-    def one_task(self) -> bool:
-        one = len(self._tasks) == 1
-        self._tasks.clear()
-        return one
-
-    async def ended(self) -> None:
-        while "finally" not in self.events:
-            await self._library.checkpoint()
 
 
 # ------------------------------------------------------------------------------ closed early
@@ -301,9 +255,8 @@ def test_before_it_has_begun(library: Library) -> None:
             assert await library.cut_short(partial(anext, pipeline), turns) is None or turns > 3
             del pipeline
             gc.collect()
-            for _ in range(20):
-                await library.checkpoint()
-            assert source.events in ([], ["GeneratorExit", "finally"])
+            if source.begun:
+                await source.ended()
 
     run(library, main)
 
@@ -391,129 +344,3 @@ def test_an_end_of_the_program(library: Library, kind: type[BaseException]) -> N
 
     with pytest.raises(kind, match="mine"):
         run(library, main)
-
-
-# ------------------------------------------------------------------------- with its loop
-
-
-@every_loop
-@pytest.mark.parametrize("count", [1, 1000])
-def test_the_loop_ends_first(library: Library, count: int) -> None:
-    """It is closed in its task; the pipeline says what has become of it."""
-    source = Source(library, count)
-    pipelines: list[Any] = []
-
-    async def leave(conn: AsyncHTTPConnection) -> None:
-        pipelines.append(conn.pipeline(source(), depth=1 if count > 1 else 2))
-        assert (await anext(pipelines[0])).path == "/0"
-        assert await conn.readall() == b"/0"
-
-    async def go_on() -> None:
-        with pytest.raises(StateError, match="event loop"):
-            while True:
-                await anext(pipelines[0])
-        assert await anext(pipelines[0], None) is None
-        await pipelines[0].aclose()
-
-    with echoing() as address:
-        conn = AsyncHTTPConnection(*address)
-        run_leaving_tasks(library, partial(leave, conn))
-        assert source.events[-1:] == ["finally"]
-        assert source.one_task
-        library.run(go_on)
-        conn.disconnect()
-
-
-def run_leaving_tasks(library: Library, main: Any) -> None:
-    """As `Library.run`, but what runs still is the loop's to end."""
-    if library is TRIO:
-        trio.run(main)
-        return
-    with asyncio.Runner() as runner:
-        assert isinstance(library, Asyncio)
-        library.prepare(runner.get_loop())
-        runner.run(main())
-
-
-LEAVING = """
-import asyncio, gc, sys
-from dugong import AsyncHTTPConnection
-
-async def source():
-    try:
-        for i in range({count}):
-            yield f"/{{i}}"
-        await asyncio.Event().wait()
-    finally:
-        print("closed")
-
-async def main():
-    conn = AsyncHTTPConnection("127.0.0.1", {port})
-    pipeline = conn.pipeline(source(), depth=2)
-    await anext(pipeline)
-    conn.disconnect()
-    if {kept}:
-        kept.append(pipeline)
-
-kept = []
-loop = asyncio.new_event_loop()
-loop.run_until_complete(main())
-loop.close()
-del loop
-asyncio.set_event_loop(None)
-gc.collect()
-kept.clear()
-gc.collect()
-print("end")
-"""
-
-
-@pytest.mark.parametrize("kept", [True, False])
-@pytest.mark.parametrize("count", [1, 1000])
-def test_the_loop_is_closed_over_it(count: int, kept: bool) -> None:
-    """A program that does not end its tasks: asyncio has nothing to say of ours."""
-    with echoing() as (_, port):
-        program = LEAVING.format(count=count, port=port, kept=kept)
-        done = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", program],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-    assert (done.stdout.split()[-1], done.stderr) == ("end", "")
-
-
-# ------------------------------------------------------------------------ garbage everywhere
-
-
-@pytest.fixture
-def eager_collector() -> Iterator[None]:
-    threshold = gc.get_threshold()
-    gc.set_threshold(1)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-
-
-@every_loop
-@pytest.mark.usefixtures("eager_collector")
-def test_let_go_of_in_every_state(library: Library) -> None:
-    """With a collection at every allocation: no complaint, and every source is closed."""
-
-    async def main(conn: AsyncHTTPConnection) -> None:
-        for turns in range(12):
-            source = Source(library, 3)
-            pipeline = conn.pipeline(source(), depth=2)
-            cycle: list[Any] = [pipeline]
-            cycle.append(cycle)
-            await library.cut_short(partial(all_of_them, pipeline), turns)
-            del pipeline, cycle
-            gc.collect()
-            for _ in range(10):
-                await library.checkpoint()
-            assert source.events == [] or "finally" in source.events
-
-    run(library, main)
-
-
-async def all_of_them(pipeline: Any) -> list[Any]:
-    return [response async for response in pipeline]

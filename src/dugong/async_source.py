@@ -94,7 +94,7 @@ class AsyncSource:
         if self._arrived:
             return self._arrived.popleft()
         if not self._ended:
-            if self._loop is not None and self._loop() is not running_loop():
+            if self._is_elsewhere():
                 raise StateError("the async iterable runs in another event loop")
             raise NotYet
         failure, self._failure = self._failure, None
@@ -105,8 +105,11 @@ class AsyncSource:
     def want(self, count: int) -> None:
         """Set how many items to have in store."""
         self._wanted = count - len(self._arrived)
-        if self._wanted > 0 and self._idle is not None:
+        if self._wanted > 0 and self._idle is not None and not self._is_elsewhere():
             self._idle.set()
+
+    def _is_elsewhere(self) -> bool:
+        return self._loop is not None and self._loop() is not running_loop()
 
     def join(self, waiter: Waiter) -> None:
         """Set *waiter* to ``None`` when an item arrives or the iterable ends."""
@@ -160,8 +163,9 @@ class AsyncSource:
         here = _Here(loop=loop)
         loop.call_soon(expire, here)
         await here
-        self.started = True
-        self._start_in_asyncio(loop, here.context)
+        if not self._ended:  # by `close` in another task
+            self.started = True
+            self._start_in_asyncio(loop, here.context)
 
     def _start_in_asyncio(self, loop: asyncio.AbstractEventLoop, context: Context | None) -> None:
         self._idle, self._finished = asyncio.Event(), asyncio.Event()
@@ -232,10 +236,9 @@ class AsyncSource:
     async def _take(self) -> None:
         while await self._is_to_go_on():
             item = await anext(self._iterator)
-            if not self._stopped:  # otherwise the iterable has caught its cancellation
-                self._wanted -= 1
-                self._arrived.append(item)
-                self._wake()
+            self._wanted -= 1
+            self._arrived.append(item)
+            self._wake()
 
     async def _is_to_go_on(self) -> bool:
         """Wait until another item is wanted. Returns False if the source was stopped instead."""
