@@ -31,7 +31,7 @@ from .transport.fork import disown_in_child
 from .transport.poll import Co, PollNeeded
 from .transport.sockets import adopt
 from .transport.timeouts import check_timeout
-from .transport.within import UNSET, ExchangeLimits, co_within
+from .transport.within import UNSET, ExchangeLimits
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -498,9 +498,14 @@ class Connection(Settings):
             self._response_session = session
             outgoing.limits = limits
             upload, response = Upload(session), None
-            exchange = upload.co_run(outgoing, self._continue_timeout)
             try:
-                response = yield from exchange if limits is None else limits.co_keep(exchange)
+                # A local variable would keep the coroutine in the middle of its work as long as
+                # the traceback of an exception raised here exists.
+                response = yield from (
+                    upload.co_run(outgoing, self._continue_timeout)
+                    if limits is None
+                    else limits.co_keep(upload.co_run(outgoing, self._continue_timeout))
+                )
                 if not self._server_keeps or response.version == "1.0":
                     self._learn(response)
                 if response.status != 417 or not self._may_drop_expect(outgoing):
@@ -532,20 +537,14 @@ class Connection(Settings):
             session = self._session_in_use()
             if session is None:
                 raise StateError("no request body is due")
-            crt = session.sender.co_write(data)
-            if session.link.exchanges.limited:
-                crt = co_within(session.link.exchanges.sending_limits, crt)
-            yield from crt
+            yield from session.to_send(session.sender.co_write(data))
 
     def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
         """Coroutine of `HTTPConnection.end_body`."""
         session = self._session_in_use()
         if session is None:
             raise StateError("no request body is due")
-        crt = session.sender.co_end_body(trailers)
-        if session.link.exchanges.limited:
-            crt = co_within(session.link.exchanges.sending_limits, crt)
-        yield from crt
+        yield from session.to_send(session.sender.co_end_body(trailers))
 
     def co_read_response(self) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
@@ -555,10 +554,7 @@ class Connection(Settings):
         if session is None:
             raise StateError("no response is outstanding: send a request first")
         self._response_session = session
-        crt = session.receiver.co_read_response()
-        if session.link.exchanges.limited:
-            crt = co_within(session.link.exchanges.receiving_limits, crt)
-        response = yield from crt
+        response = yield from session.to_receive(session.receiver.co_read_response())
         if not self._server_keeps or response.version == "1.0":
             try:
                 self._learn(response)
@@ -587,10 +583,8 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        crt = session.receiver.co_do(session.receiver.body.try_read, n)
-        if session.link.exchanges.limited:
-            crt = co_within(session.link.exchanges.receiving_limits, crt)
-        return (yield from crt)
+        reader = session.receiver
+        return (yield from session.to_receive(reader.co_do(reader.body.try_read, n)))
 
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
         """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
@@ -611,10 +605,8 @@ class Connection(Settings):
             session = self._session_to_read()
             if session is None:
                 return 0
-            crt = session.receiver.co_do(session.receiver.body.try_readinto, view)
-            if session.link.exchanges.limited:
-                crt = co_within(session.link.exchanges.receiving_limits, crt)
-            return (yield from crt)
+            reader = session.receiver
+            return (yield from session.to_receive(reader.co_do(reader.body.try_readinto, view)))
         except BaseException:
             view.release()
             raise
@@ -635,19 +627,15 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        crt = session.receiver.co_do(session.receiver.body.try_readall, limit)
-        if session.link.exchanges.limited:
-            crt = co_within(session.link.exchanges.receiving_limits, crt)
-        return (yield from crt)
+        reader = session.receiver
+        return (yield from session.to_receive(reader.co_do(reader.body.try_readall, limit)))
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
         session = self._session_to_read()
         if session is not None:
-            crt = session.receiver.co_do(session.receiver.body.try_discard)
-            if session.link.exchanges.limited:
-                crt = co_within(session.link.exchanges.receiving_limits, crt)
-            yield from crt
+            reader = session.receiver
+            yield from session.to_receive(reader.co_do(reader.body.try_discard))
 
     def co_get_ssl_peercert(self, binary_form: bool = False) -> Co[Any]:
         """Coroutine of `HTTPConnection.get_ssl_peercert`."""

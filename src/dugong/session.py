@@ -8,7 +8,9 @@ from .receiver import Receiver
 from .sender import Sender
 from .transport.activity import Activity
 from .transport.connect import Route
+from .transport.poll import Co, T
 from .transport.stream import UNREQUESTED, unusable
+from .transport.within import co_within
 
 
 class Session:
@@ -37,6 +39,16 @@ class Session:
         if link.closed or self.pipelined or not link.exchanges.pending:
             return False
         return not (self.receiver.turn.taken or link.send_turn.taken)
+
+    def to_send(self, crt: Co[T]) -> Co[T]:
+        """Return *crt*, which sends, within the time limits of its exchange if that has any."""
+        exchanges = self.link.exchanges
+        return co_within(exchanges.sending_limits, crt) if exchanges.limited else crt
+
+    def to_receive(self, crt: Co[T]) -> Co[T]:
+        """Return *crt*, which receives, within the time limits of its exchange if that has any."""
+        exchanges = self.link.exchanges
+        return co_within(exchanges.receiving_limits, crt) if exchanges.limited else crt
 
     def idle_fault(self) -> ConnectionClosed | None:
         """Return why no further request should be sent, if nothing is outstanding; or ``None``."""
