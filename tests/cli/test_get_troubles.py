@@ -140,7 +140,9 @@ def test_the_server_stalls(listener: Listener, sent: bytes, timeout: str, out: b
         head(sock)
         sock.sendall(sent)
         done = ended(process)
-    assert done == failure(f"{listener.url()}: no byte moved for {timeout} seconds", out)
+    phase = "body" if out else "response"
+    message = f"no byte moved for {timeout} seconds (phase '{phase}', timeout={timeout})"
+    assert done == failure(f"{listener.url()}: {message}", out)
 
 
 def test_timeout_beyond_what_the_system_can_count(listener: Listener) -> None:

@@ -235,4 +235,7 @@ def test_the_server_stalls(listener: Listener, large: Path, stalling: str) -> No
         head(sock)
         if stalling == "body":
             sock.sendall(CONTINUE)
-        assert ended(process) == failure(f"{url}: no byte moved for 0.1 seconds")
+        done = ended(process)
+    phase = "response" if stalling == "head" else "send"
+    message = f"no byte moved for 0.1 seconds (phase '{phase}', timeout=0.1)"
+    assert done == failure(f"{url}: {message}")
