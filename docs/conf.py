@@ -41,10 +41,13 @@ default_role = "py:obj"
 # inventory from the network, and of types that are explained in api/index.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(_?asyncio|collections|email|hashlib|next|select|socket|ssl)(\..*)?"),
+    (r"py:obj", r"errno|strerror|args|filename|safe_to_retry|AsyncPipeline\.aclose|.*\.T"),
+    (r"py:.*", r"(_?asyncio|collections|contextlib|email|hashlib)(\..*)?"),
+    (r"py:.*", r"(io|next|os|select|socket|ssl)(\..*)?"),
     (
         r"py:class",
-        r"Async\w+|Body|Co|Hash|HeadersArgument|\w+Buffer|Requests|Unset|WholeBody|(.*\.)?T",
+        r"Async\w+|Body|Co|Hash|HeadersArgument|Items|Part|\w+Buffer|Requests|Unset|WholeBody"
+        r"|(.*\.)?T",
     ),
 ]
 add_module_names = False

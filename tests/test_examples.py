@@ -62,8 +62,9 @@ def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     with Listener() as listener, ThreadPoolExecutor() as pool:
 
-        def here(host: str, port: int, *, type: int, flags: int) -> list[Any]:  # noqa: A002
-            assert (host, port) == ("www.example.com", 80)
+        def here(host: str | bytes, port: int, *, type: int, flags: int) -> list[Any]:  # noqa: A002
+            assert host in ("www.example.com", b"www.example.com")
+            assert port == 80
             if flags & socket.AI_NUMERICHOST:
                 raise socket.gaierror(socket.EAI_NONAME, "it is a name")
             return [(socket.AF_INET, type, 0, "", listener.sock.getsockname())]

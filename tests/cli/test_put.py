@@ -146,8 +146,11 @@ def test_fields(listener: Listener, file: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["-H", "Content-Length: 6", "{file}", "{url}"], "Content-Length '6', but the body has 5"),
-        (["-H", "A b: c", "{file}", "{url}"], "the name of field 1 has a space"),
+        (
+            ["-H", "Content-Length: 6", "{file}", "{url}"],
+            "Content-Length is '6', but the body has 5",
+        ),
+        (["-H", "A b: c", "{file}", "{url}"], "the name of field 2 has a space"),
         (["--content-type", "a\nb", "{file}", "{url}"], "the value of field Content-Type has a"),
         (
             ["--content-type", "a/b", "-H", "content-TYPE: c/d", "{file}", "{url}"],

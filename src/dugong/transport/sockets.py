@@ -33,7 +33,7 @@ class _Socket(socket.socket):
 def adopt(sock: S) -> S:
     """Make *sock* close itself. It stays the same object, and an instance of its class."""
     kind = type(sock)
-    if kind is socket.socket:
+    if kind is _Socket.__base__:  # not `socket.socket`, which a program may have replaced since
         sock.__class__ = _Socket  # type: ignore[assignment]
     elif not _closes_itself(kind):  # an SSLSocket, or one of the caller's own class
         members = {"__slots__": (), "__del__": _Socket.__del__, "__module__": kind.__module__}
