@@ -44,11 +44,8 @@ nitpick_ignore_regex = [
     (r"py:obj", r"errno|strerror|args|filename|safe_to_retry|AsyncPipeline\.aclose|.*\.T"),
     (r"py:.*", r"(_?asyncio|collections|contextlib|email|hashlib)(\..*)?"),
     (r"py:.*", r"(io|next|os|select|socket|ssl)(\..*)?"),
-    (
-        r"py:class",
-        r"Async\w+|Body|Co|Hash|HeadersArgument|Items|Part|\w+Buffer|Requests|Unset|WholeBody"
-        r"|(.*\.)?T",
-    ),
+    (r"py:class", r"Async\w+|Body|Co|Hash|HeadersArgument|Items|Part|(.*\.)?T"),
+    (r"py:class", r"\w+Buffer|Requests|Unset|WholeBody"),
 ]
 add_module_names = False
 autodoc_member_order = "bysource"
