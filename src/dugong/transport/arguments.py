@@ -36,11 +36,12 @@ def check_context(context: Any) -> ssl.SSLContext:
             "ssl_context is an ssl.SSLContext, such as ssl.create_default_context(), "
             f"or None, not {context if isinstance(context, bool) else type(context).__name__}"
         )
-    import ssl
-
-    if getattr(context, "protocol", None) == ssl.PROTOCOL_TLS_SERVER:
+    # The constants come from the context's own enums: nothing can be imported any more while the
+    # interpreter shuts down, and connections are used there.
+    protocol, options = getattr(context, "protocol", None), getattr(context, "options", 0)
+    if protocol is not None and protocol == getattr(type(protocol), "PROTOCOL_TLS_SERVER", None):
         raise InvalidRequest("ssl_context is for servers: pass ssl.create_default_context()")
-    if getattr(context, "options", 0) & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0):
+    if options & getattr(type(options), "OP_IGNORE_UNEXPECTED_EOF", 0):
         raise InvalidRequest(
             "ssl_context has the option OP_IGNORE_UNEXPECTED_EOF, which hides truncation: clear it"
         )
