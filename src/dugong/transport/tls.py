@@ -149,6 +149,8 @@ class TLSStream(Stream):
         return sock.getpeercert(), sock.getpeercert(True), sock.cipher()
 
     def _goodbye(self) -> None:
+        if self.sock.fileno() < 0:  # the collector has finalized it first: it has closed itself
+            return
         try:
             if self._last is None:
                 self._last = self._ask()  # callers may still want them after the last response
