@@ -431,7 +431,7 @@ class Pipeline:
             self._connection._response_session = run.session
             if run.answered > 1:
                 self._connection._short_lived = 0
-            if run.joined_answered == _PROOF:
+            if self._connection._server_pipelines is None and run.joined_answered >= _PROOF:
                 self._connection._server_pipelines = True
                 self._items.server_pipelines()
             self._alone = False
