@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from dugong import AsyncHTTPConnection, ConnectionClosed, HTTPConnection
+from dugong import AsyncHTTPConnection, ConnectionClosed, HTTPConnection, InvalidResponse
+from tests.exchanges import works
 from tests.styles import StyledWire
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -119,6 +120,37 @@ def test_whole_exchange_needs_no_report(port: int) -> None:
         elsewhere(conn.disconnect)
         assert conn.request("GET", "/b").path == "/b"
         assert conn.readall() == b"/b"
+
+
+async def test_request_cut_off_needs_no_report(wire: StyledWire) -> None:
+    """The exception that cut it off was notice enough, and no response to it is outstanding."""
+
+    def body() -> Iterator[bytes]:
+        yield b"some"
+        raise ZeroDivisionError
+
+    listener = wire.listen()
+    conn = wire.dial(listener)
+    first, second = listener.peer(), listener.peer()
+    first.expect_head(b"PUT /a")
+    with pytest.raises(ZeroDivisionError):
+        await conn.send_request("PUT", "/a", body=body())
+    elsewhere(conn.disconnect)
+    await works(conn, second)
+
+
+async def test_invalid_response_needs_no_report(wire: StyledWire) -> None:
+    """The call that read it has raised already."""
+    listener = wire.listen()
+    conn = wire.dial(listener)
+    first, second = listener.peer(), listener.peer()
+    first.expect_request()
+    first.reply(b"HTTP/1.1 2OO OK\r\n\r\n")
+    await conn.send_request("GET", "/a")
+    with pytest.raises(InvalidResponse):
+        await conn.read_response()
+    elsewhere(conn.disconnect)
+    await works(conn, second)
 
 
 async def lose(conn: AsyncHTTPConnection) -> None:

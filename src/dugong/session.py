@@ -33,10 +33,11 @@ class Session:
     def owes(self) -> bool:
         """Whether closing the connection now loses a response, and no call notices.
 
-        A call that is reading or sending raises `ConnectionClosed`, which is notice enough.
+        A call that is reading or sending raises `ConnectionClosed`, which is notice enough. So is
+        the exception that has ended receiving, or that has cut a request off.
         """
         link = self.link
-        if link.closed or self.pipelined or not link.exchanges.pending:
+        if link.closed or self.pipelined or not link.exchanges.outstanding:
             return False
         return not (self.receiver.turn.taken or link.send_turn.taken)
 

@@ -73,8 +73,13 @@ def test_proxy(tinyproxy: Proxies, nginx: NginxEndpoints, scheme: str) -> None:
     assert run("get", "--proxy", f"http://{host}:{port}", url) == Done(0, document(3), "")
     assert run("get", "--proxy", tinyproxy.guarded_url(), url) == Done(0, document(3), "")
     done = run("get", "--proxy", "http://{}:{}".format(*tinyproxy.guarded), url)
-    refusal = "the server said" if scheme == "http" else "the proxy refused the tunnel:"
-    assert done == failure(f"{url}: {refusal} 407 Proxy Authentication Required")
+    refused = "407 Proxy Authentication Required"
+    if scheme == "http":
+        assert done == failure(f"{url}: the server said {refused}")
+    else:
+        proxy = "{}:{}".format(*tinyproxy.guarded)
+        where = f"connecting to {HOST}:{nginx.tls.port} through the proxy {proxy}"
+        assert done == failure(f"{url}: the proxy refused the tunnel: {refused} ({where})")
 
 
 # --------------------------------------------------------------------- the request
