@@ -166,7 +166,8 @@ def co_converse(
     got: Outcome,
 ) -> Co[None]:
     for method, arguments in scenario:
-        yield from conn.co_send_request(method, "/", **arguments)
+        target = "h:443" if method == "CONNECT" else "/"
+        yield from conn.co_send_request(method, target, **arguments)
     for request in scenario:
         response = yield from conn.co_read_response()
         if response.status == 100:

@@ -135,7 +135,13 @@ def test_interrupted(listener: Listener) -> None:
     [
         ([], "the following arguments are required: URL"),
         (["--har", "", "http://localhost"], "argument --har: '' is not the name of a file"),
-        (["-H", "A b: c", "http://localhost"], "argument -H: the name of field 1 has a space"),
+        (
+            ["-H", "A b: c", "http://localhost"],
+            (
+                "argument -H: the name of field 1 has a space at index 1, "
+                "which is not allowed in a token"
+            ),
+        ),
     ],
 )
 def test_misuse(args: list[str], message: str) -> None:
