@@ -8,6 +8,7 @@ or is a sweep over every offset, which takes time and has nothing to do with the
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -36,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "styles(*names): run this test in these styles alone, for the reason given"
     )
+
+
+def pytest_collection_finish() -> None:
+    """Take the tests themselves out of each later collection, which they would slow down."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
