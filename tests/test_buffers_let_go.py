@@ -11,13 +11,7 @@ from typing import Any
 
 import pytest
 
-from dugong import (
-    BodyFollowing,
-    ConnectionClosed,
-    ConnectionTimedOut,
-    ExcessBodyData,
-    StateError,
-)
+from dugong import BodyFollowing, ConnectionClosed, ConnectionTimedOut, ExcessBodyData, StateError
 from tests.exchanges import OK
 from tests.styles import StyledWire
 from tests.uploads import WAYS, swallow

@@ -8,11 +8,7 @@ from collections.abc import Generator
 import pytest
 
 import dugong
-from dugong import (
-    ConnectionTimedOut,
-    PollNeeded,
-    eval_coroutine,
-)
+from dugong import ConnectionTimedOut, PollNeeded, eval_coroutine
 from tests.drive import advance, drive
 from tests.exchanges import LENGTH, OK, ask, works
 from tests.wire import Wire

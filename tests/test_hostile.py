@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionClosed, DugongError, HTTPConnection, InvalidResponse
-from dugong import receiver as receiver_module
 from dugong.protocol import response as response_module
+from dugong.protocol.buffer import ReceiveBuffer
 from dugong.protocol.limits import BUFFER_SIZE
-from dugong.transport.buffer import ReceiveBuffer
+from dugong.session import receiver as receiver_module
 from tests.drive import drive
 from tests.exchanges import works
 from tests.hostile import chunks, exchanges, heads, lengths

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dugong import (
-    BodyFollowing,
-    ConnectionClosed,
-    InvalidResponse,
-    StateError,
-    UnsupportedResponse,
-)
+from dugong import BodyFollowing, ConnectionClosed, InvalidResponse, StateError, UnsupportedResponse
 from tests.exchanges import DECORATED, EMPTY, OK, PAYLOAD, ask, fetch, works
 from tests.styles import StyledWire
 

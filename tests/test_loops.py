@@ -15,15 +15,8 @@ import pytest
 import trio
 import trio.testing
 
-from dugong import (
-    POLLIN,
-    POLLOUT,
-    AioFuture,
-    AsyncHTTPConnection,
-    ConnectionTimedOut,
-    PollNeeded,
-)
-from dugong.loops import wait_in_asyncio, wait_in_trio, watches
+from dugong import POLLIN, POLLOUT, AioFuture, AsyncHTTPConnection, ConnectionTimedOut, PollNeeded
+from dugong.drivers.loops import wait_in_asyncio, wait_in_trio, watches
 from tests.concurrency import GUARD, LIBRARIES, Library, both, nothing_left
 from tests.styles import StyledWire
 from tests.wire import HOST, Pace, tcp_pair

@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from dugong import (
-    AsyncHTTPConnection,
-    ConnectionTimedOut,
-    HTTPConnection,
-    Timeouts,
-    eval_coroutine,
-)
+from dugong import AsyncHTTPConnection, ConnectionTimedOut, HTTPConnection, Timeouts, eval_coroutine
 from tests.drive import drive
 from tests.exchanges import LENGTH
 from tests.styles import StyledWire

@@ -7,12 +7,7 @@ from typing import Any
 
 import pytest
 
-from dugong import (
-    AsyncHTTPConnection,
-    ConnectionTimedOut,
-    Request,
-    StateError,
-)
+from dugong import AsyncHTTPConnection, ConnectionTimedOut, Request, StateError
 from tests.exchanges import LENGTH, OK, PAYLOAD, works
 from tests.peer import Peer
 from tests.styles import StyledWire

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionTimedOut, PollNeeded, Request
-from dugong.pipeline import run
+from dugong.connection.pipeline import run
 from tests.drive import advance, drive
 from tests.exchanges import EMPTY, OK
 from tests.peer import Peer

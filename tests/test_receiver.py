@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dugong import (
-    InvalidResponse,
-    StateError,
-)
+from dugong import InvalidResponse, StateError
 from tests.drive import drive
 from tests.exchanges import (
     CHUNKED,

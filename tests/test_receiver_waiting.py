@@ -6,13 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from dugong import (
-    POLLIN,
-    POLLOUT,
-    AsyncHTTPConnection,
-    ConnectionClosed,
-    StateError,
-)
+from dugong import POLLIN, POLLOUT, AsyncHTTPConnection, ConnectionClosed, StateError
 from tests.drive import Coroutine, advance, drive
 from tests.exchanges import (
     CLOSED,

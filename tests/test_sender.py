@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from dugong import (
-    BodyFollowing,
-    ExcessBodyData,
-    StateError,
-)
+from dugong import BodyFollowing, ExcessBodyData, StateError
 from tests.exchanges import EMPTY, OK, fetch, sent, works
 from tests.styles import StyledWire
 from tests.wire import Pace

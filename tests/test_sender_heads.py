@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-from dugong import (
-    BodyFollowing,
-    CaseInsensitiveDict,
-    InvalidRequest,
-)
+from dugong import BodyFollowing, CaseInsensitiveDict, InvalidRequest
 from tests.exchanges import EMPTY, sent, works
 from tests.styles import StyledWire
 

@@ -17,13 +17,7 @@ from select import POLLIN, POLLOUT, select
 
 import pytest
 
-from dugong import (
-    BodyFollowing,
-    HTTPConnection,
-    HTTPResponse,
-    PollNeeded,
-    is_temp_network_error,
-)
+from dugong import BodyFollowing, HTTPConnection, HTTPResponse, PollNeeded, is_temp_network_error
 from tests.tutorial_server import MOVIE, PAGE, Server, document
 from tests.wire import Certificates
 

@@ -6,7 +6,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .blocking import HTTPConnection
+from .connection.blocking import HTTPConnection
+from .connection.settings import HTTP_PORT, HTTPS_PORT
 from .errors import (
     BodyChanged,
     ConnectionClosed,
@@ -26,7 +27,6 @@ from .errors import (
 from .protocol.headers import CaseInsensitiveDict, Headers
 from .protocol.limits import BUFFER_SIZE, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .protocol.messages import BodyFollowing, HTTPResponse, Request
-from .settings import HTTP_PORT, HTTPS_PORT
 from .transport import resolve
 from .transport.poll import POLLIN, POLLOUT, PollNeeded, eval_coroutine
 from .transport.timeouts import Timeouts
@@ -87,13 +87,13 @@ class _Package(ModuleType):
 DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
 
 if TYPE_CHECKING:
-    from .aio import AioFuture, AsyncHTTPConnection
+    from .connection.aio import AioFuture, AsyncHTTPConnection
 else:  # or type checkers would believe that there is every name
 
     def __getattr__(name: str) -> Any:
         """Load what needs asyncio on its first use."""
         if name in ("AioFuture", "AsyncHTTPConnection"):
-            from . import aio
+            from .connection import aio
 
             return getattr(aio, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,13 +12,7 @@ from typing import Any
 
 import pytest
 
-from dugong import (
-    BodyFollowing,
-    ConnectionClosed,
-    HTTPConnection,
-    HTTPResponse,
-    StateError,
-)
+from dugong import BodyFollowing, ConnectionClosed, HTTPConnection, HTTPResponse, StateError
 from tests.hostile.arrival import Source
 from tests.hostile.table import Case, Outcome, Refused, Taken
 

@@ -15,11 +15,11 @@ from dugong import (
     InvalidResponse,
     StateError,
 )
-from dugong.protocol.exchange import Exchanges
+from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import Delimiter, Framing
-from dugong.protocol.inflight import Exchange
 from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
+from dugong.protocol.state import Exchanges
 from dugong.protocol.states import Receiving, Sending
 
 CAUSE = OSError("cable cut")

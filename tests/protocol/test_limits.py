@@ -9,12 +9,12 @@ import pytest
 from dugong import InvalidResponse
 from dugong.protocol import limits
 from dugong.protocol.body import Chunked
-from dugong.protocol.exchange import Exchanges
+from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import frame
-from dugong.protocol.inflight import Exchange
 from dugong.protocol.messages import HTTPResponse, Request
 from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.response import find_head, parse_head
+from dugong.protocol.state import Exchanges
 
 KIB = 1024
 STATUS = b"HTTP/1.1 200 OK\r\n"

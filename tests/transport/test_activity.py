@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dugong.transport.activity import Activity
+from dugong.transport.monitor import Activity
 
 
 def test_events() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from dugong.protocol.buffer import ReceiveBuffer
 from dugong.protocol.limits import BUFFER_SIZE, FIRST_BUFFER_SIZE
-from dugong.transport.buffer import ReceiveBuffer
 
 
 def receive(buffer: ReceiveBuffer, data: bytes) -> None:

@@ -11,15 +11,9 @@ from typing import Any
 
 import pytest
 
-from dugong import (
-    POLLIN,
-    POLLOUT,
-    PollNeeded,
-    UnsupportedResponse,
-    eval_coroutine,
-)
-from dugong.transport.activity import Activity
+from dugong import POLLIN, POLLOUT, PollNeeded, UnsupportedResponse, eval_coroutine
 from dugong.transport.connect import Dialer, Route
+from dugong.transport.monitor import Activity
 from dugong.transport.resolve import AddressInfo
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dugong import POLLIN, ConnectionClosed, InvalidResponse, PollNeeded, eval_coroutine
-from dugong.transport.activity import Activity
 from dugong.transport.connect import Dialer, Route
+from dugong.transport.monitor import Activity
 from dugong.transport.resolve import AddressInfo
 from dugong.transport.stream import Stream
 from tests.drive import drive

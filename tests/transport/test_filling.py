@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dugong import POLLIN, ConnectionClosed, ConnectionTimedOut, PollNeeded
-from dugong.transport.activity import Activity
+from dugong.transport.monitor import Activity
 from dugong.transport.stream import PIECE_SIZE, Stream
 from tests.wire import tcp_pair
 

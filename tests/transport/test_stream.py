@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dugong import POLLIN, POLLOUT, ConnectionClosed, ConnectionTimedOut, PollNeeded, eval_coroutine
-from dugong.transport.activity import Activity
+from dugong.transport.monitor import Activity
 from dugong.transport.poll import Co
 from dugong.transport.stream import Stream, after
 from tests.wire import tcp_pair

@@ -15,7 +15,7 @@ import pytest
 
 from dugong import ConnectionClosed
 from dugong.transport import stream as stream_module
-from dugong.transport.activity import Activity
+from dugong.transport.monitor import Activity
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream
 from tests.peer import Peer

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dugong import POLLIN, POLLOUT, ConnectionClosed, PollNeeded
-from dugong.transport.activity import Activity
 from dugong.transport.connect import Dialer, Route
+from dugong.transport.monitor import Activity
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream, wanted
 from tests.drive import advance, drive

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dugong import is_temp_network_error
-from dugong.transport.activity import Activity
+from dugong.transport.monitor import Activity
 from dugong.transport.stream import Stream
 from dugong.transport.trace import Trace, open_trace
 from tests.exchanges import works

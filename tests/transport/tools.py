@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dugong import POLLIN, PollNeeded
-from dugong.transport.activity import Activity
 from dugong.transport.connect import Dialer, Route
+from dugong.transport.monitor import Activity
 from dugong.transport.poll import Co
 from dugong.transport.proxy import Proxy
 from dugong.transport.resolve import AddressInfo, Lookup

@@ -28,7 +28,7 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..aio import AsyncHTTPConnection
+from ..connection.aio import AsyncHTTPConnection
 from ..errors import DugongError, InvalidRequest, InvalidResponse, UnsupportedResponse
 from ..protocol.messages import HTTPResponse, Request
 from .arguments import Document

@@ -15,7 +15,7 @@ from itertools import groupby
 from types import TracebackType
 from typing import Self
 
-from ..blocking import HTTPConnection
+from ..connection.blocking import HTTPConnection
 from ..errors import ConnectionClosed, DigestMismatch, DugongError
 from ..protocol.messages import HTTPResponse, Request
 from .arguments import Document

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ..blocking import HTTPConnection
+from ..connection.blocking import HTTPConnection
+from ..connection.settings import HTTP_PORT, HTTPS_PORT
 from ..errors import ConnectionClosed, DugongError
 from ..protocol.authority import authority
 from ..protocol.headers import Headers
 from ..protocol.messages import HTTPResponse, Request
-from ..settings import HTTP_PORT, HTTPS_PORT
 from ..transport.proxy import parse_proxy
 from ..transport.resolve import numeric
 from .arguments import Document

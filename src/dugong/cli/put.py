@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from ..blocking import HTTPConnection
+from ..connection.blocking import HTTPConnection
 from ..errors import DugongError, is_temp_network_error
 from ..protocol.content import content_of
 from ..protocol.messages import BodyFollowing, HTTPResponse, Request

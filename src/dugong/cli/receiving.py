@@ -6,7 +6,7 @@ import argparse
 import re
 from dataclasses import dataclass
 
-from ..blocking import HTTPConnection
+from ..connection.blocking import HTTPConnection
 from ..protocol.messages import HTTPResponse
 from .arguments import Document
 from .files import Destination

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 
-from ..blocking import HTTPConnection
+from ..connection.blocking import HTTPConnection
 from ..errors import DugongError
 from ..protocol.messages import HTTPResponse
 from .output import Failure

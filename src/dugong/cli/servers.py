@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..blocking import HTTPConnection
-from ..connection import Connection
+from ..connection.blocking import HTTPConnection
+from ..connection.connection import Connection
 from ..errors import DugongError, is_temp_network_error
 from ..transport.proxy import parse_proxy
 from .arguments import Document

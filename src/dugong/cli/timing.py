@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from ..blocking import HTTPConnection
+from ..connection.blocking import HTTPConnection
 from ..errors import DugongError
 from .arguments import (
     Document,

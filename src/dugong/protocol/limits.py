@@ -12,6 +12,9 @@ BUFFER_SIZE = 64 * 1024
 #: A connection's receive buffer at first: room for a head with a small body.
 FIRST_BUFFER_SIZE = 8 * 1024
 
+#: The most that one system call receives into a buffer of ours, and that one `read` returns.
+RECEIVE_SIZE = 4 * BUFFER_SIZE
+
 #: What is read of a file at once, to be sent.
 BLOCK_SIZE = 1024 * 1024
 

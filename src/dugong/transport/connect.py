@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.authority import authority
 from ..protocol.request import NO_DEFAULTS, Defaults
-from .activity import Activity
 from .fork import BY_FORK, disown_in_child
+from .monitor import Monitor
 from .poll import POLLIN, Co, PollNeeded
 from .proxy import Proxy, co_open_tunnel
 from .race import Race, SocketOption, address_text, configure
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     #: Waits for a readiness of any of these sockets.
     Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
-    CoSecure: TypeAlias = Callable[[socket.socket, ssl.SSLContext, str, Activity, Wait], Co[Stream]]
+    CoSecure: TypeAlias = Callable[[socket.socket, ssl.SSLContext, str, Monitor, Wait], Co[Stream]]
 
 
 class Route:
@@ -89,12 +89,12 @@ class Dialer:
 
     Args:
         route: how to get there.
-        activity: receives the events `resolved`, `connecting`, `connected` and `secured`.
+        monitor: receives the events `resolved`, `connecting`, `connected` and `secured`.
     """
 
-    def __init__(self, route: Route, activity: Activity) -> None:
+    def __init__(self, route: Route, monitor: Monitor) -> None:
         self._route = route
-        self._activity = activity
+        self._monitor = monitor
         self._cancelled = False
         self._cancelled_by = "by disconnect()"
         self._waiting_for: tuple[socket.socket, ...] = ()
@@ -178,11 +178,11 @@ class Dialer:
         try:
             if route.sock is not None:
                 configure(sock, route.socket_options)
-            self._activity.event("connected")
+            self._monitor.event("connected")
             if route.tunnel is not None and route.proxy is not None:
                 yield from self._co_tunnel(sock, route.tunnel, route.proxy.fields)
             if route.ssl_context is None:
-                return Stream(sock, self._activity)
+                return Stream(sock, self._monitor)
             self._phase = "tls"
             return (yield from self._co_secure(sock, route.ssl_context))
         except BaseException:
@@ -195,7 +195,7 @@ class Dialer:
             address = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", route.unix_socket)
             return (yield from self._co_connect_any([address], None))
         addresses = yield from self._co_resolve(*route.address)
-        self._activity.event("resolved")
+        self._monitor.event("resolved")
         return (yield from self._co_connect_any(addresses, route.source_address))
 
     def _co_resolve(self, host: str, port: int) -> Co[list[AddressInfo]]:
@@ -214,8 +214,8 @@ class Dialer:
         self, addresses: list[AddressInfo], source_address: tuple[str, int] | None
     ) -> Co[socket.socket]:
         self._phase = "connect"
-        self._activity.event("connecting")
-        options, clock = self._route.socket_options, self._activity.clock
+        self._monitor.event("connecting")
+        options, clock = self._route.socket_options, self._monitor.clock
         race = self._race = Race(addresses, source_address, clock, options)
         try:
             while (sock := race.step()) is None:
@@ -226,8 +226,8 @@ class Dialer:
             race.close()
 
     def _co_tunnel(self, sock: socket.socket, authority: str, fields: dict[str, str]) -> Co[None]:
-        stream = Stream(sock, self._activity)
-        clock = self._activity.clock
+        stream = Stream(sock, self._monitor)
+        clock = self._monitor.clock
         tunnel = co_open_tunnel(stream, authority, fields, self._route.tunnel_fields, clock)
         try:
             need = next(tunnel)
@@ -246,9 +246,9 @@ class Dialer:
 
     def _co_secure(self, plain: socket.socket, context: ssl.SSLContext) -> Co[Stream]:
         stream = yield from load_tls()(
-            plain, context, self._route.server_hostname, self._activity, self._wait
+            plain, context, self._route.server_hostname, self._monitor, self._wait
         )
-        self._activity.event("secured")
+        self._monitor.event("secured")
         return stream
 
 

@@ -19,12 +19,12 @@ from ..protocol import grammar
 from ..protocol.arguments import check_port
 from ..protocol.authority import check_address, check_host
 from ..protocol.body import Chunked, Decoder, Length, UntilClose
+from ..protocol.buffer import ReceiveBuffer
 from ..protocol.framing import CHUNKED, CLOSE, frame
 from ..protocol.limits import MAX_INTERIM_RESPONSES, MAX_REFUSAL_SIZE, REFUSAL_TIMEOUT
 from ..protocol.messages import HTTPResponse, Request
 from ..protocol.request import NO_DEFAULTS, Defaults, prepare
 from ..protocol.response import find_head, parse_head
-from .buffer import ReceiveBuffer
 from .poll import Co, PollNeeded
 from .stream import Stream
 

@@ -28,8 +28,8 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionClosed, ConnectionTimedOut, tls_alert
-from .activity import Activity
 from .fork import BY_FORK, disown_in_child
+from .monitor import Monitor
 from .poll import POLLIN, POLLOUT, Co, PollNeeded, timed_out
 from .sockets import adopt, give_away
 from .trace import Trace
@@ -71,7 +71,7 @@ class Stream:
     trace: Trace | None = None
     _detached = True  # until there is a socket
 
-    def __init__(self, sock: socket.socket, activity: Activity) -> None:
+    def __init__(self, sock: socket.socket, monitor: Monitor) -> None:
         self.closed = False
         self._closed_by = ""
         self._shut_down = False
@@ -84,7 +84,7 @@ class Stream:
         with suppress(OSError):  # it has reset the connection already
             self.peer_address = sock.getpeername()
         self.on_close: Callable[[], object] | None = None
-        self._activity = activity
+        self._monitor = monitor
         self._recv: Callable[[int], bytes] = sock.recv
         self._recv_into: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN, phase="response")
@@ -116,7 +116,7 @@ class Stream:
                     count = self._fill_up(view, count)
                 elif count == 0:
                     self._check_end()
-                self._activity.bytes_received += count
+                self._monitor.bytes_received += count
                 if self.trace is not None:
                     self.trace.received(view[:count])
                 return count
@@ -151,7 +151,7 @@ class Stream:
                     return self._recv_lacks(exc)
                 if not data:
                     self._check_end()
-                self._activity.bytes_received += len(data)
+                self._monitor.bytes_received += len(data)
                 if self.trace is not None:
                     self.trace.received(data)
                 return data
@@ -176,7 +176,7 @@ class Stream:
                     count = self._send(pieces)
                 except OSError as exc:
                     return self._send_lacks(exc)
-                self._activity.bytes_sent += count
+                self._monitor.bytes_sent += count
                 if self.trace is not None:
                     self.trace.sent(pieces, count)
                 return count
@@ -252,7 +252,7 @@ class Stream:
                     return self._send_lacks(exc)
                 except OSError:
                     return None  # about this file, or this kind of file
-                self._activity.bytes_sent += sent
+                self._monitor.bytes_sent += sent
                 return sent or None  # 0: the file has ended
         finally:
             self.holders.discard(token)

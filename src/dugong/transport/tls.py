@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedResponse, tls_alert
-from .activity import Activity
 from .arguments import check_context
+from .monitor import Monitor
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .sockets import adopt
 from .stream import PIECE_SIZE, Stream
@@ -35,8 +35,8 @@ class TLSStream(Stream):
     in_records = True
     sock: ssl.SSLSocket
 
-    def __init__(self, sock: ssl.SSLSocket, activity: Activity) -> None:
-        super().__init__(sock, activity)
+    def __init__(self, sock: ssl.SSLSocket, monitor: Monitor) -> None:
+        super().__init__(sock, monitor)
         self._send_lock = self._recv_lock  # an SSLSocket is not safe for two threads
         read: Any = sock.read  # recv_into would be three calls around it
         self._recv_into = partial(read, PIECE_SIZE)
@@ -219,7 +219,7 @@ def co_secure(
     plain: socket.socket,
     context: ssl.SSLContext,
     server_hostname: str,
-    activity: Activity,
+    monitor: Monitor,
     wait: Wait,
 ) -> Co[TLSStream]:
     """Shake hands over a connected socket, which this takes over.
@@ -239,7 +239,7 @@ def co_secure(
                 mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
             yield from wait([sock], PollNeeded(sock.fileno(), mask))
         check_protocol(sock)
-        return TLSStream(sock, activity)
+        return TLSStream(sock, monitor)
     except BaseException:
         sock.close()
         raise

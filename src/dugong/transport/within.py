@@ -22,7 +22,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from .activity import Activity
+from .monitor import Monitor
 from .poll import Co, Limits, PollNeeded, T, not_done, timed_out
 from .timeouts import Timeouts
 
@@ -46,28 +46,28 @@ class ExchangeLimits:
     """The time limits of one exchange, or of one pipeline. They count from when this is made.
 
     Args:
-        activity: has the clock, and counts the bytes that move.
+        monitor: has the clock, and counts the bytes that move.
         deadline: seconds up to the last byte, ``None`` for no limit.
         timeout: as `HTTPConnection.timeout`, in place of it; `UNSET` leaves it as it is.
     """
 
-    __slots__ = ("_activity", "_deadline", "_end", "_timeout")
+    __slots__ = ("_deadline", "_end", "_monitor", "_timeout")
 
     def __init__(
         self,
-        activity: Activity,
+        monitor: Monitor,
         deadline: float | None,
         timeout: float | Timeouts | Unset | None = UNSET,
     ) -> None:
-        self._activity = activity
+        self._monitor = monitor
         self._deadline = deadline
         self._timeout = timeout
-        self._end = None if deadline is None else activity.clock() + deadline
+        self._end = None if deadline is None else monitor.clock() + deadline
 
     @property
     def passed(self) -> bool:
         """Whether the deadline has passed."""
-        return self._end is not None and self._activity.clock() >= self._end
+        return self._end is not None and self._monitor.clock() >= self._end
 
     def check(self, phase: str) -> None:
         """Raise `ConnectionTimedOut` if the deadline has passed."""
@@ -82,8 +82,8 @@ class ExchangeLimits:
     def for_call(self) -> Limits:
         """Return the limits of one call that begins now."""
         timeout = None if self._timeout is UNSET else self._timeout
-        activity = self._activity
-        return Limits(timeout, self._deadline, activity.bytes_moved, activity.clock, self._end)
+        monitor = self._monitor
+        return Limits(timeout, self._deadline, monitor.bytes_moved, monitor.clock, self._end)
 
     def shorten(self, need: PollNeeded, seconds: float | None) -> PollNeeded:
         """Return *need* for at most *seconds*, with the driver's timeout only where it applies."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from ..protocol.messages import HTTPResponse
+from ..transport.poll import Co, PollNeeded, T, run, run_on
+from ..transport.within import UNSET
 from .connection import Connection
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
-from .protocol.messages import HTTPResponse
-from .transport.poll import Co, PollNeeded, T, run, run_on
-from .transport.within import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.messages import Body, HeadersArgument, Request, WholeBody
-    from .transport.timeouts import Timeouts
-    from .transport.within import Unset
+    from ..protocol.messages import Body, HeadersArgument, Request, WholeBody
+    from ..transport.timeouts import Timeouts
+    from ..transport.within import Unset
 
 A = TypeVar("A")
 
@@ -76,11 +76,11 @@ class HTTPConnection(Connection):
 
     def _run(self, crt: Co[T]) -> T:
         if self._deadline is not None:
-            return run(crt, self._timeout, self._deadline, self._activity.bytes_moved)
+            return run(crt, self._timeout, self._deadline, self._monitor.bytes_moved)
         result: T
         try:
             need = next(crt)  # most calls never wait
-            run_on(crt, need, self._timeout, self._activity.bytes_moved, None)
+            run_on(crt, need, self._timeout, self._monitor.bytes_moved, None)
         except StopIteration as stop:
             result = stop.value
             return result

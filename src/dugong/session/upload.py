@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import DugongError
-from .protocol.inflight import Exchange
-from .protocol.messages import HTTPResponse
-from .protocol.request import Outgoing
-from .receiver import Receiver
+from ..errors import DugongError
+from ..protocol.exchange import Exchange
+from ..protocol.messages import HTTPResponse
+from ..protocol.request import Outgoing
+from ..transport.poll import Co, PollNeeded
 from .session import Session
-from .transport.poll import Co, PollNeeded
 
 
 class Upload:
@@ -34,9 +33,7 @@ class Upload:
     """
 
     def __init__(self, session: Session) -> None:
-        self._link = session.link
-        self._sender = session.sender
-        self._receiver = session.receiver
+        self._session = session
         self.expect_failed = False
         self.connection_lost = False
 
@@ -49,7 +46,7 @@ class Upload:
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
         exchange = Exchange(outgoing)
-        lookout = _Lookout(self._receiver, exchange)
+        lookout = _Lookout(self._session, exchange)
         try:
             try:
                 yield from self._co_send(exchange, lookout, continue_timeout)
@@ -67,69 +64,71 @@ class Upload:
             return response
         except BaseException:
             if lookout.response is not None:
-                self._link.close()  # the caller never sees its head: do not let its body be read
+                self._session.close()  # the caller never sees its head: do not let its body be read
             raise
 
     def _last_word(
         self, exchange: Exchange, lookout: _Lookout, exc: BaseException
     ) -> HTTPResponse | None:
         """Return the response if it has arrived although *exc* has ended the exchange."""
-        exchanges = self._link.exchanges
+        state = self._session.state
         self.connection_lost = exchange.connection_lost
         response = lookout.last_word() if exchange.connection_lost else None
         if response is not None:
             response.will_close = True
-            exchanges.answered_after_all()
-            if not exchanges.pending:
-                self._link.close()
+            state.answered_after_all()
+            if not state.pending:
+                self._session.close()
             return response
-        if exchange in exchanges.queue:
-            exchanges.describe(exc, exchange)
-        if exchange is exchanges.current and exchanges.body_pending:
-            exchanges.cut_off(exchange, exc)  # by an interrupt, or while the 100 was awaited
+        if exchange in state.queue:
+            state.describe(exc, exchange)
+        if exchange is state.current and state.body_pending:
+            state.cut_off(exchange, exc)  # by an interrupt, or while the 100 was awaited
         return None
 
     def _co_send(
         self, exchange: Exchange, lookout: _Lookout, continue_timeout: float | None
     ) -> Co[None]:
-        exchanges = self._link.exchanges
-        rest = self._sender.start(exchange, lookout.look)
+        state = self._session.state
+        rest = self._session.start(exchange, lookout.look)
         if rest is not None:
             try:
                 yield from rest
             finally:
                 rest.close()
-        if exchanges.body_pending:
+        if state.body_pending:
             yield from self._co_await_continue(exchange, lookout, continue_timeout)
-            if exchanges.body_pending:
-                yield from self._sender.co_send_body(exchange, lookout.look)
+            if state.body_pending:
+                yield from self._session.co_send_body(exchange, lookout.look)
 
     def _co_await_continue(
         self, exchange: Exchange, lookout: _Lookout, seconds: float | None
     ) -> Co[None]:
-        link = self._link
-        clock = link.activity.clock
+        session = self._session
+        clock = session.monitor.clock
         end = None if seconds is None else clock() + seconds
-        while link.exchanges.is_awaiting_continue(exchange):
+        while session.state.is_awaiting_continue(exchange):
             need = lookout.look()
-            if need is None or not link.exchanges.is_awaiting_continue(exchange):
+            if need is None or not session.state.is_awaiting_continue(exchange):
                 return
             left = None if end is None else end - clock()
             if left is not None and left <= 0:
                 self.expect_failed = True
-                link.exchanges.go_ahead()
+                session.state.go_ahead()
                 return
-            yield from link.require_stream().wait(PollNeeded(need.fd, need.mask, left, need.phase))
+            yield from session.require_stream().wait(
+                PollNeeded(need.fd, need.mask, left, need.phase)
+            )
 
 
 class _Lookout:
     """Reads the response to one exchange while its request is still being sent."""
 
-    def __init__(self, receiver: Receiver, exchange: Exchange) -> None:
-        self._receiver = receiver
+    def __init__(self, session: Session, exchange: Exchange) -> None:
+        self._session = session
         self._exchange = exchange
         exchange.looked_for = exchange.outgoing.content is not None
-        self._reading: Any = receiver.co_do(receiver.try_response, exchange)
+        self._reading: Any = session.co_do(session.try_response, exchange)
         self.response: HTTPResponse | None = None
 
     def look(self) -> PollNeeded | None:
@@ -158,7 +157,7 @@ class _Lookout:
         """Go on reading if it is the 100 that was awaited."""
         if self.response is not None and self.response.status == 100:
             self._exchange.informational += (self.response,)
-            self._reading = self._receiver.co_do(self._receiver.try_response, self._exchange)
+            self._reading = self._session.co_do(self._session.try_response, self._exchange)
             self.response = None
 
     def last_word(self) -> HTTPResponse | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from ..protocol.limits import BUFFER_SIZE, FIRST_BUFFER_SIZE
+from .limits import FIRST_BUFFER_SIZE, RECEIVE_SIZE
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -15,7 +15,7 @@ class ReceiveBuffer:
     """Bytes that were received and not yet consumed.
 
     It is small at first, because many connections never need more, and grows while what is
-    received fills it: up to `_MOST` to save calls of the system, beyond that for long heads only.
+    received fills it: up to `RECEIVE_SIZE` to save system calls, beyond that for long heads only.
 
     Attributes:
         data: the storage; what it holds lies between `start` and `end`, both 0 if that is nothing.
@@ -44,7 +44,9 @@ class ReceiveBuffer:
 
     def _make_room(self) -> None:
         held = bytes(self.view[self.start : self.end])
-        if (self._filled and len(self.data) < _MOST) or self.end - self.start == len(self.data):
+        if (self._filled and len(self.data) < RECEIVE_SIZE) or self.end - self.start == len(
+            self.data
+        ):
             self.data = bytearray(2 * len(self.data))
             self.view = memoryview(self.data)
         self.view[: len(held)] = held
@@ -109,10 +111,6 @@ def writable_view(buf: WriteableBuffer) -> memoryview:
     if not view.c_contiguous:
         raise TypeError("buf is a writable buffer in one piece, not a slice with gaps")
     return view.cast("B") if view.nbytes else memoryview(b"")
-
-
-#: Bytes. A body in small chunks is received in pieces of this size.
-_MOST = 4 * BUFFER_SIZE
 
 
 class Gathered:

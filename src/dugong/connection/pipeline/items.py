@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any
 
-from ..errors import ConnectionClosed, ConnectionTimedOut, StateError
-from ..protocol.inflight import Exchange
-from ..protocol.limits import BUFFER_SIZE
-from ..protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
-from ..protocol.request import Outgoing
+from ...errors import ConnectionClosed, ConnectionTimedOut, StateError
+from ...protocol.exchange import Exchange
+from ...protocol.limits import BUFFER_SIZE
+from ...protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
+from ...protocol.request import Outgoing
 
 #: Seconds for one request.
 _QUICK = 0.001

@@ -36,18 +36,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from ..connection import Connection
-from ..errors import (
+from ...errors import (
     ConnectionClosed,
     ConnectionTimedOut,
     InvalidResponse,
     StateError,
     UnsupportedResponse,
 )
-from ..protocol.arguments import check_size
-from ..protocol.messages import HTTPResponse, Request
-from ..protocol.states import Receiving
-from ..transport.poll import Co, PollNeeded
+from ...protocol.arguments import check_size
+from ...protocol.messages import HTTPResponse, Request
+from ...protocol.states import Receiving
+from ...transport.poll import Co, PollNeeded
+from ..connection import Connection
 from .items import Item, Items
 from .run import Run
 
@@ -123,7 +123,7 @@ class Pipeline:
 
     def _co_wait(self, need: PollNeeded) -> Co[None]:
         run = self._run
-        stream = None if run is None else run.session.link.stream
+        stream = None if run is None else run.session.stream
         if run is None or stream is None or not need.mask:
             yield need  # it is being connected, or nothing is expected of it
             return
@@ -199,9 +199,7 @@ class Pipeline:
             ConnectionClosed: `disconnect` was called with requests in flight.
         """
         session = run.session
-        if self._connection._session is not session or (
-            session.link.closed and not session.pipelined
-        ):
+        if self._connection._session is not session or (session.closed and not session.pipelined):
             self._drop_run()
         elif not session.pipelined:
             self._run = None  # nothing was outstanding
@@ -220,8 +218,8 @@ class Pipeline:
             StateError: something else is outstanding on the connection.
         """
         run, connection = self._run, self._connection
-        if run is not None and run.session.link.exchanges.receiving is Receiving.SWITCHED:
-            run.session.link.close()
+        if run is not None and run.session.state.receiving is Receiving.SWITCHED:
+            run.session.close()
         try:
             old = connection._idle_session()
             session = old or connection._new_session(connection._route())
@@ -251,7 +249,7 @@ class Pipeline:
         if run.answered == 1 and run.overlapped:
             connection._short_lived += 1
         self._describe(exc)
-        self._alone = not run.session.link.exchanges.closed
+        self._alone = not run.session.state.closed
         self._drop_run(exc)
         hopeless = (run.is_new and not run.answered) or connection._sock_given
         if hopeless and first is not None and first.failure is None:
@@ -261,7 +259,7 @@ class Pipeline:
         """Give *exc*, by which the oldest request fails, the attributes of such a failure."""
         first, run = self._items.first, self._run
         if first is not None and first.exchange is not None and run is not None:
-            run.session.link.exchanges.describe(exc, first.exchange)
+            run.session.state.describe(exc, first.exchange)
         self._items.give_back()  # the caller may send what is unanswered in another pipeline
         exc.__dict__["unanswered"] = self._items.requests()
 
@@ -355,7 +353,7 @@ class Pipeline:
     def _prepare(self, item: Item) -> bool:
         """Make *item* ready to be sent. Returns whether it can be."""
         assert self._run is not None
-        route = self._run.session.link.route
+        route = self._run.session.route
         try:
             outgoing = self._connection._prepare(route, item.request, expect100=False)
         except Exception as exc:
@@ -376,13 +374,12 @@ class Pipeline:
             StateError: somebody else is reading it.
         """
         session = run.session
-        if session.link.closed or self._connection._session is not session or not session.pipelined:
+        if session.closed or self._connection._session is not session or not session.pipelined:
             self._look_after(run)
-        receiver = session.receiver
-        if self._run is None or not receiver.body.unfinished or receiver.holds_response:
+        if self._run is None or session.reader.body is None or session.holds_response:
             return None
         try:
-            need = receiver.try_do(receiver.body.try_discard)
+            need = session.try_do(session.try_discard)
         except (*_ENDED, InvalidResponse, UnsupportedResponse):
             self._drop_run()  # whoever wanted the body would have read it
             self._alone = True

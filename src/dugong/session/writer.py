@@ -1,4 +1,4 @@
-"""The sending half of a link: request heads and bodies."""
+"""The sending half of a session: request heads and bodies."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVarTuple
 from weakref import ref
 
-from .errors import ConnectionClosed, ConnectionTimedOut
-from .link import Link
-from .protocol.content import Content, Flat, PlainFile
-from .protocol.inflight import Exchange
-from .protocol.limits import FILE_BLOCK_SIZE
-from .protocol.request import serialise_trailers
-from .protocol.states import Sending
-from .transport.poll import TURN_SIZE, Co, PollNeeded, pause
-from .transport.stream import Stream, after
+from ..errors import ConnectionClosed, ConnectionTimedOut
+from ..protocol.content import Content, Flat, PlainFile
+from ..protocol.exchange import Exchange
+from ..protocol.limits import FILE_BLOCK_SIZE
+from ..protocol.request import serialise_trailers
+from ..protocol.states import Sending
+from ..transport.connect import Route
+from ..transport.monitor import Monitor
+from ..transport.poll import TURN_SIZE, Co, PollNeeded, pause
+from ..transport.stream import Stream, after
+from .lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from .protocol.messages import HeadersArgument
-    from .transport.within import ExchangeLimits
+    from ..protocol.messages import HeadersArgument
+    from ..transport.within import ExchangeLimits
 
 Ts = TypeVarTuple("Ts")
 
@@ -27,12 +29,11 @@ Ts = TypeVarTuple("Ts")
 Look: TypeAlias = Callable[[], PollNeeded | None]
 
 
-class Sender:
-    """Sends requests over one link."""
+class RequestWriter(Lifecycle):
+    """The sending half of a session."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._turn = link.send_turn
+    def __init__(self, route: Route, monitor: Monitor) -> None:
+        super().__init__(route, monitor)
         self._left_of_turn = TURN_SIZE  # bytes until the driver gets its turn
 
     def start(
@@ -53,19 +54,19 @@ class Sender:
             coroutine has the turn to send: run it, or close it.
 
         Raises:
-            StateError: another call is sending. Also as `Exchanges.accept`.
+            StateError: another call is sending. Also as `ConnectionState.accept`.
             ConnectionClosed, ConnectionTimedOut: sending failed.
         """
-        link, turn, heir = self._link, self._turn, None
+        turn, heir = self.send_turn, None
         try:
             del turn.free
         except AttributeError:
             turn.take()
         try:
-            link.exchanges.accept(exchange)
-            stream, outgoing = link.stream, exchange.outgoing
+            self.state.accept(exchange)
+            stream, outgoing = self.stream, exchange.outgoing
             if stream is not None and outgoing.content is None:
-                exchange.received_before = link.activity.bytes_received
+                exchange.received_before = self.reader.total
                 if self._try(exchange, stream.send, [memoryview(outgoing.head)]) == len(
                     outgoing.head
                 ):
@@ -92,17 +93,17 @@ class Sender:
             forgotten.
 
         Raises:
-            StateError: another call is sending. Also as `Exchanges.accept`.
+            StateError: another call is sending. Also as `ConnectionState.accept`.
         """
-        exchanges, turn, heir = self._link.exchanges, self._turn, None
+        state, turn, heir = self.state, self.send_turn, None
         try:
             del turn.free
         except AttributeError:
             turn.take()
         try:
-            exchanges.accept(batch[0])
+            state.accept(batch[0])
             for exchange in batch[1:]:
-                exchanges.accept_behind(exchange)
+                state.accept_behind(exchange)
             rest = self._co_send_together(batch)
             turn.heir = ref(rest)
             heir = rest
@@ -116,10 +117,9 @@ class Sender:
 
     def _sent(self, exchange: Exchange) -> None:
         """All that was to be sent at once is out, or a response has refused the rest."""
-        link = self._link
-        if link.exchanges.request_sent(exchange):
-            link.wake_reader()
-            on_event = link.activity.on_event
+        if self.state.request_sent(exchange):
+            self.wake_reader()
+            on_event = self.monitor.on_event
             if on_event is not None and not exchange.outgoing.follows:
                 on_event("sent")
 
@@ -135,7 +135,7 @@ class Sender:
             ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        link, turn, outgoing = self._link, self._turn, exchange.outgoing
+        turn, outgoing = self.send_turn, exchange.outgoing
         content = None if outgoing.follows else outgoing.content
         pieces: list[memoryview] = []
         try:
@@ -144,18 +144,18 @@ class Sender:
                 if content.length:
                     pieces += _framed(exchange, content.take(), last=True)
                 content = None
-            if link.stream is None:
-                yield from link.co_connect()
+            if self.stream is None:
+                yield from self.co_connect()
             if content is not None and content.length == 0:
                 content.take()  # raises if it is not empty, before anything is sent
             if not exchange.bytes_sent:
-                exchange.received_before = link.activity.bytes_received
+                exchange.received_before = self.reader.total
             yield from self._co_send_all(exchange, pieces, look)
             if content is not None:
                 yield from self._co_send_content(exchange, content, look)
             self._sent(exchange)
-            if link.exchanges.closed:
-                link.close_as_announced()
+            if self.state.closed:
+                self.close_as_announced()
         except BaseException as exc:
             self._failed(exc)
             raise
@@ -165,21 +165,21 @@ class Sender:
             _release(pieces)  # the caller may change or resize the buffer again
 
     def _co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
-        link, turn, exchanges = self._link, self._turn, self._link.exchanges
+        turn, state = self.send_turn, self.state
         try:
             data = memoryview(b"".join([exchange.outgoing.head for exchange in batch]))
-            if link.stream is None:
-                yield from link.co_connect()
-            stream = link.require_stream()
+            if self.stream is None:
+                yield from self.co_connect()
+            stream = self.require_stream()
             for exchange in batch:
-                exchange.received_before = link.activity.bytes_received
+                exchange.received_before = self.reader.total
             while data:
                 sent = self._try_together(stream, data)
                 if not isinstance(sent, PollNeeded):
                     data = data[sent:]
                     continue
                 yield from stream.wait(sent)
-                if exchanges.sending is Sending.REFUSED:
+                if state.sending is Sending.REFUSED:
                     return
         except BaseException as exc:
             self._failed(exc)
@@ -190,18 +190,18 @@ class Sender:
 
     def _try_together(self, stream: Stream, data: memoryview) -> int | PollNeeded:
         """Make one call that sends parts of several requests, and count them."""
-        exchanges = self._link.exchanges
-        exchange = exchanges.current
+        state = self.state
+        exchange = state.current
         assert exchange is not None
         exchange.in_doubt = True
         try:
             sent = stream.send((data,))
         except (ConnectionClosed, ConnectionTimedOut):
             exchange.in_doubt = False
-            exchange.connection_lost = not self._link.closed
+            exchange.connection_lost = not self.closed
             raise
         left = 0 if isinstance(sent, PollNeeded) else sent
-        on_event = self._link.activity.on_event
+        on_event = self.monitor.on_event
         while left:
             missing = len(exchange.outgoing.head) - exchange.bytes_sent
             if left < missing:
@@ -209,10 +209,10 @@ class Sender:
                 break
             exchange.bytes_sent += missing
             left -= missing
-            exchanges.request_sent(exchange)
+            state.request_sent(exchange)
             if on_event is not None:
                 on_event("sent")
-            exchange = exchanges.current
+            exchange = state.current
             assert exchange is not None
         exchange.in_doubt = stream.mid_write
         return sent
@@ -221,7 +221,7 @@ class Sender:
         self, exchange: Exchange, pieces: list[memoryview], look: Look | None = None
     ) -> Co[None]:
         """Send all of *pieces*, unless a response that *look* sees ends the sending."""
-        stream = self._link.require_stream()
+        stream = self.require_stream()
         try:
             while pieces:
                 sent = self._try(exchange, stream.send, pieces)
@@ -250,10 +250,10 @@ class Sender:
             sent = call(*args)
         except (ConnectionClosed, ConnectionTimedOut):
             exchange.in_doubt = False
-            exchange.connection_lost = not self._link.closed
+            exchange.connection_lost = not self.closed
             raise
         if sent is None or isinstance(sent, PollNeeded):
-            exchange.in_doubt = self._link.require_stream().mid_write
+            exchange.in_doubt = self.require_stream().mid_write
         else:
             exchange.bytes_sent += sent
             exchange.in_doubt = False
@@ -270,7 +270,7 @@ class Sender:
         """Wait until more can be sent, or a response comes. Returns whether it ends sending."""
         if look is not None and exchange.bytes_sent:
             other = look()
-            if self._link.exchanges.is_refused(exchange):
+            if self.state.is_refused(exchange):
                 return True
             if other is not None:
                 need = PollNeeded(need.fd, need.mask | other.mask, phase="send")
@@ -279,29 +279,29 @@ class Sender:
 
     def _failed(self, exc: BaseException) -> None:
         """Decide what *exc* leaves of the request that was being sent, if one still was."""
-        link, exchanges = self._link, self._link.exchanges
-        exchange = exchanges.current
-        if exchange is not None and exchanges.sending is Sending.REQUEST:
-            exchanges.describe(exc, exchange)
+        state = self.state
+        exchange = state.current
+        if exchange is not None and state.sending is Sending.REQUEST:
+            state.describe(exc, exchange)
             # An exception of the caller's own iterable says nothing, whatever its class.
-            is_ours = link.stream is not None and not exchange.body_failed
+            is_ours = self.stream is not None and not exchange.body_failed
             is_over = is_ours and isinstance(exc, ConnectionClosed)
-            is_spoilt = is_over and len(exchanges.queue) > 1  # earlier responses may be there
+            is_spoilt = is_over and len(state.queue) > 1  # earlier responses may be there
             if is_spoilt or (is_ours and isinstance(exc, ConnectionTimedOut)):
-                exchanges.cut_off(exchange, exc)
+                state.cut_off(exchange, exc)
             else:
-                exchanges.settle(exc)
-                if is_over and not exchanges.queue:
-                    link.close()  # it was dead already, and nothing is lost
-        link.wake_reader()
+                state.settle(exc)
+                if is_over and not state.queue:
+                    self.close()  # it was dead already, and nothing is lost
+        self.wake_reader()
 
     # Bodies that were given with the request.
 
     def co_send_body(self, exchange: Exchange, look: Look) -> Co[None]:
         """Send the body that was held back until the server's word on it. Raises as `co_send`."""
-        link, content = self._link, exchange.outgoing.content
+        content = exchange.outgoing.content
         assert content is not None
-        turn = self._turn
+        turn = self.send_turn
         try:
             del turn.free
         except AttributeError:
@@ -309,19 +309,19 @@ class Sender:
         try:
             yield from self._co_send_content(exchange, content, look)
         except BaseException as exc:
-            link.exchanges.describe(exc, exchange)
-            link.exchanges.cut_off(exchange, exc)
+            self.state.describe(exc, exchange)
+            self.state.cut_off(exchange, exc)
             raise
         finally:
             turn.free = True
-        if not link.exchanges.is_refused(exchange):
-            link.exchanges.body_sent(exchange, exchange.body_left or 0, last=True)
-            link.activity.event("sent")
-            if link.exchanges.closed:
-                link.close_as_announced()
+        if not self.state.is_refused(exchange):
+            self.state.body_sent(exchange, exchange.body_left or 0, last=True)
+            self.monitor.event("sent")
+            if self.state.closed:
+                self.close_as_announced()
 
     def _co_send_content(self, exchange: Exchange, content: Content, look: Look | None) -> Co[None]:
-        stream = self._link.require_stream()
+        stream = self.require_stream()
         try:
             if isinstance(content, PlainFile) and stream.sends_files:
                 yield from self._co_send_file(exchange, content, stream, look)
@@ -330,7 +330,7 @@ class Sender:
                 if not piece:
                     break
                 yield from self._co_send_piece(exchange, content, piece, look)
-            if exchange.outgoing.chunked and not self._link.exchanges.is_refused(exchange):
+            if exchange.outgoing.chunked and not self.state.is_refused(exchange):
                 yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], look)
         finally:
             content.settle()
@@ -339,7 +339,7 @@ class Sender:
         """Whether a response says that the rest of the body is not wanted, if there is a rest."""
         if look is not None and exchange.bytes_sent and content.sent != content.length:
             look()
-        return self._link.exchanges.is_refused(exchange)
+        return self.state.is_refused(exchange)
 
     def _co_send_piece(
         self, exchange: Exchange, content: Content, piece: memoryview, look: Look | None
@@ -377,10 +377,10 @@ class Sender:
         """Send a part of the body that is due; in a chunked body it becomes one chunk.
 
         Raises:
-            StateError, ExcessBodyData: as `Exchanges.check_write`. Nothing was sent.
+            StateError, ExcessBodyData: as `ConnectionState.check_write`. Nothing was sent.
             ConnectionClosed, ConnectionTimedOut: sending failed, and has ended.
         """
-        exchange = self._link.exchanges.check_write(len(data))
+        exchange = self.state.check_write(len(data))
         if not data:
             return
         pieces = _framed(exchange, data, last=exchange.body_left == len(data))
@@ -390,19 +390,18 @@ class Sender:
         """End a chunked body; do nothing for a body of known length that is complete.
 
         Raises:
-            StateError, InvalidRequest: as `Exchanges.check_end`. Nothing was sent.
+            StateError, InvalidRequest: as `ConnectionState.check_end`. Nothing was sent.
             ConnectionClosed, ConnectionTimedOut: sending failed, and has ended.
         """
         end = serialise_trailers(trailers)
-        exchange = self._link.exchanges.check_end(bool(trailers))
+        exchange = self.state.check_end(bool(trailers))
         if exchange is not None:
             yield from self._co_send_part(exchange, [memoryview(end)], 0, last=True)
 
     def _co_send_part(
         self, exchange: Exchange, pieces: list[memoryview], count: int, last: bool = False
     ) -> Co[None]:
-        link = self._link
-        turn = self._turn
+        turn = self.send_turn
         try:
             del turn.free
         except AttributeError:
@@ -410,15 +409,15 @@ class Sender:
         try:
             exchange.body_touched = True
             yield from self._co_send_all(exchange, pieces)
-            link.exchanges.body_sent(exchange, count, last)
+            self.state.body_sent(exchange, count, last)
         except BaseException as exc:
-            link.exchanges.describe(exc, exchange)
-            link.exchanges.cut_off(exchange, exc)
+            self.state.describe(exc, exchange)
+            self.state.cut_off(exchange, exc)
             raise
         finally:
             turn.free = True
-        if not link.exchanges.body_pending:
-            link.activity.event("sent")
+        if not self.state.body_pending:
+            self.monitor.event("sent")
 
 
 def _framed(exchange: Exchange, data: memoryview, last: bool = False) -> list[memoryview]:

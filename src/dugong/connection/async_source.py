@@ -44,8 +44,8 @@ from contextvars import Context
 from types import ModuleType
 from typing import Any
 
-from .errors import StateError
-from .loops import Waiter, expire, pause, running_loop, running_trio, tasks_of
+from ..drivers.loops import Waiter, expire, pause, running_loop, running_trio, tasks_of
+from ..errors import StateError
 from .pipeline.items import NotYet
 
 

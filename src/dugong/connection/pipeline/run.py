@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..errors import ConnectionClosed, ConnectionTimedOut
-from ..protocol.inflight import Exchange
-from ..protocol.messages import HTTPResponse
-from ..session import Session
-from ..transport.poll import Co, PollNeeded
+from ...errors import ConnectionClosed, ConnectionTimedOut
+from ...protocol.exchange import Exchange
+from ...protocol.messages import HTTPResponse
+from ...session.session import Session
+from ...transport.poll import Co, PollNeeded
 from .items import Item, Items
 
 #: Seconds without a byte in either direction after which requests sent together count as dropped.
@@ -72,14 +72,14 @@ class Run:
     @property
     def can_start(self) -> bool:
         """Whether more requests can be sent, when those that are being sent are out."""
-        exchanges = self.session.link.exchanges
-        return self._failure is None and not exchanges.broken and not exchanges.closing
+        state = self.session.state
+        return self._failure is None and not state.broken and not state.closing
 
     @property
     def was_disconnected(self) -> bool:
         """Whether the connection was closed, and neither by its peer nor because of a failure."""
-        link = self.session.link
-        return link.closed and not link.exchanges.closed and self._failure is None
+        session = self.session
+        return session.closed and not session.state.closed and self._failure is None
 
     def start(self, batch: list[Item], more: bool) -> None:
         """Begin to send *batch*: one request with a body, or some without.
@@ -88,7 +88,6 @@ class Run:
             batch: the next ones.
             more: whether others will probably follow at once.
         """
-        sender = self.session.sender
         self._items.in_flight += len(batch)
         if self._items.in_flight > 1:
             self.overlapped = True
@@ -99,20 +98,20 @@ class Run:
             assert item.outgoing is not None
             item.exchange = Exchange(item.outgoing)
             exchanges.append(item.exchange)
-        stream = self.session.link.stream
+        stream = self.session.stream
         self._joining = more and stream is not None
         if more and stream is not None:
             stream.expect_more()
         first = exchanges[0]
         if first.outgoing.content is not None:
-            self.sending = sender.start(first, _look)
+            self.sending = self.session.start(first, _look)
         else:
-            self.sending = sender.start_together(exchanges)
+            self.sending = self.session.start_together(exchanges)
 
     def push(self) -> None:
         """Nothing more follows at once."""
         self._joining = False
-        stream = self.session.link.stream
+        stream = self.session.stream
         if stream is not None:
             stream.push()
 
@@ -124,10 +123,10 @@ class Run:
         """
         if self.sending is None:
             return None
-        link = self.session.link
-        limits = link.exchanges.sending_limits()
-        if limits is not None and limits.passed and link.stream is not None:
-            return link.stream.want_write
+        session = self.session
+        limits = session.state.sending_limits()
+        if limits is not None and limits.passed and session.stream is not None:
+            return session.stream.want_write
         try:
             return next(self.sending)
         except StopIteration:
@@ -136,14 +135,14 @@ class Run:
             if not self._note_failure(exc):
                 raise
         self.sending = None
-        self.session.link.meanwhile = None
+        self.session.send_while_reading = None
         return None
 
     def _note_failure(self, exc: Exception) -> bool:
         """Decide what *exc* ends, which sending has raised. Returns whether it belongs to that."""
-        link = self.session.link
-        current = link.exchanges.current
-        ended = link.stream is None or (
+        session = self.session
+        current = session.state.current
+        ended = session.stream is None or (
             isinstance(exc, (ConnectionClosed, ConnectionTimedOut))
             and not (current is not None and current.body_failed)
         )
@@ -154,7 +153,7 @@ class Run:
         if item.outgoing is None or item.outgoing.content is None:
             return False  # somebody's callback or signal handler has raised it
         item.failure = exc  # its body is not what it should be
-        if item.exchange not in link.exchanges.queue:
+        if item.exchange not in session.state.queue:
             item.exchange = None  # nothing of it was sent
             self._items.in_flight -= 1
         return True
@@ -165,13 +164,13 @@ class Run:
         Args:
             exchange: that request's; ``None`` if it is not in flight.
         """
-        link, exchanges = self.session.link, self.session.link.exchanges
-        if self._failure is not None and (link.closed or link.stream is None):
+        session, state = self.session, self.session.state
+        if self._failure is not None and (session.closed or session.stream is None):
             return self._failure
-        if exchanges.closed:
+        if state.closed:
             return ConnectionClosed("the connection was closed, as announced")
         if exchange is None or not (
-            exchange.bytes_sent or self.sending is not None or exchanges.is_cut_off(exchange)
+            exchange.bytes_sent or self.sending is not None or state.is_cut_off(exchange)
         ):
             return self._failure or ConnectionClosed("nothing more can be sent on this connection")
         return None
@@ -184,16 +183,16 @@ class Run:
             InvalidResponse, UnsupportedResponse: it is not what it should be.
             StateError: somebody else is reading.
         """
-        exchanges, receiver = self.session.link.exchanges, self.session.receiver
-        if not exchange.bytes_sent and not exchanges.is_cut_off(exchange):
+        session, state = self.session, self.session.state
+        if not exchange.bytes_sent and not state.is_cut_off(exchange):
             return None  # what comes now cannot be its response
-        got = receiver.try_do(receiver.try_response, exchange)
+        got = session.try_do(session.try_response, exchange)
         if isinstance(got, HTTPResponse):
             self.answered += 1
             if self.shared:
                 self.shared -= 1
                 self.joined_answered += self._joined > 1
-            if exchanges.is_cut_off(exchange):
+            if state.is_cut_off(exchange):
                 got.will_close = True
             if self.sending is not None:
                 self._send_on_or_stop(exchange)
@@ -201,11 +200,11 @@ class Run:
 
     def _send_on_or_stop(self, answered: Exchange) -> None:
         """A response has come while more is being sent; perhaps to the very request that is."""
-        if self.session.link.exchanges.is_refused(answered) and self.sending is not None:
+        if self.session.state.is_refused(answered) and self.sending is not None:
             self.sending.close()
             self.sending = None
         else:
-            self.session.link.meanwhile = self.keep_sending  # when the caller reads its body
+            self.session.send_while_reading = self.keep_sending  # when the caller reads its body
 
     def while_patient(self, first: Item, need: PollNeeded) -> PollNeeded | None:
         """Return *need*, limited in time if the server may have dropped requests.
@@ -227,8 +226,8 @@ class Run:
             return need
         if exchange.response_started or exchange.informational:
             return need
-        activity = self.session.link.activity
-        now, moved = activity.clock(), activity.bytes_sent + activity.bytes_received
+        monitor = self.session.monitor
+        now, moved = monitor.clock(), monitor.bytes_sent + monitor.bytes_received
         if moved != self._moved:
             self._moved, self._quiet_since = moved, now
             # The same object for all such waits, since it keeps its `select.poll`.
@@ -238,7 +237,7 @@ class Run:
             return patient
         left = self._quiet_since + PATIENCE - now
         if left <= 0:
-            in_flight = self.session.link.exchanges.queue
+            in_flight = self.session.state.queue
             if not all(other.safe_to_retry for other in in_flight):
                 return need
             left += sum(other.bytes_sent for other in in_flight) / SLOWEST_UPLINK
@@ -250,8 +249,8 @@ class Run:
 
     def close(self) -> None:
         """Close the connection."""
-        self.session.link.meanwhile = None
-        self.session.link.close()
+        self.session.send_while_reading = None
+        self.session.close()
         self.session.pipelined = False
         if self.sending is not None:
             self.sending.close()

@@ -5,30 +5,30 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from .errors import InvalidRequest, StateError
-from .protocol.arguments import check_port, check_seconds, exactly_str
-from .protocol.authority import authority, check_address, check_host, tls_name
-from .protocol.limits import CONTINUE_TIMEOUT
-from .protocol.messages import HTTPResponse, Request
-from .protocol.request import Defaults, Outgoing, prepare
-from .transport.arguments import (
+from ..errors import InvalidRequest, StateError
+from ..protocol.arguments import check_port, check_seconds, exactly_str
+from ..protocol.authority import authority, check_address, check_host, tls_name
+from ..protocol.limits import CONTINUE_TIMEOUT
+from ..protocol.messages import HTTPResponse, Request
+from ..protocol.request import Defaults, Outgoing, prepare
+from ..transport.arguments import (
     check_context,
     check_options,
     check_sock,
     check_source_address,
     check_unix_socket,
 )
-from .transport.connect import Route, load_tls
-from .transport.proxy import Proxy, parse_proxy, tunnel_fields
-from .transport.timeouts import check_timeout
+from ..transport.connect import Route, load_tls
+from ..transport.proxy import Proxy, parse_proxy, tunnel_fields
+from ..transport.timeouts import check_timeout
 
 if TYPE_CHECKING:
     import os
     import ssl
     from collections.abc import Iterable
 
-    from .protocol.messages import HeadersArgument
-    from .transport.timeouts import Timeouts
+    from ..protocol.messages import HeadersArgument
+    from ..transport.timeouts import Timeouts
 
 
 HTTP_PORT = 80

@@ -1,138 +1,63 @@
-"""One connection to a server, from the first request accepted for it until it is closed.
-
-A `Link` is never connected twice: what is still under way on an old one can not meet what is
-asked of its successor. `Sender` and `Receiver` are its two halves.
-"""
+"""Connecting, closing, and waking the calls that wait: the part of a session without HTTP."""
 
 from __future__ import annotations
 
 import socket
 from collections import deque
 from collections.abc import Callable
-from threading import RLock
-from typing import Any
-from weakref import ref
 
-from .errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
-from .protocol.exchange import Exchanges
-from .protocol.framing import keep_alive_timeout
-from .protocol.inflight import Exchange
-from .protocol.messages import HTTPResponse
-from .protocol.states import REFUSED, REQUEST
-from .transport.activity import Activity
-from .transport.connect import Dialer, Route
-from .transport.fork import BY_FORK, disown_in_child
-from .transport.poll import POLLIN, Co, PollNeeded
-from .transport.sockets import socketpair
-from .transport.stream import Stream, shut_down, unusable
-from .transport.trace import open_trace
+from ..errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
+from ..protocol.exchange import Exchange
+from ..protocol.framing import keep_alive_timeout
+from ..protocol.messages import HTTPResponse
+from ..protocol.reader import ResponseReader
+from ..protocol.state import ConnectionState
+from ..protocol.states import REFUSED, REQUEST
+from ..transport.connect import Dialer, Route
+from ..transport.fork import BY_FORK, disown_in_child
+from ..transport.monitor import Monitor
+from ..transport.poll import POLLIN, Co, PollNeeded
+from ..transport.sockets import socketpair
+from ..transport.stream import Stream, shut_down
+from ..transport.trace import open_trace
+from .turn import Turn
 
 #: Seconds after which a reader ahead of the sender looks whether there still is a sender. A second
 #: exception may have kept the first one's handler from waking it.
 _LOOK_AGAIN = 1.0
 
 
-class Turn:
-    """A mutex for one direction, which raises `StateError` instead of blocking.
-
-    A call takes it by deleting `free`, and returns it by setting that again::
-
-        try:
-            del turn.free
-        except AttributeError:
-            turn.take()
-        try:
-            ...
-        finally:
-            turn.free = True
-
-    Each of the two is one instruction. CPython runs signal handlers where a function begins, after
-    a call has returned and where a loop jumps back, so none can raise between taking the turn and
-    entering ``try``. After ``lock.acquire()`` one could, and nothing would release the lock.
-
-    A call may leave the rest of its work to a generator, its *heir*, which then has the turn until
-    it ends. A heir that was closed before it began never runs a ``finally``; `take` and `between`
-    notice that it is dead.
+class Lifecycle:
+    """One connection to a server, from the first request accepted for it until it closes.
 
     Attributes:
-        free: exists while nothing has the turn.
-        heir: a weak reference to the generator that has it; ``None`` if there is none.
-    """
-
-    __slots__ = ("_doing", "_lock", "free", "heir")
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-        self._lock = RLock()  # held by `between`; a signal handler may enter it again
-        self.free = True
-        self.heir: ref[Any] | None = None
-
-    def take(self) -> None:
-        """Take the turn when deleting `free` has failed.
-
-        Raises:
-            StateError: another call has it.
-        """
-        with self._lock:  # `between` is short: wait for it
-            self._outlive_heir()
-        # Not within the lock: leaving a ``with`` is a call, after which a signal handler may raise.
-        try:
-            del self.free
-        except AttributeError:
-            raise StateError(f"another call is {self._doing} this connection") from None
-
-    def between(self, step: Callable[[], object]) -> None:
-        """Run *step*, which never waits, unless something has the turn."""
-        with self._lock:
-            self._outlive_heir()
-            try:
-                del self.free
-            except AttributeError:
-                return
-            try:
-                step()
-            finally:
-                self.free = True
-
-    @property
-    def taken(self) -> bool:
-        """Whether a call has the turn."""
-        self._outlive_heir()
-        return not hasattr(self, "free")
-
-    def _outlive_heir(self) -> None:
-        reference = self.heir
-        if reference is None:
-            return
-        heir = reference()
-        # One that began has returned the turn itself, and another call may have it by now.
-        if (heir is None or heir.gi_frame is None) and self.heir is reference:
-            self.heir = None
-            self.free = True
-
-
-class Link:
-    """One connection.
-
-    Attributes:
-        exchanges: the state of the protocol.
-        activity: where to count and tell what happens.
+        route: where it leads.
+        state: the exchanges in flight.
+        reader: decides where received bytes go and what they mean.
+        monitor: counts bytes and reports events.
         stream: the connected socket, ``None`` before.
         closed: whether we closed it.
-        meanwhile: called before a receiver waits, to send what can be sent; says what that waits
-            for, if it waits. ``None`` where sending is somebody else's.
+        send_turn: held by the call that is sending.
+        receive_turn: held by the call that is receiving.
+        pipelined: whether a `Pipeline` sends and receives here. No other caller knows which
+            response is next, so one that wants to do the same disconnects if any is outstanding.
+        send_while_reading: called before a receiver waits, to send what can be sent. Returns what
+            that waits for, if it waits. ``None`` unless a pipeline sends.
     """
 
-    def __init__(self, route: Route, activity: Activity) -> None:
+    def __init__(self, route: Route, monitor: Monitor) -> None:
         self.route = route
-        self.exchanges = Exchanges()
-        self.activity = activity
+        self.state = ConnectionState()
+        self.reader = ResponseReader(self.state)
+        self.monitor = monitor
         self.stream: Stream | None = None
         self.closed = False
         self._closed_by = "by disconnect()"
-        self.meanwhile: Callable[[], PollNeeded | None] | None = None
+        self.send_while_reading: Callable[[], PollNeeded | None] | None = None
+        self.pipelined = False
         self._dialer: Dialer | None = None
         self.send_turn = Turn("writing to")
+        self.receive_turn = Turn("reading from")
         #: Both ends of a socket pair, for a reader that waits for the sender.
         self._alarms: deque[tuple[socket.socket, socket.socket]] = deque(maxlen=1)
         self._usable_until: float | None = None
@@ -145,7 +70,7 @@ class Link:
             return self.stream
         if self._dialer is not None:
             raise StateError("another call is connecting this connection")
-        dialer = Dialer(self.route, self.activity)
+        dialer = Dialer(self.route, self.monitor)
         try:
             self._dialer = dialer
             if self.closed:  # before there was a dialer to cancel
@@ -189,8 +114,8 @@ class Link:
             ConnectionClosed: the link was closed.
         """
         stream = self.require_stream()
-        if self.meanwhile is not None:
-            other = self.meanwhile()
+        if self.send_while_reading is not None:
+            other = self.send_while_reading()
             if other is not None:
                 need = PollNeeded(need.fd, need.mask | other.mask, need.timeout, need.phase)
         yield from stream.wait(need)
@@ -204,12 +129,12 @@ class Link:
         Raises:
             ConnectionClosed: connecting has failed, or the link was closed.
         """
-        while self.exchanges.being_sent(exchange) and not self.closed:
+        while self.state.being_sent(exchange) and not self.closed:
             near_end, _ = alarm = socketpair()
             try:
                 self._alarms.append(alarm)
                 self.settle()
-                if self.exchanges.being_sent(exchange) and not self.closed:
+                if self.state.being_sent(exchange) and not self.closed:
                     yield PollNeeded(near_end.fileno(), POLLIN, _LOOK_AGAIN, "response")
             except ConnectionTimedOut as exc:
                 exc.phase = exc.phase or "response"
@@ -227,8 +152,8 @@ class Link:
         An exception of a signal handler may end that call before it has cleaned up. The state of
         sending is then still REQUEST, and nothing has the turn to send.
         """
-        if self.exchanges.sending is REQUEST:
-            self.send_turn.between(self.exchanges.settle)
+        if self.state.sending is REQUEST:
+            self.send_turn.between(self.state.settle)
 
     def wake_reader(self) -> None:
         """The state of sending has changed.
@@ -248,7 +173,7 @@ class Link:
     @property
     def unfinished(self) -> bool:
         """Whether any response or request body is not complete."""
-        return self.exchanges.pending or self.exchanges.body_pending
+        return self.state.pending or self.state.body_pending
 
     def response_complete(self, response: HTTPResponse) -> None:
         """Close the connection if *response* was the last one, or note how long it is kept.
@@ -258,14 +183,14 @@ class Link:
         A server that has refused a body may still be discarding it. That connection is closed as
         by `close`, so that the next request connects.
         """
-        exchanges = self.exchanges
-        if exchanges.sending is REFUSED:
+        state = self.state
+        if state.sending is REFUSED:
             self.close()
-        elif exchanges.closed:
+        elif state.closed:
             self.close_as_announced()
         else:
             timeout = keep_alive_timeout(response)
-            self._usable_until = None if timeout is None else self.activity.clock() + timeout
+            self._usable_until = None if timeout is None else self.monitor.clock() + timeout
 
     def close_as_announced(self) -> None:
         """Close the socket after the response that announced this (RFC 9112 section 9.6).
@@ -274,8 +199,8 @@ class Link:
         The link is not `closed`: its exchanges have the reason why nothing more can be sent, and
         why the requests behind that response have none.
         """
-        exchanges = self.exchanges
-        if self.stream is not None and (exchanges.queue or not exchanges.is_sending):
+        state = self.state
+        if self.stream is not None and (state.queue or not state.is_sending):
             self.stream.close("after the last response, as announced")
 
     @property
@@ -283,13 +208,16 @@ class Link:
         """Whether there is an open socket."""
         return self.stream is not None and not self.stream.closed
 
-    def idle_fault(self) -> ConnectionClosed | None:
-        """Return why no further request should be sent, with nothing outstanding, or ``None``."""
-        if self.exchanges.closing:
-            return unusable("it was to be closed after the last response, as announced")
-        if self._usable_until is not None and self.activity.clock() >= self._usable_until:
-            return unusable("the time for which the server keeps it has passed")
-        return None if self.stream is None else self.stream.idle_fault()
+    @property
+    def owes(self) -> bool:
+        """Whether closing the connection now loses a response, and no call notices.
+
+        A call that is reading or sending raises `ConnectionClosed`, which is notice enough. So is
+        the exception that has ended receiving, or that has cut a request off.
+        """
+        if self.closed or self.pipelined or not self.state.outstanding:
+            return False
+        return not (self.receive_turn.taken or self.send_turn.taken)
 
     def close(self) -> None:
         """Close the connection, from any thread, at any time; whoever waits for it wakes up."""

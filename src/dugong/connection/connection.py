@@ -15,35 +15,35 @@ from io import UnsupportedOperation
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from .errors import ConnectionClosed, DugongError, InvalidRequest, StateError
-from .protocol.arguments import check_int, check_seconds, check_size
-from .protocol.content import as_bytes
-from .protocol.exchange import Exchanges
-from .protocol.inflight import Exchange
-from .protocol.messages import BodyFollowing, HTTPResponse, Request
-from .protocol.states import Receiving
-from .session import Session
+from ..errors import ConnectionClosed, DugongError, InvalidRequest, StateError
+from ..protocol.arguments import check_int, check_seconds, check_size
+from ..protocol.buffer import writable_view
+from ..protocol.content import as_bytes
+from ..protocol.exchange import Exchange
+from ..protocol.messages import BodyFollowing, HTTPResponse, Request
+from ..protocol.state import ConnectionState
+from ..protocol.states import Receiving
+from ..session.session import Session
+from ..session.upload import Upload
+from ..transport.connect import Route
+from ..transport.fork import disown_in_child
+from ..transport.monitor import Monitor
+from ..transport.poll import Co, PollNeeded
+from ..transport.sockets import adopt
+from ..transport.timeouts import check_timeout
+from ..transport.within import UNSET, ExchangeLimits
 from .settings import Settings
-from .transport.activity import Activity
-from .transport.buffer import writable_view
-from .transport.connect import Route
-from .transport.fork import disown_in_child
-from .transport.poll import Co, PollNeeded
-from .transport.sockets import adopt
-from .transport.timeouts import check_timeout
-from .transport.within import UNSET, ExchangeLimits
-from .upload import Upload
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.digest import Hash
-    from .protocol.messages import Body, HeadersArgument, WholeBody
-    from .protocol.request import Outgoing
-    from .transport.stream import Stream
-    from .transport.timeouts import Timeouts
-    from .transport.tls import TLSStream
-    from .transport.within import Unset
+    from ..protocol.digest import Hash
+    from ..protocol.messages import Body, HeadersArgument, WholeBody
+    from ..protocol.request import Outgoing
+    from ..transport.stream import Stream
+    from ..transport.timeouts import Timeouts
+    from ..transport.tls import TLSStream
+    from ..transport.within import Unset
 
 
 class Connection(Settings):
@@ -54,8 +54,8 @@ class Connection(Settings):
     #: connection that another thread or task has made since.
     _response_session: Session | None = None
     #: The exchanges that the latest `disconnect` has lost, and its caller; ``None`` once reported.
-    _lost: tuple[Exchanges, object] | None = None
-    _activity: Activity
+    _lost: tuple[ConnectionState, object] | None = None
+    _monitor: Monitor
 
     if not TYPE_CHECKING:  # type checkers take the arguments from the base class
 
@@ -63,7 +63,7 @@ class Connection(Settings):
             super().__init__(*args, **kwargs)
             if self._sock is not None:
                 adopt(self._sock)  # it is closed with this object, used or not
-            self._activity = Activity()
+            self._monitor = Monitor()
             disown_in_child(self)
 
     # What never waits.
@@ -76,29 +76,29 @@ class Connection(Settings):
         and ``secured``. For each exchange: ``sent`` (the whole request), ``first_byte`` (the
         response's head) and ``done`` (the response's last byte).
         """
-        return self._activity.on_event
+        return self._monitor.on_event
 
     @on_event.setter
     def on_event(self, callback: Callable[[str], object] | None) -> None:
         if callback is not None and not callable(callback):
             raise TypeError(f"on_event is a callable or None, not {type(callback).__name__}")
-        self._activity.on_event = callback
+        self._monitor.on_event = callback
 
     @property
     def bytes_sent(self) -> int:
         """Bytes given to the system since this object was made, before encryption."""
-        return self._activity.bytes_sent
+        return self._monitor.bytes_sent
 
     @property
     def bytes_received(self) -> int:
         """Bytes received since this object was made, after decryption."""
-        return self._activity.bytes_received
+        return self._monitor.bytes_received
 
     @property
     def body_pending(self) -> bool:
         """Whether an accepted request's body is unfinished, or awaits its 100 (Continue)."""
         session = self._open_session()
-        return session is not None and session.link.exchanges.body_pending
+        return session is not None and session.state.body_pending
 
     #: Known programs read this name of dugong 3.
     _out_remaining = body_pending
@@ -123,14 +123,14 @@ class Connection(Settings):
         if session is None or session.pipelined:
             return False
         try:
-            session.receiver.take_end()
+            session.take_end()
         except DugongError:  # the next reading call reports that the connection is broken
             return False
-        if not session.link.exchanges.idle:
+        if not session.state.idle:
             return False
         if session.idle_fault() is None:
-            return session.link.connected
-        session.link.close()
+            return session.connected
+        session.close()
         return False
 
     @property
@@ -161,7 +161,7 @@ class Connection(Settings):
     def response_pending(self) -> bool:
         """Return whether any response is outstanding, one partially read included."""
         session = self._open_session()
-        return session is not None and session.link.exchanges.pending
+        return session is not None and session.state.pending
 
     def disconnect(self) -> None:
         """Close the connection, from any state and any thread, any number of times.
@@ -175,8 +175,8 @@ class Connection(Settings):
         session = self._session
         if session is not None:
             if session.owes:
-                self._lost = session.link.exchanges, self._caller()
-            session.link.close()
+                self._lost = session.state, self._caller()
+            session.close()
 
     def reset(self) -> None:
         """Do the same as `disconnect`."""
@@ -206,7 +206,7 @@ class Connection(Settings):
         session = self._unless_lost(self._response_session)
         if session is None:
             raise StateError("there is no response whose body is about to be read")
-        session.receiver.body.hash_body(hashes, check)
+        session.reader.hash_body(hashes, check)
 
     def detach(self) -> tuple[socket.socket, bytes]:
         """Give the socket away, after a 101 (Switching Protocols) or a 2xx to CONNECT.
@@ -219,9 +219,9 @@ class Connection(Settings):
             StateError: the connection still speaks HTTP.
         """
         session = self._open_session()
-        if session is None or session.link.exchanges.receiving is not Receiving.SWITCHED:
+        if session is None or session.state.receiving is not Receiving.SWITCHED:
             raise StateError("a connection can be detached after a 101, or a 2xx to CONNECT")
-        return session.link.detach(), session.receiver.take_rest()
+        return session.detach(), session.take_received()
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
@@ -280,19 +280,19 @@ class Connection(Settings):
 
     def _open_session(self) -> Session | None:
         session = self._session
-        return None if session is None or session.link.closed else session
+        return None if session is None or session.closed else session
 
     def _open_stream(self) -> Stream | None:
         session = self._session
-        return session.link.stream if session is not None and session.link.connected else None
+        return session.stream if session is not None and session.connected else None
 
     def _own_session(self) -> Session | None:
         """Return the open session. One that a pipeline has left in the middle is closed first."""
         session = self._open_session()
         if session is not None and session.pipelined:
             session.pipelined = False
-            if session.link.unfinished or session.link.exchanges.outstanding:
-                session.link.close()
+            if session.unfinished or session.state.outstanding:
+                session.close()
                 self._session = None
                 return None
         return session
@@ -314,11 +314,11 @@ class Connection(Settings):
         Raises:
             ConnectionClosed: it was closed with something unfinished.
         """
-        if session is None or not session.link.closed:
+        if session is None or not session.closed:
             return session
-        if session.link.unfinished:
+        if session.unfinished:
             self._lost = None  # this reports it
-            raise session.link.exchanges.lost()
+            raise session.state.lost()
         return None
 
     def _session_to_read(self) -> Session | None:
@@ -331,10 +331,10 @@ class Connection(Settings):
         session = self._response_session
         if session is not None:
             self._unless_lost(session)
-            if not session.receiver.body.end_reported:
+            if not session.end_reported:
                 return session
         current = self._open_session()
-        if current is not None and current.link.exchanges.unread:
+        if current is not None and current.state.unread:
             raise StateError("no response has been read: call read_response() first")
         return session
 
@@ -369,7 +369,7 @@ class Connection(Settings):
             self._lost = None
 
     def _new_session(self, route: Route) -> Session:
-        self._session = Session(route, self._activity)
+        self._session = Session(route, self._monitor)
         self._sock = None
         return self._session
 
@@ -378,9 +378,9 @@ class Connection(Settings):
         session = self._session
         if session is not None and session.pipelined:
             session = self._own_session()
-        if session is not None and session.receiver.body.unfinished and not session.link.closed:
-            session.receiver.take_end()
-        return None if session is None or session.link.closed else session
+        if session is not None and session.reader.body is not None and not session.closed:
+            session.take_end()
+        return None if session is None or session.closed else session
 
     def _idle_session(self) -> Session | None:
         """Return the open session, ``None`` if a whole exchange takes a new one.
@@ -391,8 +391,8 @@ class Connection(Settings):
         session = self._own_session()
         if session is None:
             return None
-        session.receiver.take_end()
-        exchanges = session.link.exchanges
+        session.take_end()
+        exchanges = session.state
         if exchanges.outstanding:
             if exchanges.receiving is Receiving.BODY:
                 raise StateError(
@@ -400,7 +400,7 @@ class Connection(Settings):
                 )
             raise StateError("other requests are unfinished: read their responses first")
         if exchanges.broken or session.idle_fault() is not None:
-            session.link.close()
+            session.close()
         return self._open_session()
 
     # Coroutines. Each is documented at its blocking twin in `HTTPConnection`.
@@ -409,10 +409,10 @@ class Connection(Settings):
         """Coroutine of `HTTPConnection.connect`."""
         session = self._sending_session()
         if session is not None and session.idle_fault() is not None:
-            session.link.close()
+            session.close()
             session = None
         session = session or self._new_session(self._route())
-        yield from session.link.co_connect()
+        yield from session.co_connect()
 
     def _start_request(
         self,
@@ -430,18 +430,18 @@ class Connection(Settings):
         if self._lost is not None:
             self._report_lost(reading=False)
         session = self._sending_session()
-        route = self._route() if session is None else session.link.route
+        route = self._route() if session is None else session.route
         outgoing = self._prepare(route, Request(method, path, headers, body), expect100)
         if hasattr(headers, "__next__"):
             outgoing.headers_used_up = True
         if session is None:
             session = self._new_session(route)
         elif (fault := session.idle_fault()) is not None:
-            session.link.close()
+            session.close()
             fault.safe_to_retry = Exchange(outgoing).give_back()
             raise fault
         outgoing.limits = limits
-        return session.sender.start(Exchange(outgoing), None, limits)
+        return session.start(Exchange(outgoing), None, limits)
 
     def _limits_of_exchange(
         self, deadline: float | None, timeout: float | Timeouts | Unset | None = UNSET
@@ -449,7 +449,7 @@ class Connection(Settings):
         deadline = check_seconds(deadline, "deadline")
         if timeout is not UNSET:
             timeout = check_timeout(timeout)
-        return ExchangeLimits(self._activity, deadline, timeout)
+        return ExchangeLimits(self._monitor, deadline, timeout)
 
     def co_send_request(
         self,
@@ -490,7 +490,7 @@ class Connection(Settings):
         while True:
             session = self._idle_session()
             used_before = session is not None
-            route = self._route() if session is None else session.link.route
+            route = self._route() if session is None else session.route
             outgoing = self._prepare(route, request, expect100)
             if hasattr(headers, "__next__"):
                 outgoing.headers_used_up = True
@@ -510,14 +510,14 @@ class Connection(Settings):
                     self._learn(response)
                 if response.status != 417 or not self._may_drop_expect(outgoing):
                     return response
-                session.link.close()
+                session.close()
                 expect100 = False
             except ConnectionClosed as exc:
                 if not used_before or exc.bytes_sent or not upload.connection_lost:
                     raise
             except BaseException:
                 if response is not None:
-                    session.link.close()  # the caller never sees its head
+                    session.close()  # the caller never sees its head
                 raise
             finally:
                 if upload.expect_failed:
@@ -537,14 +537,14 @@ class Connection(Settings):
             session = self._session_in_use()
             if session is None:
                 raise StateError("no request body is due")
-            yield from session.to_send(session.sender.co_write(data))
+            yield from session.to_send(session.co_write(data))
 
     def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
         """Coroutine of `HTTPConnection.end_body`."""
         session = self._session_in_use()
         if session is None:
             raise StateError("no request body is due")
-        yield from session.to_send(session.sender.co_end_body(trailers))
+        yield from session.to_send(session.co_end_body(trailers))
 
     def co_read_response(self) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
@@ -554,12 +554,12 @@ class Connection(Settings):
         if session is None:
             raise StateError("no response is outstanding: send a request first")
         self._response_session = session
-        response = yield from session.to_receive(session.receiver.co_read_response())
+        response = yield from session.to_receive(session.co_read_response())
         if not self._server_keeps or response.version == "1.0":
             try:
                 self._learn(response)
             except BaseException as exc:  # of a signal handler: the caller never sees the response
-                session.link.exchanges.fail(exc)
+                session.state.fail(exc)
                 raise
         return response
 
@@ -572,7 +572,7 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        return session.receiver.try_do(session.receiver.body.try_read, n)
+        return session.try_do(session.try_read, n)
 
     def co_read(self, n: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.read`; returns `bytes`."""
@@ -583,8 +583,7 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        reader = session.receiver
-        return (yield from session.to_receive(reader.co_do(reader.body.try_read, n)))
+        return (yield from session.to_receive(session.co_do(session.try_read, n)))
 
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
         """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
@@ -593,7 +592,7 @@ class Connection(Settings):
             session = self._session_to_read()
             if session is None:
                 return 0
-            return session.receiver.try_do(session.receiver.body.try_readinto, view)
+            return session.try_do(session.try_readinto, view)
         except BaseException:
             view.release()  # the frames of the exception would keep the buffer exported
             raise
@@ -605,8 +604,7 @@ class Connection(Settings):
             session = self._session_to_read()
             if session is None:
                 return 0
-            reader = session.receiver
-            return (yield from session.to_receive(reader.co_do(reader.body.try_readinto, view)))
+            return (yield from session.to_receive(session.co_do(session.try_readinto, view)))
         except BaseException:
             view.release()
             raise
@@ -618,7 +616,7 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        return session.receiver.try_do(session.receiver.body.try_readall, limit)
+        return session.try_do(session.try_readall, limit)
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""
@@ -627,15 +625,13 @@ class Connection(Settings):
         session = self._session_to_read()
         if session is None:
             return b""
-        reader = session.receiver
-        return (yield from session.to_receive(reader.co_do(reader.body.try_readall, limit)))
+        return (yield from session.to_receive(session.co_do(session.try_readall, limit)))
 
     def co_discard(self) -> Co[None]:
         """Coroutine of `HTTPConnection.discard`."""
         session = self._session_to_read()
         if session is not None:
-            reader = session.receiver
-            yield from session.to_receive(reader.co_do(reader.body.try_discard))
+            yield from session.to_receive(session.co_do(session.try_discard))
 
     def co_get_ssl_peercert(self, binary_form: bool = False) -> Co[Any]:
         """Coroutine of `HTTPConnection.get_ssl_peercert`."""
@@ -650,11 +646,11 @@ class Connection(Settings):
     def _co_read_raw(self, n: int) -> Co[bytes]:
         n = check_size(n, "n")
         session = self._open_session()
-        if session is None or session.link.stream is None:
+        if session is None or session.stream is None:
             raise StateError("there is no connection to read from")
-        return (yield from session.receiver.co_do(session.receiver.try_read_raw, n))
+        return (yield from session.co_do(session.try_read_raw, n))
 
     def _co_tls_stream(self) -> Co[TLSStream | None]:
         session = self._open_session() or self._new_session(self._route())
-        stream = yield from session.link.co_connect()
-        return None if session.link.route.ssl_context is None else cast("TLSStream", stream)
+        stream = yield from session.co_connect()
+        return None if session.route.ssl_context is None else cast("TLSStream", stream)

@@ -15,14 +15,14 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import ConnectionClosed
-from .transport.fork import disown_in_child
-from .transport.poll import POLLIN, POLLOUT, PollNeeded
+from ..errors import ConnectionClosed
+from ..transport.fork import disown_in_child
+from ..transport.poll import POLLIN, POLLOUT, PollNeeded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .transport.stream import Stream
+    from ..transport.stream import Stream
 
     Ready = asyncio.Future[bool | None]
 

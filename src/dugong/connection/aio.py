@@ -11,10 +11,7 @@ from collections.abc import AsyncIterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self
 
-from .async_source import AsyncSource
-from .connection import Connection
-from .errors import StateError
-from .loops import (
+from ..drivers.loops import (
     Watch,
     expire,
     pause,
@@ -24,12 +21,15 @@ from .loops import (
     wait_in_trio,
     watches,
 )
+from ..errors import StateError
+from ..protocol.arguments import check_generator
+from ..protocol.messages import HTTPResponse
+from ..transport.poll import Co, Limits, PollNeeded, T, quiet, timed_out
+from ..transport.timeouts import Timeouts
+from ..transport.within import UNSET
+from .async_source import AsyncSource
+from .connection import Connection
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
-from .protocol.arguments import check_generator
-from .protocol.messages import HTTPResponse
-from .transport.poll import Co, Limits, PollNeeded, T, quiet, timed_out
-from .transport.timeouts import Timeouts
-from .transport.within import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from .protocol.messages import Body, HeadersArgument, Request, WholeBody
-    from .transport.within import Unset
+    from ..protocol.messages import Body, HeadersArgument, Request, WholeBody
+    from ..transport.within import Unset
 
     Requests = Iterable[str | tuple[str, str] | Request]
     AsyncRequests = AsyncIterable[str | tuple[str, str] | Request]
@@ -129,7 +129,7 @@ class AsyncHTTPConnection(Connection):
             raise
 
     def _limits(self) -> Limits:
-        return Limits(self._timeout, self._deadline, self._activity.bytes_moved)
+        return Limits(self._timeout, self._deadline, self._monitor.bytes_moved)
 
     def _wait_in_asyncio(
         self, need: PollNeeded, seconds: float | None, source: AsyncSource | None = None
@@ -140,7 +140,7 @@ class AsyncHTTPConnection(Connection):
             joined = (kept,) if source is None else (kept, source)
             return wait_in_asyncio(loop, joined, seconds, keep=True)
         watched = watches(loop, need)
-        stream = self._session.link.stream if self._session is not None else None
+        stream = self._session.stream if self._session is not None else None
         keep = stream is not None and need == stream.want_read  # with whatever timeout
         if keep and stream is not None and kept is not watched[0]:
             if kept is not None:

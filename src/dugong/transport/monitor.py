@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Activity:
+class Monitor:
     """What the user is told, over all the connections that one object makes in its life.
 
     Attributes:

@@ -1,0 +1,443 @@
+"""The receiving half of HTTP/1.1, without I/O: bytes and end of stream in, messages out.
+
+Theory of operation
+===================
+
+`ResponseReader` never receives anything. Its user asks where the next bytes belong, puts them
+there, and reports how many there were; 0 reports the end of the stream::
+
+    while (response := reader.next_response(exchange)) is None:
+        room = reader.target()
+        reader.received(room, recv_into(room))
+
+    while (room := reader.target(view)) is not None:
+        if count := reader.received(room, recv_into(room)):
+            break                              # payload, straight in the view
+    else:
+        count = reader.take_into(view)         # payload from the buffer; 0 at the end of the body
+
+1. **Heads** pass through the buffer. The reader parses a head when all of it has arrived
+   (RFC 9112 section 2.2). Interim responses (RFC 9110 section 15.2) are collected in the exchange,
+   except a 100 that the writer awaits, which is returned.
+2. **Payload goes straight to the caller** if no line can precede it and enough of it is missing.
+   Chunk-size lines and the trailer section (RFC 9112 section 7.1) pass through the buffer, and so
+   do chunks that are smaller than the caller's view and than the buffer: one system call for each
+   of them would cost more than copying them.
+3. **The end of a body** is its last byte if its length is known. A chunked body ends with its
+   trailer section and a close-delimited one with the stream, so later bytes end them:
+   `end_target` receives nothing but such bytes.
+4. **The end of the stream** completes a close-delimited body. Anywhere else it truncates a head or
+   a body, and raises `ConnectionClosed` (RFC 9112 section 8). Whether the stream itself ended
+   properly is the transport's knowledge: over TLS, a missing close_notify is an exception there and
+   never gets here as a 0.
+5. **Early bytes** are not a response (RFC 9112 section 9.2). `total` counts the bytes received. The
+   writer notes it in an exchange before it sends the first byte of the request. If the head of the
+   response began before that count, the server sent it unasked.
+6. **Stray bytes** after the last response are of no use to anybody: no request may be answered by
+   them, so `drop_strays` announces a close, and `idle_fault` refuses the connection.
+7. An exception leaves the position where it was, so calling the same method again raises it again.
+   The user decides whether it ends the connection, and then calls `fail`. Looking ahead for the end
+   of a body must not fail a read that has its payload.
+
+`ConnectionState` decides what a response means for the connection. This class decides what the
+bytes mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import (
+    ConnectionClosed,
+    ConnectionTimedOut,
+    DigestMismatch,
+    InvalidResponse,
+    StateError,
+    UnsupportedResponse,
+)
+from .body import Chunked, Decoder, Length, UntilClose
+from .buffer import ReceiveBuffer
+from .digest import BodyDigest, Hash
+from .exchange import Exchange
+from .framing import CHUNKED, LENGTH, Framing, frame
+from .limits import RECEIVE_SIZE
+from .messages import HTTPResponse
+from .response import KnownHead, find_head, parse_head
+from .state import ConnectionState
+from .states import RESPONSE_BODY
+
+#: What ends a body, or the wait for a head, before its time.
+FAILURES = (ConnectionClosed, ConnectionTimedOut, InvalidResponse, UnsupportedResponse)
+
+#: `ResponseReader.direct`: the next bytes are to be received into the buffer.
+BUFFERED = -1
+
+
+class ResponseReader:
+    """Reads the responses of one connection, one after another.
+
+    Args:
+        state: the exchanges of the connection.
+
+    Attributes:
+        buffer: the bytes that were received and not yet consumed.
+        total: how many bytes were received, consumed or not.
+        response: the response whose head was read last.
+        body: what is left of its body; ``None`` once that has ended.
+        ended: the response whose last byte was consumed, until `forget`. One without a body is
+            complete when `next_response` returns it.
+        digest: what the body's bytes are checked by; ``None`` if by nothing.
+    """
+
+    __slots__ = ("_known", "_untouched", "body", "buffer", "digest", "ended", "response",
+                 "state", "total")  # fmt: skip
+
+    def __init__(self, state: ConnectionState) -> None:
+        self.state = state
+        self.buffer = ReceiveBuffer()
+        self.total = 0
+        self.response: HTTPResponse | None = None
+        self.body: Decoder | None = None
+        self.ended: HTTPResponse | None = None
+        self.digest: BodyDigest | None = None
+        self._untouched = False  # none of the body was read
+        self._known: KnownHead | None = None  # the last head
+
+    # Heads.
+
+    def next_response(self, exchange: Exchange) -> HTTPResponse | None:
+        """Consume the head that the buffer begins with.
+
+        Args:
+            exchange: the oldest one, whose response comes next.
+
+        Returns:
+            The final response, a 101 (Switching Protocols), or the 100 (Continue) that the writer
+            awaits. ``None`` if more bytes are needed.
+
+        Raises:
+            InvalidResponse: the head is not valid, or arrived before its request was sent, or a
+                limit is exceeded. The buffer still begins with it.
+            UnsupportedResponse: it is valid, and means something that is not supported.
+        """
+        buffer, request = self.buffer, exchange.outgoing.request
+        while buffer.end > buffer.start:
+            known = self._known
+            exchange.response_started = True
+            if known is not None and buffer.data.startswith(known.head, buffer.start, buffer.end):
+                head = known.head
+            else:
+                known = None
+                end = find_head(buffer.data, buffer.start, buffer.end, buffer.scanned)
+                if end < 0:
+                    buffer.scanned = buffer.end
+                    code = buffer.start + len("HTTP/1.1 ")
+                    exchange.response_started = not buffer.data.startswith(b"1", code, buffer.end)
+                    return None
+                head = bytes(buffer.view[buffer.start : end])
+            if known is not None and request.method == known.method:
+                response = known.response(request)
+            else:
+                known = None
+                response = parse_head(head, request.method, request.path)
+                response.request = request
+            if self.total - (buffer.end - buffer.start) < exchange.received_before:
+                raise InvalidResponse(
+                    "the response arrived before its request was sent", response, part="early"
+                )
+            if response.status < 200 and response.status != 101:
+                exchange.response_started = False
+                awaited = self.state.received_interim(exchange, response)
+                buffer.consume(len(head))
+                if awaited:
+                    return response
+                continue
+            if known is None:
+                known = self._known = KnownHead(head, response, frame(response))
+            self.state.received_final(exchange, response, known.framing)
+            buffer.consume(len(head))
+            self._begin_body(response, known.framing)
+            return response
+        return None
+
+    def _begin_body(self, response: HTTPResponse, framing: Framing) -> None:
+        self.response = response
+        self.digest = None
+        self._untouched = True
+        if self.state.receiving is RESPONSE_BODY:
+            if framing.delimiter is LENGTH:
+                self.body = Length(framing.length or 0)
+            elif framing.delimiter is CHUNKED:
+                self.body = Chunked()
+            else:
+                self.body = UntilClose()
+
+    # What to receive, and where.
+
+    def target(self, view: memoryview | None = None) -> memoryview | None:
+        """Return where the next bytes are to be received.
+
+        Args:
+            view: where the caller wants payload, not empty.
+
+        Returns:
+            A part of *view* from its beginning, or of the buffer; ``None`` if nothing is to be
+            received, because the buffer holds what comes next, or the body has ended. Report the
+            number of bytes with `received`, also if it is 0.
+
+        Raises:
+            InvalidResponse: a chunk line or the trailer section is not valid.
+            DigestMismatch: the body has ended, and does not have the digest announced.
+        """
+        if view is None or self.body is None:
+            return self.room() if view is None else None
+        size = len(view)
+        count = self.direct(size)
+        if count > 0:
+            return view if count >= size else view[:count]
+        return self.room() if count else None
+
+    def direct(self, size: int) -> int:
+        """Return how many bytes of payload may be received straight by a caller who wants *size*.
+
+        Returns:
+            A number that may exceed *size*; `BUFFERED` if the next bytes are to be received into
+            `room`; 0 if none are to be received. Raises as `target`.
+        """
+        buffer = self.buffer
+        while (body := self.body) is not None:
+            if payload := body.payload:
+                if buffer.end:
+                    return 0
+                if payload >= size or not isinstance(body, Chunked):
+                    return payload
+                if payload >= len(buffer.data) or body.size >= RECEIVE_SIZE:
+                    return payload
+                return BUFFERED
+            if not body.line_limit:
+                self._end_body(body)
+            elif not self._take_line(body):
+                return BUFFERED
+        return 0
+
+    def end_target(self) -> memoryview | None:
+        """Return where to receive what may end the body, as `target`; ``None`` if nothing may.
+
+        That is so while more payload is certain to come, and once the body has ended.
+        """
+        while (body := self.body) is not None:
+            if body.payload:
+                if body.ended_by_close and not self.buffer.end:
+                    return self.buffer.room()
+                return None
+            if not body.line_limit:
+                self._end_body(body)
+            elif not self._take_line(body):
+                return self.room()
+        return None
+
+    def received(self, room: memoryview, count: int) -> int:
+        """Take *count* bytes that were received into *room*; 0 for the end of the stream.
+
+        Args:
+            room: what `target` or `end_target` returned.
+            count: the number of bytes.
+
+        Returns:
+            How many of them are payload in the caller's own view.
+
+        Raises:
+            ConnectionClosed: the stream ended in the middle of a head or a body, or before a head.
+        """
+        self.total += count
+        if not count:
+            self._end_of_stream()
+        elif room.obj is self.buffer.data:
+            self.buffer.received(count)
+        else:
+            self._took(room, count)
+            return count
+        return 0
+
+    def received_payload(self, data: bytes) -> None:
+        """Take payload that was received into an object of its own: no more than `direct` allows.
+
+        Raises:
+            ConnectionClosed: *data* is empty, and that end of the stream truncates the body.
+        """
+        self.total += len(data)
+        if data:
+            self._took(data, len(data))
+        else:
+            self._end_of_stream()
+
+    def _took(self, data: bytes | memoryview, count: int) -> None:
+        assert self.body is not None
+        self._untouched = False
+        self.body.took(count)
+        if self.digest is not None:
+            self.digest.update(data[:count])
+
+    def room(self) -> memoryview:
+        """Return where to receive what passes through the buffer: heads, lines, small chunks."""
+        room, body = self.buffer.room(), self.body
+        if isinstance(body, Chunked) and body.size >= RECEIVE_SIZE:
+            return room[: body.line_size]  # the rest goes straight to the caller
+        return room
+
+    def _end_of_stream(self) -> None:
+        body = self.body
+        if body is None:
+            raise ConnectionClosed(
+                "the connection ended in the middle of a response head"
+                if self.buffer
+                else "the connection ended before a response came"
+            )
+        if isinstance(body, UntilClose):
+            body.close()
+        elif isinstance(body, Length):
+            raise ConnectionClosed(f"the connection ended {body.payload} bytes before the body did")
+        else:
+            raise ConnectionClosed("the connection ended in the middle of a chunked body")
+
+    # What the buffer holds.
+
+    def take(self, most: int) -> bytes:
+        """Return at most *most* bytes of payload from the buffer, ``b""`` if it has none."""
+        return b"".join(self._pieces(most)) if self.has_payload else b""
+
+    def take_into(self, view: memoryview) -> int:
+        """Copy payload from the buffer into *view*. Returns the number of bytes, 0 for none."""
+        filled = 0
+        if self.has_payload:
+            for piece in self._pieces(len(view)):
+                end = filled + len(piece)
+                view[filled:end] = piece
+                filled = end
+        return filled
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether the buffer begins with payload."""
+        return self.body is not None and self.body.payload > 0 and self.buffer.end > 0
+
+    def _pieces(self, most: int) -> list[memoryview]:
+        """Consume payload. It is to be copied before anything is received."""
+        body, buffer = self.body, self.buffer
+        assert body is not None
+        self._untouched = False
+        if isinstance(body, Chunked):
+            pieces, end = body.take(buffer.data, buffer.view, buffer.start, buffer.end, most)
+        else:
+            end = min(buffer.start + min(body.payload, most), buffer.end)
+            pieces = [buffer.view[buffer.start : end]]
+            body.took(end - buffer.start)
+        if self.digest is not None:
+            for piece in pieces:
+                self.digest.update(piece)
+        buffer.skip_to(end)
+        return pieces
+
+    def take_rest(self, length: int) -> bytes:
+        """Return the *length* bytes that are left of the body, which the buffer holds, and end it.
+
+        Raises:
+            DigestMismatch: it does not have the digest announced.
+        """
+        body, rest = self.body, self.buffer.take(length)
+        assert body is not None
+        self._untouched = False
+        if self.digest is not None:
+            self.digest.update(rest)
+        body.took(length)
+        self._end_body(body)
+        return rest
+
+    def _take_line(self, body: Decoder) -> bool:
+        """Have *body* take its next line, or two, from the buffer. Returns whether it was there."""
+        buffer, limit = self.buffer, body.line_limit
+        if isinstance(body, Chunked):
+            start = body.skip_lines(buffer.data, buffer.start, buffer.end)
+            if start > buffer.start:
+                buffer.skip_to(start)
+                return True
+        size = buffer.find_line(limit)
+        if size < 0:
+            if len(buffer) < limit:
+                return False
+            size = limit
+        body.line(bytes(buffer.data[buffer.start : buffer.start + size]))
+        buffer.consume(size)
+        return True
+
+    # Ends.
+
+    def _end_body(self, body: Decoder) -> None:
+        response = self.response
+        assert response is not None
+        response.trailers = body.trailers
+        if self.digest is not None:
+            self._verify(self.digest)
+        self.body = None
+        self.ended = response
+        self.state.body_ended(response)
+
+    def forget(self, response: HTTPResponse) -> None:
+        """Take note that *response* is complete: its request's body may be large."""
+        self.ended = None
+        if response.request.body is not None:
+            self.response = response.without_request()
+
+    def hash_body(self, hashes: Sequence[Hash], check: bool) -> None:
+        """Feed the body that is about to be read to *hashes*, and check its digests if asked to.
+
+        Raises:
+            StateError: there is no such body, or some of it was read.
+            DigestMismatch: there is nothing to check it by; or it is empty, and that is wrong.
+        """
+        response = self.response
+        if response is None or not self._untouched:
+            raise StateError("there is no response whose body is about to be read")
+        if self.digest is not None:
+            raise StateError("hash_body() was called before: give it all hashes at once")
+        for given in hashes:
+            if not callable(getattr(given, "update", None)):
+                raise TypeError(
+                    f"hashes have a method update(), and {type(given).__name__} has none"
+                )
+        try:
+            digest = BodyDigest(hashes, response, check and _has_content(response))
+        except DigestMismatch as exc:
+            self.state.describe(exc)
+            raise
+        if self.body is not None:
+            self.digest = digest
+        else:
+            self._verify(digest)
+
+    def _verify(self, digest: BodyDigest) -> None:
+        try:
+            digest.verify()
+        except DigestMismatch as exc:
+            self.fail(exc)
+            raise
+
+    def fail(self, exc: Exception) -> None:
+        """Add what is known to *exc*; end receiving, unless the same call may succeed later."""
+        state = self.state
+        if isinstance(exc, (InvalidResponse, UnsupportedResponse)) and exc.response is None:
+            exc.response = self.response if self.body is not None else None
+        state.describe(exc)
+        if not isinstance(exc, ConnectionTimedOut):
+            state.fail(exc)
+
+    def drop_strays(self) -> None:
+        """Let no further request be sent if the buffer has more than the last body can take."""
+        body = self.body
+        has_strays = isinstance(body, Length) and len(self.buffer) > body.payload
+        if has_strays and len(self.state.queue) == 1:
+            self.state.closing = True
+
+
+def _has_content(response: HTTPResponse) -> bool:
+    return response.method != "HEAD" and response.status not in (204, 304)

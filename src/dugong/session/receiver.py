@@ -1,0 +1,463 @@
+"""The receive loop around `protocol.reader`: heads and bodies of one self.
+
+Each operation is an *attempt*, a method ``try_…`` that does what can be done without waiting. It
+returns the result, or a `PollNeeded` that describes what it lacks; then it is to be made again.
+`co_do` does that. An attempt takes nothing from the receive buffer before it can hand it over or
+understand all of it, so a caller may stop waiting at any time and try again later.
+
+`ResponseReceiver._receive` is the only place that receives for the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
+
+from ..errors import (
+    ConnectionClosed,
+    ConnectionTimedOut,
+    DigestMismatch,
+    InvalidResponse,
+    StateError,
+    UnsupportedResponse,
+)
+from ..protocol.body import Length, UntilClose
+from ..protocol.buffer import Gathered
+from ..protocol.exchange import Exchange
+from ..protocol.limits import RECEIVE_SIZE
+from ..protocol.messages import HTTPResponse
+from ..protocol.reader import BUFFERED, FAILURES
+from ..transport.connect import Route
+from ..transport.monitor import Monitor
+from ..transport.poll import TURN_SIZE, Co, PollNeeded, pause
+from ..transport.stream import PIECE_SIZE
+from .lifecycle import Lifecycle
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class ResponseReceiver(Lifecycle):
+    """The receiving half of a self.
+
+    Attributes:
+        end_reported: whether a reading call has reported the end of the body. Also true before
+            the first response.
+    """
+
+    def __init__(self, route: Route, monitor: Monitor) -> None:
+        super().__init__(route, monitor)
+        self.end_reported = True
+        #: A response whose head arrived in time and whose body has not arrived: see `_unless_late`.
+        self._held: HTTPResponse | None = None
+        #: What an interrupted `readall` has gathered, and the block it receives into.
+        self._gathered = Gathered()
+        self._block: memoryview | None = None
+
+    # Attempts.
+
+    def co_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> Co[T]:
+        """Make an attempt of this receiver's until it succeeds or fails, waiting in between.
+
+        Raises:
+            StateError: another call is reading.
+        """
+        turn = self.receive_turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
+        try:
+            while isinstance(got := attempt(*args), PollNeeded):
+                yield from self.co_wait(got)
+            if self.reader.ended is not None:
+                self._completed(self.reader.ended)
+            return got
+        except BaseException as exc:
+            self._broke_off(exc)
+            raise
+        finally:
+            turn.free = True
+
+    def try_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> T | PollNeeded:
+        """Make one attempt of this receiver's. Raises as `co_do`."""
+        turn = self.receive_turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
+        try:
+            got = attempt(*args)
+            if self.reader.ended is not None:
+                self._completed(self.reader.ended)
+            return got
+        except BaseException as exc:
+            self._broke_off(exc)
+            raise
+        finally:
+            turn.free = True
+
+    def _broke_off(self, exc: BaseException) -> None:
+        """Decide what *exc*, raised by an attempt or thrown into a wait, leaves behind."""
+        if isinstance(exc, FAILURES):
+            self.reader.fail(exc)
+        elif isinstance(exc, DigestMismatch):
+            self._gathered = Gathered()  # corrupt data is not delivered
+        elif not isinstance(exc, (GeneratorExit, StateError)):
+            self.state.fail(exc)  # it came in the middle: what was consumed is unknown
+
+    def _receive(self, room: memoryview) -> int | PollNeeded:
+        """Receive into *room*, a target of the reader. Returns how many bytes of it are payload."""
+        stream = self.stream or self.require_stream()
+        got = stream.recv_into(room)
+        return got if isinstance(got, PollNeeded) else self.reader.received(room, got)
+
+    # Heads.
+
+    def co_read_response(self) -> Co[HTTPResponse]:
+        """Read the next response's head, or the 100 (Continue) that is awaited."""
+        state = self.state
+        turn = self.receive_turn
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
+        try:
+            if self._held is not None:
+                exchange = state.queue[0]
+            else:
+                if self.reader.body is not None:
+                    yield from self._co_finish_body()
+                exchange = state.next()
+            while state.being_sent(exchange):
+                yield from self.co_wait_until_sent(exchange)
+                exchange = state.next()
+            while isinstance(got := self.try_response(exchange), PollNeeded):
+                stream = self.require_stream()
+                try:  # as `Stream.wait`, without a coroutine for each response
+                    stream.holders.add(self)
+                    if stream.closed:
+                        stream.check_open()
+                    yield got
+                except ConnectionTimedOut as exc:
+                    exc.phase = exc.phase or got.phase
+                    raise
+                finally:
+                    stream.holders.discard(self)
+                    if stream.closed:
+                        stream.release(self)
+            self.end_reported = False  # also that of a 100 (Continue), which has no body
+            return got
+        except BaseException as exc:
+            self._broke_off(exc)
+            raise
+        finally:
+            turn.free = True
+
+    def _co_finish_body(self) -> Co[None]:
+        self.state.check_alive()
+        while (need := self._try_finish()) is not None:
+            yield from self.require_stream().wait(need)
+        if self.reader.ended is not None:
+            self._completed(self.reader.ended)
+
+    def _try_finish(self) -> PollNeeded | None:
+        """Consume the end of a body whose payload was read, if only later bytes end it."""
+        if self._gathered.left:
+            return None
+        while (room := self.reader.end_target()) is not None:
+            if isinstance(got := self._receive(room), PollNeeded):
+                return got
+        return None
+
+    def try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
+        """Read the response to the oldest exchange, sent whole or not, or the 100 it awaits."""
+        state, reader = self.state, self.reader
+        if state.failure is not None:
+            state.check_alive()
+        if self._held is not None:
+            return self._unless_late(self._held)
+        stream = self.stream or self.require_stream()
+        if not exchange.looked_for:
+            exchange.looked_for = True
+            if stream.peeks and not reader.buffer.end and not state.is_cut_off(exchange):
+                stream.want_read.phase = "response"
+                return stream.want_read  # it has just been sent: nothing can be there yet
+        while (response := reader.next_response(exchange)) is None:
+            room = reader.buffer.room()
+            got = stream.recv_into(room)
+            if isinstance(got, PollNeeded):
+                got.phase = "response"
+                if state.is_cut_off(exchange):
+                    raise ConnectionClosed("the request was not sent whole") from state.cut_off_by
+                return got
+            reader.received(room, got)
+        if response.status < 200 and response.status != 101:
+            return response  # the 100 that is awaited
+        self._begin(response)
+        return self._unless_late(response) if state.limited else response
+
+    def _begin(self, response: HTTPResponse) -> None:
+        """The head of a final *response* was read."""
+        reader = self.reader
+        self.end_reported = False
+        on_event = self.monitor.on_event
+        if on_event is not None:
+            on_event("first_byte")
+        body = reader.body
+        if body is None:
+            self._completed(response)
+            return
+        if self.stream is not None:
+            self.stream.want_read.phase = "body"
+        if not body.payload:
+            try:
+                reader.end_target()  # go to the first chunk, or to the end, if they have arrived
+            except FAILURES:
+                pass  # the call that reads the body gets this
+            if reader.ended is not None:
+                self._completed(response)
+
+    @property
+    def holds_response(self) -> bool:
+        """Whether a response was read after its deadline, and is held until its body is there."""
+        return self._held is not None
+
+    def _unless_late(self, response: HTTPResponse) -> HTTPResponse | PollNeeded:
+        """Return *response*; after its deadline, what its body lacks, if anything."""
+        need = self._try_late()
+        self._held = None if need is None else response
+        self.end_reported = self.holds_response  # no call may read that body
+        return response if need is None else need
+
+    # Bodies.
+
+    def try_read(self, count: int) -> bytes | PollNeeded:
+        """Read at most *count* bytes, ``b""`` only at the end (or for *count* 0)."""
+        if count == 0:
+            return b""
+        if self.state.limited and (need := self._try_late()) is not None:
+            return need
+        if self._gathered.left:
+            return self._gathered.take(count)
+        if self.state.failure is not None:
+            self.state.check_alive()
+        reader, most = self.reader, min(count, RECEIVE_SIZE)
+        while payload := reader.direct(most):
+            stream = self.stream or self.require_stream()
+            if payload == BUFFERED:
+                got = self._receive(reader.room())
+                if isinstance(got, PollNeeded):
+                    return got
+                continue
+            size = min(payload, most)
+            if stream.in_records and size > PIECE_SIZE:
+                block = self._some_block()[:size]
+                got = self._receive(block)
+                if isinstance(got, PollNeeded):
+                    return got
+                data: bytes | PollNeeded = bytes(block[:got])
+            else:
+                data = stream.recv(size)
+                if isinstance(data, PollNeeded):
+                    return data
+                reader.received_payload(data)
+            if data:
+                self._look_ahead()
+                return data
+        if reader.body is not None:
+            return self._take(most)
+        self.end_reported = True
+        return b""
+
+    def try_readinto(self, view: memoryview) -> int | PollNeeded:
+        """Read into *view*; return the number of bytes, 0 only at the end (or for no room)."""
+        if not view:
+            return 0
+        if self.state.limited and (need := self._try_late()) is not None:
+            return need
+        if self._gathered.left:
+            data = self._gathered.take(len(view))
+            view[: len(data)] = data
+            return len(data)
+        got = self._try_into(view)
+        if got == 0:
+            self.end_reported = True
+        return got
+
+    def try_readall(self, limit: int | None) -> bytes | PollNeeded:
+        """Read the rest of the body. If this is interrupted, the next read returns what it had."""
+        gathered, reader = self._gathered, self.reader
+        body, buffer = reader.body, reader.buffer
+        length = body.payload if isinstance(body, Length) else None
+        if limit is not None and gathered.left + (length or 0) > limit:
+            raise _beyond(limit)
+        rest = b""
+        if body is None or (length is not None and length <= buffer.end - buffer.start):
+            if self.state.failure is not None:
+                self.state.check_alive()
+            if body is not None:
+                rest = reader.take_rest(length or 0)
+            if not gathered.left:
+                self.end_reported = True
+                return rest
+        elif (need := self._try_gather(length, limit)) is not None:
+            return need
+        self.end_reported = True
+        self._gathered = Gathered()
+        return gathered.take_all() + rest if rest else gathered.take_all()
+
+    def try_discard(self) -> PollNeeded | None:
+        """Read the rest of the body and drop it."""
+        self._gathered = Gathered()
+        block = self._some_block() if self.reader.body is not None else memoryview(bytearray(1))
+        moved = 0
+        while count := self._try_into(block):
+            if isinstance(count, PollNeeded):
+                return count
+            moved += count
+            if moved >= TURN_SIZE and self.reader.body is not None:
+                return pause(self.require_stream().want_read)
+        self.end_reported = True
+        return None
+
+    def _try_late(self) -> PollNeeded | None:
+        """If the exchange's deadline has passed, gather the rest of the body, if it has arrived.
+
+        Returns:
+            What the rest lacks, and so any call that reads the body. The deadline leaves no time
+            to wait for that.
+        """
+        limits = self.state.receiving_limits() if self.reader.body is not None else None
+        return self._try_gather(None, None) if limits is not None and limits.passed else None
+
+    def _try_gather(self, length: int | None, limit: int | None) -> PollNeeded | None:
+        block, moved = self._some_block(length), 0
+        while count := self._try_into(block):
+            if isinstance(count, PollNeeded):
+                return count
+            moved += count
+            self._gathered.add(block[:count])
+            if limit is not None and self._gathered.left > limit:
+                raise _beyond(limit)
+            if moved >= TURN_SIZE and self.reader.body is not None:
+                return pause(self.require_stream().want_read)
+        return None
+
+    def _some_block(self, length: int | None = None) -> memoryview:
+        """Return a block to receive into; it is kept until the end of the body."""
+        if self._block is None:
+            self._block = memoryview(bytearray(min(length or RECEIVE_SIZE, RECEIVE_SIZE)))
+        return self._block
+
+    def _completed(self, response: HTTPResponse) -> None:
+        """The last byte of *response* has been consumed."""
+        self._block = None
+        self.reader.forget(response)
+        if self.state.closed or not self.state.queue:
+            self.response_complete(response)
+        on_event = self.monitor.on_event
+        if on_event is not None:
+            on_event("done")
+
+    def _try_into(self, view: memoryview) -> int | PollNeeded:
+        if self.state.failure is not None:
+            self.state.check_alive()
+        while (room := self.reader.target(view)) is not None:
+            try:
+                got = self._receive(room)
+            finally:
+                # The frames of an exception would keep the caller's buffer exported.
+                if room is not view and room.obj is view.obj:
+                    room.release()
+            if got:
+                if not isinstance(got, PollNeeded):
+                    self._look_ahead()
+                return got
+        return self._take_into(view)
+
+    # From the buffer.
+
+    def _take(self, most: int) -> bytes:
+        blocks: list[bytes] = []
+        while True:
+            block = self.reader.take(most)
+            blocks.append(block)
+            most -= len(block)
+            self._look_ahead()
+            if not most or not self.reader.has_payload:
+                return block if len(blocks) == 1 else b"".join(blocks)
+
+    def _take_into(self, view: memoryview) -> int:
+        filled, size = 0, len(view)
+        while filled < size and self.reader.has_payload:
+            filled += self.reader.take_into(view[filled:] if filled else view)
+            self._look_ahead()
+        return filled
+
+    def _look_ahead(self) -> None:
+        """Go to the next payload, or consume the end of the body, as far as that has arrived.
+
+        A read that has its payload does not fail by what follows. The next call meets that again.
+        """
+        body = self.reader.body
+        if body is None or (body.payload and not body.ended_by_close):
+            return
+        try:
+            self._receive_end()
+        except FAILURES:
+            pass
+
+    def _receive_end(self) -> None:
+        """Receive what may end the body, without waiting."""
+        stream, reader = self.require_stream(), self.reader
+        while (room := reader.end_target()) is not None:
+            # Payload that is received here would be copied. Look before receiving it.
+            if isinstance(reader.body, UntilClose) and stream.peeks and not stream.has_ended():
+                return
+            if isinstance(self._receive(room), PollNeeded):
+                return
+
+    def take_end(self) -> None:
+        """Consume the end of the last body, as far as it has arrived, unless a call is reading.
+
+        Raises:
+            InvalidResponse: the body must not end like this.
+            DigestMismatch: it does not have the digest announced.
+        """
+        if self.reader.body is not None:
+            self.receive_turn.between(self._take_end)
+
+    def _take_end(self) -> None:
+        if self.reader.body is None or self._gathered.left or self.state.failure is not None:
+            return
+        try:
+            self._receive_end()
+        except (InvalidResponse, UnsupportedResponse) as exc:
+            self.reader.fail(exc)
+            raise
+        except (ConnectionClosed, ConnectionTimedOut):
+            pass  # the call that reads the body raises it
+        if self.reader.ended is not None:
+            self._completed(self.reader.ended)
+        self.reader.drop_strays()
+
+    # Uninterpreted bytes.
+
+    def try_read_raw(self, count: int) -> bytes | PollNeeded:
+        """Read at most *count* bytes as they come. No response can be read after that."""
+        self.state.fail(ConnectionClosed("read_raw() was used"))
+        buffer = self.reader.buffer
+        if buffer:
+            return buffer.take(count)
+        return self.require_stream().recv(count)
+
+    def take_received(self) -> bytes:
+        """Return and drop what was received and not consumed."""
+        buffer = self.reader.buffer
+        return buffer.take(len(buffer))
+
+
+def _beyond(limit: int) -> InvalidResponse:
+    message = f"response body is longer than the limit of {limit} bytes"
+    return InvalidResponse(message, part="limit")
