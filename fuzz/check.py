@@ -16,7 +16,15 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dugong import BodyFollowing, ConnectionClosed, ConnectionTimedOut, HTTPConnection, HTTPResponse, InvalidResponse, UnsupportedResponse
+from dugong import (
+    BodyFollowing,
+    ConnectionClosed,
+    ConnectionTimedOut,
+    HTTPConnection,
+    HTTPResponse,
+    InvalidResponse,
+    UnsupportedResponse,
+)
 from tests.scripted import Co, End, ScriptedSocket, run
 
 #: What a server can bring about, and nothing else.

@@ -192,7 +192,7 @@ class Bench:
 
     def connection(self) -> HTTPConnection:
         conn = HTTPConnection(HOST, 8080, self._context, address=self.proxy.address)
-        conn._activity.clock = lambda: self.proxy.clock
+        conn._monitor.clock = lambda: self.proxy.clock
         return conn
 
     def tell(self, exchange: Exchange, conn: HTTPConnection) -> Story:

@@ -38,7 +38,7 @@ def test_connection_cannot_be_copied(
             with pytest.raises(TypeError, match="cannot be copied or pickled"):
                 copied(value)
         gc.collect()  # finalizers of what was half made
-        assert conn.__class__ is Own or conn._session is None or not conn._session.link.closed
+        assert conn.__class__ is Own or conn._session is None or not conn._session.closed
         conn.disconnect()
     assert capfd.readouterr() == ("", "")
 

@@ -34,7 +34,7 @@ samples = pytest.mark.parametrize("sample", [LENGTH, CHUNKED, CLOSED], ids=str)
 
 def timed(wire: StyledWire, **options: Any) -> tuple[AsyncHTTPConnection, Peer, Turned]:
     conn, peer = wire.pair(**options)
-    conn._activity.clock = clock = Turned()
+    conn._monitor.clock = clock = Turned()
     return conn, peer, clock
 
 

@@ -1,4 +1,4 @@
-"""Exchanges with a real server, broken at every byte in both directions, in every way.
+"""ConnectionState with a real server, broken at every byte in both directions, in every way.
 
 Whatever happens, the outcome is the right bytes or the right error: never wrong bytes, never a
 hang. What is right is worked out in `tests.fault_outcomes`, case by case.

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionClosed, DugongError, HTTPConnection, InvalidResponse
+from dugong.protocol import reader as reader_module
 from dugong.protocol import response as response_module
 from dugong.protocol.buffer import ReceiveBuffer
 from dugong.protocol.limits import BUFFER_SIZE
-from dugong.session import receiver as receiver_module
 from tests.drive import drive
 from tests.exchanges import works
 from tests.hostile import chunks, exchanges, heads, lengths
@@ -163,7 +163,7 @@ def test_reader_of_whole_heads_would_be_noticed(monkeypatch: pytest.MonkeyPatch)
         found = response_module.find_head(data, start, end, scanned)
         return end if found < 0 else found
 
-    monkeypatch.setattr(receiver_module, "find_head", impatient)
+    monkeypatch.setattr(reader_module, "find_head", impatient)
     row = case("", "", OK + b"Content-Length: 2\r\n\r\nhi", ok(200, b"hi"))
     for call in STYLES.values():
         Play(row, call).run()
@@ -207,7 +207,7 @@ class Searched:
             self.count += min(buffer.end, buffer.start + limit) - buffer.scanned
             return find_line(buffer, limit)
 
-        monkeypatch.setattr(receiver_module, "find_head", counting_head)
+        monkeypatch.setattr(reader_module, "find_head", counting_head)
         monkeypatch.setattr(ReceiveBuffer, "find_line", counting_line)
 
 

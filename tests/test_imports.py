@@ -24,17 +24,9 @@ LAYERS = [
     {"errors"},
     {"protocol"},
     {"transport"},
-    {"link"},  # one connection, and its halves:
-    {"incoming"},  # what comes in of a body,
-    {"body_reader"},  # ways of reading it,
-    {"sender", "receiver"},
-    {"session", "settings"},
-    {"upload"},
+    {"session"},
+    {"drivers"},
     {"connection"},
-    {"pipeline"},
-    {"loops"},
-    {"async_source"},
-    {"blocking", "aio"},
     {"cli"},
     {"__main__"},
 ]
@@ -149,7 +141,7 @@ def test_import_loads_no_more_than_needed() -> None:
 # --------------------------------------------------------------------- the checker itself
 
 SOUND = {
-    "__init__.py": "from .blocking import HTTPConnection\nfrom . import errors",
+    "__init__.py": "from .connection.blocking import HTTPConnection\nfrom . import errors",
     "errors.py": "import errno\nfrom typing import TYPE_CHECKING\n"
     "if TYPE_CHECKING:\n    from dugong.protocol.messages import Request",
     "protocol/__init__.py": "",
@@ -157,11 +149,12 @@ SOUND = {
     "protocol/body.py": "from .messages import Request\nfrom ..errors import StateError",
     "transport/__init__.py": "",
     "transport/stream.py": "import socket, ssl",
-    "link.py": "from dugong.transport import stream",
-    "sender.py": "from dugong.link import Link",
-    "receiver.py": "from dugong.protocol import body",
-    "connection.py": "from dugong.sender import Sender\nfrom dugong.receiver import Receiver",
-    "blocking.py": "from dugong.connection import Connection",
+    "session/__init__.py": "",
+    "session/writer.py": "from dugong.transport import stream",
+    "session/session.py": "from dugong.protocol import body\nfrom .writer import RequestWriter",
+    "drivers/__init__.py": "from dugong.transport import stream",
+    "connection/__init__.py": "",
+    "connection/blocking.py": "from dugong.session.session import Session\nimport dugong.drivers",
     "cli.py": "from dugong import HTTPConnection",
     "__main__.py": "from .cli import main",
 }
@@ -173,18 +166,18 @@ TURNED = [
     ("errors.py", "from . import connection", "errors must not import dugong.connection"),
     ("errors.py", "from dugong import HTTPConnection", "errors imports the package itself"),
     ("protocol/body.py", "from ..transport import stream", "body must not import dugong.transport"),
-    ("protocol/__init__.py", "from ..sender import x", "protocol must not import dugong.sender"),
+    ("protocol/__init__.py", "from ..session.writer import x", "protocol must not import dugong.se"),
     ("protocol/body.py", "def f():\n    import ssl", "protocol must not import ssl"),
     ("protocol/body.py", "from asyncio.events import x", "protocol must not import asyncio"),
     ("transport/stream.py", "class C:\n    from ..connection import y", "import dugong.connection"),
-    ("sender.py", "from .receiver import x", "sender must not import dugong.receiver"),
-    ("connection.py", "from .blocking import z", "connection must not import dugong.blocking"),
+    ("session/writer.py", "from ..drivers import x", "writer must not import dugong.drivers"),
+    ("drivers/__init__.py", "from ..connection import z", "drivers must not import dugong.connect"),
     (
-        "connection.py",
-        "try:\n    import dugong.aio\nfinally:\n    pass",
-        "must not import dugong.aio",
+        "session/session.py",
+        "try:\n    import dugong.connection\nfinally:\n    pass",
+        "must not import dugong.connection",
     ),
-    ("connection.py", "from .elsewhere import x", "dugong.elsewhere has no place in LAYERS"),
+    ("connection/blocking.py", "from ..elsewhere import x", "dugong.elsewhere has no place in LAY"),
     ("surprise.py", "import errno", "dugong.surprise has no place in LAYERS"),
 ]
 
@@ -204,6 +197,6 @@ def test_checker_accepts_a_sound_tree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "text", "expected"), TURNED)
 def test_checker_finds_a_turned_arrow(tmp_path: Path, name: str, text: str, expected: str) -> None:
-    files = {**SOUND, "aio.py": "", name: SOUND.get(name, "") + "\n" + text}
+    files = {**SOUND, name: SOUND.get(name, "") + "\n" + text}
     (found,) = violations(read_imports(write_tree(tmp_path, files)))
     assert expected in found

@@ -23,7 +23,7 @@ from tests.wire import HOST
 
 CONNECTIONS = 1000
 
-#: Exchanges on each of them.
+#: ConnectionState on each of them.
 EXCHANGES = 10
 
 #: Descriptors that each side needs, with plenty to spare.

@@ -20,7 +20,7 @@ BIG = bytes(3_000_000)
 
 def timed(wire: StyledWire, **options: Any) -> tuple[AsyncHTTPConnection, Peer, Turned]:
     conn, peer = wire.pair(**options)
-    conn._activity.clock = clock = Turned()
+    conn._monitor.clock = clock = Turned()
     return conn, peer, clock
 
 

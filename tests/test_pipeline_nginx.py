@@ -143,18 +143,18 @@ def test_a_quick_generator(numbered: int) -> None:
         def one_by_one() -> Iterator[str]:
             nonlocal held
             for number in range(500):
-                if (session := conn._session) is not None and session.link.stream is not None:
-                    held = max(held, unsent(session.link.stream.sock))
+                if (session := conn._session) is not None and session.stream is not None:
+                    held = max(held, unsent(session.stream.sock))
                 yield path_of(number)
 
         pipeline = conn.pipeline(one_by_one())
         for number in range(500):
             step = pipeline.co_next()
             while (need := next(step, None)) is not None:
-                if conn._session is not None and conn._session.link.stream is not None:
+                if conn._session is not None and conn._session.stream is not None:
                     waits += 1
                     soon = time.monotonic() + 0.1
-                    while unsent(conn._session.link.stream.sock) and time.monotonic() < soon:
+                    while unsent(conn._session.stream.sock) and time.monotonic() < soon:
                         pass
                     late += time.monotonic() >= soon
                 need.poll()

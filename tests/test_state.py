@@ -26,8 +26,8 @@ def listener(request: pytest.FixtureRequest, wire: StyledWire, tmp_path: Path) -
 def socket_of(conn: AsyncHTTPConnection) -> socket.socket:
     session = conn._session
     assert session is not None
-    assert session.link.stream is not None
-    return session.link.stream.sock
+    assert session.stream is not None
+    return session.stream.sock
 
 
 def is_closed(conn: AsyncHTTPConnection, peer: Peer) -> None:
@@ -169,7 +169,7 @@ async def test_a_connection_that_is_kept_for_some_time(wire: StyledWire) -> None
     listener = wire.listen()
     conn, peer = wire.dial(listener), listener.peer()
     now = 100.0
-    conn._activity.clock = lambda: now
+    conn._monitor.clock = lambda: now
     await exchange(conn, peer, KEPT)
     now += 4
     assert conn.reusable

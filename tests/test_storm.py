@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 TASKS = 200
 
-#: Exchanges that each task begins.
+#: ConnectionState that each task begins.
 EXCHANGES = 4
 
 #: A request body that does not fit between client and server.

@@ -66,7 +66,7 @@ def drop(conn: AsyncHTTPConnection) -> None:
     """Forget what a `readall` has gathered."""
     session = conn._session
     assert session is not None
-    session.receiver.body._gathered = type(session.receiver.body._gathered)()
+    session._gathered = type(session._gathered)()
 
 
 def blocks() -> Iterator[bytes]:

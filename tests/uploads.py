@@ -133,7 +133,7 @@ class Turning:
 
     def __init__(self, conn: HTTPConnection | AsyncHTTPConnection) -> None:
         self.now = 1000.0
-        conn._activity.clock = self
+        conn._monitor.clock = self
 
     def __call__(self) -> float:
         return self.now

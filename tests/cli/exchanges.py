@@ -1,4 +1,4 @@
-"""Exchanges that never took place, with round times, for tests of how they are shown."""
+"""ConnectionState that never took place, with round times, for tests of how they are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exchanges, measured: what happened when, on which connection."""
+"""ConnectionState, measured: what happened when, on which connection."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dugong.protocol.framing import frame
 from dugong.protocol.messages import HTTPResponse, Request
 from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.response import find_head, parse_head
-from dugong.protocol.state import Exchanges
+from dugong.protocol.state import ConnectionState
 
 KIB = 1024
 STATUS = b"HTTP/1.1 200 OK\r\n"
@@ -131,7 +131,7 @@ def test_trailer_fields_are_counted() -> None:
 
 def test_interim_responses_are_counted_for_each_request() -> None:
     assert limits.MAX_INTERIM_RESPONSES >= 20
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     for _ in range(2):
         exchange = Exchange(prepare(Request("GET", "/"), False, NO_DEFAULTS))
         exchanges.accept(exchange)

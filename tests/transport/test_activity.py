@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 
 
 def test_events() -> None:
-    activity = Activity()
+    activity = Monitor()
     activity.event("connected")  # nobody listens
     heard: list[str] = []
     activity.on_event = heard.append
@@ -19,6 +19,6 @@ def test_events() -> None:
 
 
 def test_counts_from_zero_by_a_clock_that_is_never_set_back() -> None:
-    activity = Activity()
+    activity = Monitor()
     assert (activity.bytes_sent, activity.bytes_received) == (0, 0)
     assert activity.clock is time.monotonic

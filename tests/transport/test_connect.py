@@ -13,7 +13,7 @@ import pytest
 
 from dugong import POLLIN, POLLOUT, PollNeeded, UnsupportedResponse, eval_coroutine
 from dugong.transport.connect import Dialer, Route
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.resolve import AddressInfo
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream
@@ -33,7 +33,7 @@ def server() -> Iterator[socket.socket]:
 
 
 def dial(route: Route, events: list[str] | None = None) -> Dial:
-    activity = Activity()
+    activity = Monitor()
     activity.on_event = None if events is None else events.append
     return Dialer(route, activity).co_dial()
 

@@ -14,7 +14,7 @@ import pytest
 
 from dugong import POLLIN, ConnectionClosed, InvalidResponse, PollNeeded, eval_coroutine
 from dugong.transport.connect import Dialer, Route
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.resolve import AddressInfo
 from dugong.transport.stream import Stream
 from tests.drive import drive
@@ -33,7 +33,7 @@ Dial = Generator[PollNeeded, Any, Stream]
 
 
 def dial(route: Route) -> Dial:
-    return Dialer(route, Activity()).co_dial()
+    return Dialer(route, Monitor()).co_dial()
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_cancel(stage: str, hanging: Route, certificates: Certificates) -> None:
                 ("", 0), sock=near, ssl_context=certificates.client, server_hostname=HOST
             ),
         }[stage]
-        dialer = Dialer(route, Activity())
+        dialer = Dialer(route, Monitor())
         waits = threading.Event()
 
         def announced() -> Generator[PollNeeded, Any, Stream]:
@@ -115,7 +115,7 @@ def test_cancel_before(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             "address": Route(busy.getsockname()),
             "unix socket": Route(("", 0), unix_socket=str(tmp_path / "socket")),
         }[kind]
-        dialer = Dialer(route, Activity())
+        dialer = Dialer(route, Monitor())
         dialer.cancel()
         with pytest.raises(ConnectionClosed):
             next(dialer.co_dial())
@@ -125,7 +125,7 @@ def test_cancel_before(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_cancel_between() -> None:
     with busy_server() as busy:
-        dialer = Dialer(Route(busy.getsockname()), Activity())
+        dialer = Dialer(Route(busy.getsockname()), Monitor())
         crt = dialer.co_dial()
         next(crt)
         dialer.cancel()

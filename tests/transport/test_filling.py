@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dugong import POLLIN, ConnectionClosed, ConnectionTimedOut, PollNeeded
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.stream import PIECE_SIZE, Stream
 from tests.wire import tcp_pair
 
@@ -33,7 +33,7 @@ class Scripted(socket.socket):
 def stream() -> Iterator[Stream]:
     near, far = tcp_pair(small=False)
     sock = Scripted(fileno=near.detach())
-    stream = Stream(sock, Activity())
+    stream = Stream(sock, Monitor())
     yield stream
     stream.close()
     far.close()
@@ -67,7 +67,7 @@ def test_filling(
     with memoryview(buffer) as view:
         assert stream.recv_into(view) == count
     assert buffer == expected.ljust(size, b"\xee")
-    assert stream._activity.bytes_received == count
+    assert stream._monitor.bytes_received == count
     assert len(stream.sock.script) == unused
     buffer.clear()  # nothing is left exported
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dugong import POLLIN, POLLOUT, ConnectionClosed, ConnectionTimedOut, PollNeeded, eval_coroutine
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.poll import Co
 from dugong.transport.stream import Stream, after
 from tests.wire import tcp_pair
@@ -28,7 +28,7 @@ class Plain:
         near, self.far = tcp_pair(small)
         near.setblocking(False)
         self.near = kind(fileno=near.detach())
-        self.activity = Activity()
+        self.activity = Monitor()
         self.stream = Stream(self.near, self.activity)
 
     def arrived(self) -> None:
@@ -368,7 +368,7 @@ def test_given_away_while_somebody_waits(plain: Plain) -> None:
 def test_stream_that_is_let_go_closes_its_socket() -> None:
     """Without a ResourceWarning, which would be an error here."""
     near, far = tcp_pair(small=False)
-    Stream(near, Activity())
+    Stream(near, Monitor())
     del near
     gc.collect()
     with far:

@@ -15,7 +15,7 @@ import pytest
 
 from dugong import ConnectionClosed
 from dugong.transport import stream as stream_module
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream
 from tests.peer import Peer
@@ -101,7 +101,7 @@ class Ends:
             sock = SlowSocket(fileno=near.detach())
             sock.slow = self.slow
             sock.setblocking(False)
-            self.stream = Stream(sock, Activity())
+            self.stream = Stream(sock, Monitor())
         else:
             self.peer = Peer(far, client_fd=fd, context=certificates.server)
             context = certificates.new_client()
@@ -112,7 +112,7 @@ class Ends:
             with self.peer.in_thread():
                 tls.do_handshake()
             tls.setblocking(False)
-            self.stream = TLSStream(tls, Activity())
+            self.stream = TLSStream(tls, Monitor())
 
     def receive(self) -> Call:
         """Have a thread enter a call that receives."""

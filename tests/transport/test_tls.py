@@ -11,7 +11,7 @@ import pytest
 
 from dugong import POLLIN, POLLOUT, ConnectionClosed, PollNeeded
 from dugong.transport.connect import Dialer, Route
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream, wanted
 from tests.drive import advance, drive
@@ -60,7 +60,7 @@ def recorded(certificates: Certificates) -> Iterator[tuple[Stream, Peer, Recordi
     context.sslsocket_class = Recording
     peer = Peer(far, client_fd=near.fileno(), context=certificates.server)
     route = Route(("", 0), sock=near, ssl_context=context, server_hostname=HOST)
-    stream = drive(Dialer(route, Activity()).co_dial(), peer)
+    stream = drive(Dialer(route, Monitor()).co_dial(), peer)
     assert isinstance(stream.sock, Recording)
     stream.sock.writes, stream.sock.lacking = [], []
     yield stream, peer, stream.sock

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dugong import is_temp_network_error
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
 from dugong.transport.trace import Trace, open_trace
 from tests.exchanges import works
@@ -249,7 +249,7 @@ def test_closing_twice_closes_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_stream_writes_down_what_passed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     near, far = tcp_pair(small=False)
     near.setblocking(False)
-    stream = Stream(near, Activity())
+    stream = Stream(near, Monitor())
     stream.trace = opened(monkeypatch, tmp_path / "%d")
     with far:
         assert stream.send([memoryview(b"ab"), memoryview(b"c")]) == 3

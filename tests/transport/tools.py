@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dugong import POLLIN, PollNeeded
 from dugong.transport.connect import Dialer, Route
-from dugong.transport.monitor import Activity
+from dugong.transport.monitor import Monitor
 from dugong.transport.poll import Co
 from dugong.transport.proxy import Proxy
 from dugong.transport.resolve import AddressInfo, Lookup
@@ -29,7 +29,7 @@ class Ends:
         near, far = tcp_pair(small)
         client = None if certificates is None else certificates.client
         server = None if certificates is None else certificates.server
-        self.activity = Activity()
+        self.activity = Monitor()
         self.peer = Peer(far, client_fd=near.fileno(), context=server)
         route = Route(("", 0), sock=near, ssl_context=client, server_hostname=HOST)
         self.stream: Stream = drive(Dialer(route, self.activity).co_dial(), self.peer)

@@ -21,7 +21,7 @@ from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
-from dugong.protocol.state import Exchanges
+from dugong.protocol.state import ConnectionState
 
 
 def request(method: str, body: BodyFollowing | None, expect: bool, **fields: str) -> Outgoing:
@@ -44,7 +44,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = Exchanges()
+        self.real = ConnectionState()
         self.waiting: list[Exchange] = []
         self.last: Exchange | None = None
         self.kind = ""  # of the last request

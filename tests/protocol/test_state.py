@@ -20,7 +20,7 @@ from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
-from dugong.protocol.state import Exchanges
+from dugong.protocol.state import ConnectionState
 from dugong.protocol.states import RECEIVING, SENDING, Receiving, Sending
 
 CAUSE = OSError("cable cut")
@@ -35,10 +35,10 @@ def response(status: int = 200) -> HTTPResponse:
 
 
 class Machine:
-    """`Exchanges`, and the steps by which its users bring it from state to state."""
+    """`ConnectionState`, and the steps by which its users bring it from state to state."""
 
     def __init__(self) -> None:
-        self.exchanges = Exchanges()
+        self.exchanges = ConnectionState()
         self.last: HTTPResponse = response()
 
     def accept(self, outgoing: Outgoing | None = None) -> Exchange:

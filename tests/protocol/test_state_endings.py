@@ -1,4 +1,4 @@
-"""Exchanges that end: in order, announced, cut off, failed; and what a failure then tells."""
+"""ConnectionState that end: in order, announced, cut off, failed; and what a failure then tells."""
 
 from __future__ import annotations
 
@@ -19,31 +19,35 @@ from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
-from dugong.protocol.state import Exchanges
+from dugong.protocol.state import ConnectionState
 from dugong.protocol.states import Receiving, Sending
 
 CAUSE = OSError("cable cut")
 
 
-def accept(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
+def accept(
+    exchanges: ConnectionState, method: str = "GET", body: Any = None, **fields: str
+) -> Exchange:
     target = "h:443" if method == "CONNECT" else f"/{len(exchanges.queue)}"
     return accepted(exchanges, prepare(Request(method, target, fields, body), False, NO_DEFAULTS))
 
 
-def accepted(exchanges: Exchanges, outgoing: Outgoing) -> Exchange:
+def accepted(exchanges: ConnectionState, outgoing: Outgoing) -> Exchange:
     exchange = Exchange(outgoing)
     exchanges.accept(exchange)
     return exchange
 
 
-def send(exchanges: Exchanges, method: str = "GET", body: Any = None, **fields: str) -> Exchange:
+def send(
+    exchanges: ConnectionState, method: str = "GET", body: Any = None, **fields: str
+) -> Exchange:
     exchange = accept(exchanges, method, body, **fields)
     exchange.bytes_sent = len(exchange.outgoing.head)
     exchanges.request_sent(exchange)
     return exchange
 
 
-def answer(exchanges: Exchanges, length: int = 0, closes: bool = False) -> HTTPResponse:
+def answer(exchanges: ConnectionState, length: int = 0, closes: bool = False) -> HTTPResponse:
     response = HTTPResponse("GET", "/", 200, "", Headers())
     framing = Framing(Delimiter.LENGTH, length, closes)
     exchanges.received_final(exchanges.next(), response, framing)
@@ -52,7 +56,7 @@ def answer(exchanges: Exchanges, length: int = 0, closes: bool = False) -> HTTPR
 
 def test_responses_come_in_the_order_of_the_requests() -> None:
     """RFC 9112 section 9.3.2."""
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     first, second, third = (send(exchanges) for _ in range(3))
     assert [*exchanges.queue] == [first, second, third]
     response = answer(exchanges, 5)
@@ -66,7 +70,7 @@ def test_responses_come_in_the_order_of_the_requests() -> None:
 
 
 def test_response_is_told_what_came_before_it() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     exchange = send(exchanges)
     hints = HTTPResponse("GET", "/", 103, "", Headers())
     assert not exchanges.received_interim(exchange, hints)
@@ -78,7 +82,7 @@ def test_response_is_told_what_came_before_it() -> None:
 
 
 def test_only_the_100_that_is_awaited_is_taken_for_it() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     first = send(exchanges)
     body = BodyFollowing(5)
     second = accepted(exchanges, prepare(Request("PUT", "/", None, body), True, NO_DEFAULTS))
@@ -98,7 +102,7 @@ def test_only_the_100_that_is_awaited_is_taken_for_it() -> None:
 @pytest.mark.parametrize("by", ["client", "server"])
 def test_announced_end(by: str) -> None:
     """RFC 9112 section 9.6: no request after that, no response from behind it."""
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     if by == "client":
         send(exchanges, Connection="close")
     else:
@@ -119,7 +123,7 @@ def test_announced_end(by: str) -> None:
 
 
 def test_announcement_outlives_earlier_responses() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     send(exchanges)
     send(exchanges, Connection="close")
     assert not answer(exchanges).will_close
@@ -129,7 +133,7 @@ def test_announcement_outlives_earlier_responses() -> None:
 
 
 def test_client_announces_only_by_what_was_sent() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     exchanges.withdraw(accept(exchanges, Connection="close"))
     assert not exchanges.closing
     send(exchanges)
@@ -138,7 +142,7 @@ def test_client_announces_only_by_what_was_sent() -> None:
 
 def test_refusal_of_a_body_ends_the_connection() -> None:
     """Nobody knows whether the server still waits for it (RFC 9110 section 10.1.1)."""
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     exchanges.request_sent(
         accepted(exchanges, prepare(Request("PUT", "/", None, BodyFollowing(5)), True, NO_DEFAULTS))
     )
@@ -149,7 +153,7 @@ def test_refusal_of_a_body_ends_the_connection() -> None:
 
 
 def test_early_answer_to_an_earlier_request_refuses_nothing() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     send(exchanges)
     exchanges.request_sent(
         accepted(exchanges, prepare(Request("PUT", "/", None, BodyFollowing(5)), True, NO_DEFAULTS))
@@ -159,7 +163,7 @@ def test_early_answer_to_an_earlier_request_refuses_nothing() -> None:
 
 
 def test_withdrawn_request_has_never_been() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     first = send(exchanges)
     second = accept(exchanges)
     assert exchanges.being_sent(second)
@@ -171,7 +175,7 @@ def test_withdrawn_request_has_never_been() -> None:
 
 
 def test_request_cut_off_ends_sending_alone() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     first, second = send(exchanges), accept(exchanges)
     exchanges.cut_off(second, CAUSE)
     assert (exchanges.is_cut_off(first), exchanges.is_cut_off(second)) == (False, True)
@@ -193,7 +197,7 @@ def test_request_cut_off_ends_sending_alone() -> None:
 
 
 def test_receiving_fails_once_and_for_good() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     send(exchanges)
     exchanges.fail(CAUSE)
     exchanges.fail(ValueError("something later"))
@@ -208,7 +212,7 @@ def test_receiving_fails_once_and_for_good() -> None:
 
 
 def test_switched_connection_takes_no_more_requests() -> None:
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     send(exchanges, "CONNECT")
     response = HTTPResponse("CONNECT", "h:443", 200, "", Headers())
     exchanges.received_final(exchanges.next(), response, Framing(Delimiter.SWITCH, 0, False))
@@ -238,7 +242,7 @@ def test_switched_connection_takes_no_more_requests() -> None:
 )
 def test_safe_to_retry(method: str, body: Any, sent: int, touched: bool, safe: bool) -> None:
     """None of it was sent; or it is idempotent, and its body is not consumed."""
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     exchange = accept(exchanges, method, body)
     exchange.bytes_sent, exchange.body_touched = sent, touched
     assert exchange.safe_to_retry is safe
@@ -249,7 +253,7 @@ def test_safe_to_retry(method: str, body: Any, sent: int, touched: bool, safe: b
 )
 def test_describe(exc: Any) -> None:
     """The four attributes are of the exchange that failed; unanswered are all that wait."""
-    exchanges = Exchanges()
+    exchanges = ConnectionState()
     first, second = send(exchanges), send(exchanges, "POST", b"abc")
     second.bytes_sent, second.response_started = 17, True
     exchanges.describe(exc, second)
