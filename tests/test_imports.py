@@ -166,7 +166,11 @@ TURNED = [
     ("errors.py", "from . import connection", "errors must not import dugong.connection"),
     ("errors.py", "from dugong import HTTPConnection", "errors imports the package itself"),
     ("protocol/body.py", "from ..transport import stream", "body must not import dugong.transport"),
-    ("protocol/__init__.py", "from ..session.writer import x", "protocol must not import dugong.se"),
+    (
+        "protocol/__init__.py",
+        "from ..session.writer import x",
+        "protocol must not import dugong.se",
+    ),
     ("protocol/body.py", "def f():\n    import ssl", "protocol must not import ssl"),
     ("protocol/body.py", "from asyncio.events import x", "protocol must not import asyncio"),
     ("transport/stream.py", "class C:\n    from ..connection import y", "import dugong.connection"),

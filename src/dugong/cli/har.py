@@ -1,4 +1,4 @@
-"""ConnectionState as an HTTP Archive, version 1.2: a file that browsers' tools open.
+"""Exchanges as an HTTP Archive, version 1.2: a file that browsers' tools open.
 
 What the format asks for, and what is not known here, is left out or -1, as it says. The bodies
 are not in it, and nor is what others are not to see: the values of the fields that browsers, too,
