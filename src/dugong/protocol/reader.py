@@ -84,13 +84,27 @@ class ResponseReader:
         total: how many bytes were received, consumed or not.
         response: the response whose head was read last.
         body: what is left of its body; ``None`` once that has ended.
-        ended: the response whose last byte was consumed, until `forget`. One without a body is
-            complete when `next_response` returns it.
+        ended: the response whose last byte was consumed; the user sets it to ``None``. A response
+            without a body is complete when `next_response` returns it.
+        keep_alive: for how many seconds the server keeps the connection after it; ``None`` if the
+            server has not announced that.
+        sent_body: whether its request had a body.
         digest: what the body's bytes are checked by; ``None`` if by nothing.
     """
 
-    __slots__ = ("_known", "_untouched", "body", "buffer", "digest", "ended", "response",
-                 "state", "total")  # fmt: skip
+    __slots__ = (
+        "_known",
+        "_untouched",
+        "body",
+        "buffer",
+        "digest",
+        "ended",
+        "keep_alive",
+        "response",
+        "sent_body",
+        "state",
+        "total",
+    )
 
     def __init__(self, state: ConnectionState) -> None:
         self.state = state
@@ -100,6 +114,8 @@ class ResponseReader:
         self.body: Decoder | None = None
         self.ended: HTTPResponse | None = None
         self.digest: BodyDigest | None = None
+        self.keep_alive: int | None = None
+        self.sent_body = False
         self._untouched = False  # none of the body was read
         self._known: KnownHead | None = None  # the last head
 
@@ -156,6 +172,8 @@ class ResponseReader:
                 known = self._known = KnownHead(head, response, frame(response))
             self.state.received_final(exchange, response, known.framing)
             buffer.consume(len(head))
+            self.keep_alive = known.keep_alive
+            self.sent_body = request.body is not None
             self._begin_body(response, known.framing)
             return response
         return None
@@ -349,7 +367,6 @@ class ResponseReader:
         self._untouched = False
         if self.digest is not None:
             self.digest.update(rest)
-        body.took(length)
         self._end_body(body)
         return rest
 
@@ -382,11 +399,10 @@ class ResponseReader:
         self.ended = response
         self.state.body_ended(response)
 
-    def forget(self, response: HTTPResponse) -> None:
-        """Take note that *response* is complete: its request's body may be large."""
-        self.ended = None
-        if response.request.body is not None:
-            self.response = response.without_request()
+    def forget_request(self) -> None:
+        """The response is complete: do not keep its request's body alive, which may be large."""
+        assert self.response is not None
+        self.response = self.response.without_request()
 
     def hash_body(self, hashes: Sequence[Hash], check: bool) -> None:
         """Feed the body that is about to be read to *hashes*, and check its digests if asked to.

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from ..errors import InvalidResponse, Part, UnsupportedResponse
 from . import grammar
-from .framing import Framing
+from .framing import Framing, keep_alive_timeout
 from .headers import SECRET_FIELDS, parsed
 from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .messages import HTTPResponse, Request
@@ -117,14 +117,25 @@ class KnownHead:
         head: the bytes from the status line to the empty line.
         method: the method of the request that it answered.
         framing: how its body is delimited.
+        keep_alive: as `keep_alive_timeout` returns it.
     """
 
-    __slots__ = ("_fields", "_reason", "_status", "_version", "framing", "head", "method")
+    __slots__ = (
+        "_fields",
+        "_reason",
+        "_status",
+        "_version",
+        "framing",
+        "head",
+        "keep_alive",
+        "method",
+    )
 
     def __init__(self, head: bytes, response: HTTPResponse, framing: Framing) -> None:
         self.head = head
         self.method = response.method
         self.framing = framing
+        self.keep_alive = keep_alive_timeout(response)
         # Not the response itself: that is the caller's, who may change it.
         self._status = response.status
         self._reason = response.reason

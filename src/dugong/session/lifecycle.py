@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 from ..errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
 from ..protocol.exchange import Exchange
-from ..protocol.framing import keep_alive_timeout
-from ..protocol.messages import HTTPResponse
 from ..protocol.reader import ResponseReader
 from ..protocol.state import ConnectionState
 from ..protocol.states import REFUSED, REQUEST
@@ -175,8 +173,8 @@ class Lifecycle:
         """Whether any response or request body is not complete."""
         return self.state.pending or self.state.body_pending
 
-    def response_complete(self, response: HTTPResponse) -> None:
-        """Close the connection if *response* was the last one, or note how long it is kept.
+    def response_complete(self) -> None:
+        """Close the connection if the response was the last one, or note how long it is kept.
 
         Called if nothing else is outstanding, or if a close was announced.
 
@@ -189,8 +187,8 @@ class Lifecycle:
         elif state.closed:
             self.close_as_announced()
         else:
-            timeout = keep_alive_timeout(response)
-            self._usable_until = None if timeout is None else self.monitor.clock() + timeout
+            seconds = self.reader.keep_alive
+            self._usable_until = None if seconds is None else self.monitor.clock() + seconds
 
     def close_as_announced(self) -> None:
         """Close the socket after the response that announced this (RFC 9112 section 9.6).

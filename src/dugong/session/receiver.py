@@ -71,7 +71,7 @@ class ResponseReceiver(Lifecycle):
             while isinstance(got := attempt(*args), PollNeeded):
                 yield from self.co_wait(got)
             if self.reader.ended is not None:
-                self._completed(self.reader.ended)
+                self._completed()
             return got
         except BaseException as exc:
             self._broke_off(exc)
@@ -89,7 +89,7 @@ class ResponseReceiver(Lifecycle):
         try:
             got = attempt(*args)
             if self.reader.ended is not None:
-                self._completed(self.reader.ended)
+                self._completed()
             return got
         except BaseException as exc:
             self._broke_off(exc)
@@ -159,7 +159,7 @@ class ResponseReceiver(Lifecycle):
         while (need := self._try_finish()) is not None:
             yield from self.require_stream().wait(need)
         if self.reader.ended is not None:
-            self._completed(self.reader.ended)
+            self._completed()
 
     def _try_finish(self) -> PollNeeded | None:
         """Consume the end of a body whose payload was read, if only later bytes end it."""
@@ -206,7 +206,7 @@ class ResponseReceiver(Lifecycle):
             on_event("first_byte")
         body = reader.body
         if body is None:
-            self._completed(response)
+            self._completed()
             return
         if self.stream is not None:
             self.stream.want_read.phase = "body"
@@ -216,7 +216,7 @@ class ResponseReceiver(Lifecycle):
             except FAILURES:
                 pass  # the call that reads the body gets this
             if reader.ended is not None:
-                self._completed(response)
+                self._completed()
 
     @property
     def holds_response(self) -> bool:
@@ -350,12 +350,14 @@ class ResponseReceiver(Lifecycle):
             self._block = memoryview(bytearray(min(length or RECEIVE_SIZE, RECEIVE_SIZE)))
         return self._block
 
-    def _completed(self, response: HTTPResponse) -> None:
-        """The last byte of *response* has been consumed."""
-        self._block = None
-        self.reader.forget(response)
-        if self.state.closed or not self.state.queue:
-            self.response_complete(response)
+    def _completed(self) -> None:
+        """The last byte of the last response has been consumed."""
+        state, reader = self.state, self.reader
+        reader.ended = self._block = None
+        if reader.sent_body:
+            reader.forget_request()
+        if state.closed or not state.queue:
+            self.response_complete()
         on_event = self.monitor.on_event
         if on_event is not None:
             on_event("done")
@@ -439,7 +441,7 @@ class ResponseReceiver(Lifecycle):
         except (ConnectionClosed, ConnectionTimedOut):
             pass  # the call that reads the body raises it
         if self.reader.ended is not None:
-            self._completed(self.reader.ended)
+            self._completed()
         self.reader.drop_strays()
 
     # Uninterpreted bytes.
