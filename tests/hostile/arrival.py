@@ -141,6 +141,15 @@ def splits(size: int, end: str) -> Iterator[Iterable[int]]:
         yield (offset,)
 
 
+def some_splits(size: int, end: str) -> Iterator[Iterable[int]]:
+    """Whole, byte by byte, and split in two at a few offsets."""
+    offsets = range(1, size + (end == "close"))
+    yield ()
+    yield offsets
+    for offset in offsets[size % 16 :: 16]:
+        yield (offset,)
+
+
 def every(size: int) -> Iterator[int]:
     """Boundaries so many bytes apart, without end."""
     return chain(count(size, size))
