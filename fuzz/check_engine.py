@@ -1,0 +1,147 @@
+"""What must be true of any bytes from a server, in any pieces: the protocol engine alone.
+
+An input has the form that `fuzz.check` describes. No socket is involved, so this runs many times as
+many inputs. `fuzz.check` runs whole connections.
+"""
+
+from __future__ import annotations
+
+from itertools import starmap
+
+from dugong import ConnectionClosed, HTTPResponse, InvalidResponse, Request, UnsupportedResponse
+from dugong.protocol.exchange import Exchange
+from dugong.protocol.reader import BUFFERED, ResponseReader
+from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
+from dugong.protocol.state import ConnectionState
+from dugong.protocol.states import RESPONSE_BODY, SWITCHED
+from fuzz.check import HEADER, REFUSALS, SCENARIOS, SIZES, Outcome, described
+
+_DOCUMENTED = (ConnectionClosed, InvalidResponse, UnsupportedResponse)
+
+
+def _prepared(method: str, arguments: dict[str, object]) -> Outgoing:
+    target = "h:443" if method == "CONNECT" else "/"
+    expect100 = bool(arguments.get("expect100"))
+    request = Request(method, target, arguments.get("headers"), arguments.get("body"))  # type: ignore[arg-type]
+    return prepare(request, expect100, NO_DEFAULTS)
+
+
+#: With the two attributes that a response may change.
+_PREPARED = [
+    [(each, each.closes, each.expect_continue) for each in starmap(_prepared, scenario)]
+    for scenario in SCENARIOS
+]
+
+#: How many bytes the caller wants at once, and whether into a view of its own.
+_WANTED = [(1, False), (7, False), (5000, False), (3, True), (5000, True)]
+
+
+class _Starved(Exception):
+    """The engine wants more bytes, and the server stays silent."""
+
+
+class _Run:
+    """One conversation, in which the bytes arrive in pieces of the given sizes."""
+
+    def __init__(self, data: bytes, sizes: tuple[int, ...]) -> None:
+        self._view = memoryview(data)[HEADER:]
+        self._at = 0
+        self._sizes = sizes
+        self._turn = 0
+        self._left = sizes[0]
+        self._silent = data[3] % 3 == 2
+        self._wanted, self._into = _WANTED[data[1] % len(_WANTED)]
+        self._state = ConnectionState()
+        self._reader = ResponseReader(self._state)
+        self._outgoings = _PREPARED[data[0] % len(_PREPARED)]
+
+    def _receive(self, room: memoryview) -> int:
+        count = min(len(room), self._left, len(self._view) - self._at)
+        if count:
+            room[:count] = self._view[self._at : self._at + count]
+            self._at += count
+            self._left -= count
+            if not self._left:
+                self._turn += 1
+                self._left = self._sizes[self._turn % len(self._sizes)]
+        elif self._silent:
+            raise _Starved
+        return count
+
+    def outcome(self) -> Outcome:
+        got: Outcome = []
+        for outgoing, closes, expects in self._outgoings:  # what the last run may have changed
+            outgoing.closes, outgoing.expect_continue = closes, expects
+        try:
+            self._converse(got)
+        except _Starved:
+            got.append("starved")
+        except _DOCUMENTED as exc:
+            got.append(type(exc).__name__)
+            self._reader.fail(exc)
+            if not exc.unanswered or self._state.failure is not exc:
+                raise AssertionError("the failure is not final") from exc
+        return got
+
+    def _converse(self, got: Outcome) -> None:
+        state = self._state
+        for outgoing, _, _ in self._outgoings:
+            if state.closing:
+                return
+            exchange = Exchange(outgoing)
+            state.accept(exchange)
+            exchange.bytes_sent = len(outgoing.head)
+            state.request_sent(exchange)
+            response = self._response()
+            if response.status == 100:
+                got.append(described(response))
+                state.body_sent(state.check_write(2), 2)
+                response = self._response()
+            got.append(described(response))
+            if state.receiving is SWITCHED or state.broken:
+                return
+            body = bytearray()
+            while piece := (self._read_into() if self._into else self._read()):
+                body += piece
+            assert state.receiving is not RESPONSE_BODY
+            assert response.length in (None, len(body))
+            got += [bytes(body), response.trailers.items()]
+
+    def _response(self) -> HTTPResponse:
+        reader, exchange = self._reader, self._state.next()
+        while (response := reader.next_response(exchange)) is None:
+            room = reader.room()
+            reader.received(room, self._receive(room))
+        return response
+
+    def _read_into(self) -> bytes:
+        reader, view = self._reader, memoryview(bytearray(self._wanted))
+        while (room := reader.target(view)) is not None:
+            if count := reader.received(room, self._receive(room)):
+                return bytes(view[:count])
+        return bytes(view[: reader.take_into(view)])
+
+    def _read(self) -> bytes:
+        reader = self._reader
+        while payload := reader.direct(self._wanted):
+            if payload == BUFFERED:
+                room = reader.room()
+                reader.received(room, self._receive(room))
+                continue
+            block = memoryview(bytearray(min(payload, self._wanted)))
+            data = bytes(block[: self._receive(block)])
+            reader.received_payload(data)
+            if data:
+                return data
+        return reader.take(self._wanted)
+
+
+def check(data: bytes) -> None:
+    """Run one input. Whatever is wrong is an exception."""
+    if len(data) < HEADER:
+        return
+    whole = _Run(data, (len(data),)).outcome()
+    split = _Run(data, (SIZES[data[2] // 16], SIZES[data[2] % 16])).outcome()
+    if whole[-1:] in REFUSALS and split[-1:] in REFUSALS:
+        whole[-1] = split[-1] = "refused"
+    assert whole == split, f"whole: {whole}\nsplit: {split}"
