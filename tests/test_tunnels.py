@@ -16,7 +16,7 @@ from dugong import (
     UnsupportedResponse,
 )
 from dugong.protocol.limits import REFUSAL_TIMEOUT
-from dugong.transport import proxy
+from dugong.session import tunnel
 from tests.drive import advance
 from tests.exchanges import works
 from tests.peer import Peer
@@ -86,7 +86,7 @@ def test_time_limit_in_the_body_of_a_refusal(tls: Wire) -> None:
 
 async def test_body_that_never_comes(tls: StyledWire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any limit of the caller's."""
-    monkeypatch.setattr(proxy, "REFUSAL_TIMEOUT", 0.01)
+    monkeypatch.setattr(tunnel, "REFUSAL_TIMEOUT", 0.01)
     conn, peer = through_a_proxy(tls)
     peer.expect_request(b"CONNECT")
     peer.reply(REFUSAL + b"Content-Length: 100\r\n\r\nTry")

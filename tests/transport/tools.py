@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dugong import POLLIN, PollNeeded
+from dugong.protocol.proxy import Proxy
 from dugong.transport.connect import Dialer, Route
 from dugong.transport.monitor import Monitor
 from dugong.transport.poll import Co
-from dugong.transport.proxy import Proxy
 from dugong.transport.resolve import AddressInfo, Lookup
 from dugong.transport.stream import Stream
 from tests.drive import drive

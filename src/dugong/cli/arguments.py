@@ -14,8 +14,8 @@ from urllib.parse import quote, urlsplit
 from ..protocol import grammar
 from ..protocol.authority import check_host
 from ..protocol.messages import Request
+from ..protocol.proxy import parse_proxy
 from ..protocol.request import NO_DEFAULTS, prepare
-from ..transport.proxy import parse_proxy
 from .output import complain
 
 #: What may stand in a request target as it is; everything else is percent-encoded.

@@ -14,7 +14,7 @@ from ..errors import ConnectionClosed, DugongError
 from ..protocol.authority import authority
 from ..protocol.headers import Headers
 from ..protocol.messages import HTTPResponse, Request
-from ..transport.proxy import parse_proxy
+from ..protocol.proxy import parse_proxy
 from ..transport.resolve import numeric
 from .arguments import Document
 from .output import Failure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..connection.blocking import HTTPConnection
 from ..connection.connection import Connection
 from ..errors import DugongError, is_temp_network_error
-from ..transport.proxy import parse_proxy
+from ..protocol.proxy import parse_proxy
 from .arguments import Document
 from .output import EnvironmentFailure, Failure, complain, has_extra, is_terminal
 from .refusals import Refusal

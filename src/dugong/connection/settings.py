@@ -10,6 +10,7 @@ from ..protocol.arguments import check_port, check_seconds, exactly_str
 from ..protocol.authority import authority, check_address, check_host, tls_name
 from ..protocol.limits import CONTINUE_TIMEOUT
 from ..protocol.messages import HTTPResponse, Request
+from ..protocol.proxy import Proxy, parse_proxy, tunnel_fields
 from ..protocol.request import Defaults, Outgoing, prepare
 from ..transport.arguments import (
     check_context,
@@ -19,7 +20,6 @@ from ..transport.arguments import (
     check_unix_socket,
 )
 from ..transport.connect import Route, load_tls
-from ..transport.proxy import Proxy, parse_proxy, tunnel_fields
 from ..transport.timeouts import check_timeout
 
 if TYPE_CHECKING:

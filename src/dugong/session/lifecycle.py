@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
 from ..protocol.exchange import Exchange
@@ -18,7 +20,11 @@ from ..transport.poll import POLLIN, Co, PollNeeded
 from ..transport.sockets import socketpair
 from ..transport.stream import Stream, shut_down
 from ..transport.trace import open_trace
+from .tunnel import co_open_tunnel
 from .turn import Turn
+
+if TYPE_CHECKING:
+    from ..transport.connect import CoTunnel
 
 #: Seconds after which a reader ahead of the sender looks whether there still is a sender. A second
 #: exception may have kept the first one's handler from waking it.
@@ -63,12 +69,12 @@ class Lifecycle:
         disown_in_child(self)
 
     def co_connect(self) -> Co[Stream]:
-        """Connect, unless connected. When that fails, the link is closed."""
+        """Connect, unless connected. When that fails, the session is closed."""
         if self.stream is not None:
             return self.stream
         if self._dialer is not None:
             raise StateError("another call is connecting this connection")
-        dialer = Dialer(self.route, self.monitor)
+        dialer = Dialer(self.route, self.monitor, _tunnel(self.route, self.monitor))
         try:
             self._dialer = dialer
             if self.closed:  # before there was a dialer to cancel
@@ -109,7 +115,7 @@ class Lifecycle:
         """Wait for what a receiver lacks, and never only for that while there is more to send.
 
         Raises:
-            ConnectionClosed: the link was closed.
+            ConnectionClosed: the session was closed.
         """
         stream = self.require_stream()
         if self.send_while_reading is not None:
@@ -125,7 +131,7 @@ class Lifecycle:
         readiness of its own while it connects.
 
         Raises:
-            ConnectionClosed: connecting has failed, or the link was closed.
+            ConnectionClosed: connecting has failed, or the session was closed.
         """
         while self.state.being_sent(exchange) and not self.closed:
             near_end, _ = alarm = socketpair()
@@ -194,7 +200,7 @@ class Lifecycle:
         """Close the socket after the response that announced this (RFC 9112 section 9.6).
 
         If that came early, and did not refuse its request, the rest of the request is sent first.
-        The link is not `closed`: its exchanges have the reason why nothing more can be sent, and
+        The session is not `closed`: its state has the reason why nothing more can be sent, and
         why the requests behind that response have none.
         """
         state = self.state
@@ -243,3 +249,16 @@ class Lifecycle:
         sock = stream.detach()
         sock.setblocking(True)
         return sock
+
+
+def _tunnel(route: Route, monitor: Monitor) -> CoTunnel | None:
+    """Return what opens the tunnel that *route* needs, ``None`` if it needs none."""
+    if route.tunnel is None or route.proxy is None:
+        return None
+    return partial(
+        co_open_tunnel,
+        authority=route.tunnel,
+        fields=route.proxy.fields,
+        headers=route.tunnel_fields,
+        clock=monitor.clock,
+    )

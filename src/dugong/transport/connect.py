@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.authority import authority
+from ..protocol.proxy import Proxy
 from ..protocol.request import NO_DEFAULTS, Defaults
 from .fork import BY_FORK, disown_in_child
 from .monitor import Monitor
 from .poll import POLLIN, Co, PollNeeded
-from .proxy import Proxy, co_open_tunnel
 from .race import Race, SocketOption, address_text, configure
 from .resolve import AddressInfo, Lookup, numeric
 from .stream import Stream, shut_down
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     #: Waits for a readiness of any of these sockets.
     Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
+    CoTunnel: TypeAlias = Callable[[Stream], Co[None]]
     CoSecure: TypeAlias = Callable[[socket.socket, ssl.SSLContext, str, Monitor, Wait], Co[Stream]]
 
 
@@ -90,11 +91,13 @@ class Dialer:
     Args:
         route: how to get there.
         monitor: receives the events `resolved`, `connecting`, `connected` and `secured`.
+        tunnel: opens a tunnel on a connection to the route's proxy; unused without one.
     """
 
-    def __init__(self, route: Route, monitor: Monitor) -> None:
+    def __init__(self, route: Route, monitor: Monitor, tunnel: CoTunnel | None = None) -> None:
         self._route = route
         self._monitor = monitor
+        self._tunnel = tunnel
         self._cancelled = False
         self._cancelled_by = "by disconnect()"
         self._waiting_for: tuple[socket.socket, ...] = ()
@@ -179,8 +182,8 @@ class Dialer:
             if route.sock is not None:
                 configure(sock, route.socket_options)
             self._monitor.event("connected")
-            if route.tunnel is not None and route.proxy is not None:
-                yield from self._co_tunnel(sock, route.tunnel, route.proxy.fields)
+            if route.tunnel is not None and self._tunnel is not None:
+                yield from self._co_open_tunnel(sock, self._tunnel)
             if route.ssl_context is None:
                 return Stream(sock, self._monitor)
             self._phase = "tls"
@@ -225,10 +228,9 @@ class Dialer:
         finally:
             race.close()
 
-    def _co_tunnel(self, sock: socket.socket, authority: str, fields: dict[str, str]) -> Co[None]:
+    def _co_open_tunnel(self, sock: socket.socket, co_tunnel: CoTunnel) -> Co[None]:
         stream = Stream(sock, self._monitor)
-        clock = self._monitor.clock
-        tunnel = co_open_tunnel(stream, authority, fields, self._route.tunnel_fields, clock)
+        tunnel = co_tunnel(stream)
         try:
             need = next(tunnel)
             while True:

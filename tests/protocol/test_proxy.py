@@ -18,7 +18,8 @@ from dugong import (
     UnsupportedResponse,
 )
 from dugong.protocol.limits import MAX_REFUSAL_SIZE, REFUSAL_TIMEOUT
-from dugong.transport.proxy import Proxy, co_open_tunnel, parse_proxy, tunnel_fields
+from dugong.protocol.proxy import Proxy, parse_proxy, tunnel_fields
+from dugong.session.tunnel import co_open_tunnel
 from tests.drive import advance, drive
 from tests.transport.tools import Ends
 from tests.ways import ways

@@ -1,0 +1,103 @@
+"""HTTP proxies: how callers name one, and the fields for it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidRequest
+from . import grammar
+from .arguments import check_port
+from .authority import check_address, check_host
+from .messages import Request
+from .request import NO_DEFAULTS, prepare
+
+if TYPE_CHECKING:
+    from .messages import HeadersArgument
+
+
+class Proxy:
+    """An HTTP proxy.
+
+    Attributes:
+        host: its host name or address.
+        port: its port.
+        authorization: the value of Proxy-Authorization, ``None`` if it needs none.
+    """
+
+    __slots__ = ("authorization", "host", "port")
+
+    def __init__(self, host: str, port: int, authorization: str | None = None) -> None:
+        self.host = host
+        self.port = port
+        self.authorization = authorization
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The field lines for requests that the proxy itself is to read, by lower-case name."""
+        if self.authorization is None:
+            return {}
+        return {"proxy-authorization": f"Proxy-Authorization: {self.authorization}"}
+
+
+def parse_proxy(proxy: Any) -> Proxy:
+    """Understand what users give as a proxy.
+
+    Args:
+        proxy: ``(host, port)`` or ``'http://[user:password@]host[:port]'``.
+
+    Raises:
+        TypeError: it is neither, or a part of it has the wrong type.
+        InvalidRequest: a part of it is not valid. The message does not show a URL, because parts
+            of one that is not understood may be secret.
+    """
+    if isinstance(proxy, (tuple, list)):
+        return Proxy(*check_address(proxy, "proxy"))
+    if not isinstance(proxy, str):
+        raise TypeError(
+            "proxy is a pair (host, port) or a URL http://[user:password@]host:port, "
+            f"not {type(proxy).__name__}"
+        )
+    url = grammar.PROXY_URL.fullmatch(proxy)
+    if url is None:
+        scheme = grammar.SCHEME.match(proxy)
+        given = f"a URL with the scheme {scheme[1]!r}" if scheme else "this value"
+        raise InvalidRequest(f"proxy is a URL http://[user:password@]host:port, not {given}")
+    credentials, address, name, digits = url.groups()
+    host = check_host(address.replace("%25", "%") if address else name.lower(), "the host of proxy")
+    port = check_port(int(digits), "the port of proxy") if digits else 80
+    return Proxy(host, port, None if credentials is None else _basic(credentials))
+
+
+def _basic(credentials: str) -> str:
+    """Return the basic credentials for the user information of a URL (RFC 7617 section 2)."""
+    from urllib.parse import unquote_to_bytes  # loaded only by those who have such a URL
+
+    try:
+        user, password = (unquote_to_bytes(part) for part in credentials.partition(":")[::2])
+    except UnicodeEncodeError:
+        user = password = b"\0"  # a surrogate
+    if b":" in user or grammar.CONTROL.search((user + password).decode("latin-1")):
+        raise InvalidRequest(
+            "proxy has a colon in its user name, or a control character there or in its password"
+        )
+    return "Basic " + b64encode(user + b":" + password).decode("ascii")
+
+
+def tunnel_fields(headers: HeadersArgument | None) -> list[tuple[str, str | int]]:
+    """Return a copy of the caller's fields for CONNECT.
+
+    Raises:
+        TypeError, InvalidRequest: they are not valid fields of a CONNECT request.
+    """
+    request = Request("CONNECT", "host:443", headers)
+    try:
+        prepare(request, False, NO_DEFAULTS)
+    except (TypeError, ValueError) as exc:
+        kind = TypeError if isinstance(exc, TypeError) else InvalidRequest
+        text = str(exc)
+        if not text.startswith("headers "):
+            text = f"headers: {text}"
+        raise kind(f"proxy_{text}") from None
+    given = request.headers or ()
+    return list(given.items() if hasattr(given, "items") else given)
