@@ -124,6 +124,61 @@ def violations(imports: list[Import]) -> list[str]:
     return wrong
 
 
+def private_names(tree: ast.Module) -> tuple[dict[str, int], set[str]]:
+    """Return private names that a module takes from elsewhere, by line, and those it defines."""
+    used: dict[str, int] = {}
+    defined: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom():
+                used.update((alias.name, node.lineno) for alias in node.names)
+            case ast.Attribute(value=value, attr=attr, ctx=ast.Store()):
+                if isinstance(value, ast.Name) and value.id in ("self", "cls"):
+                    defined.add(attr)
+            case ast.Attribute(value=value, attr=attr):
+                if not (isinstance(value, ast.Name) and value.id in ("self", "cls")):
+                    used[attr] = node.lineno
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                defined.add(name)
+            case ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                defined.add(name)
+            case ast.Constant(value=str(name)) if name.isidentifier():  # __slots__
+                defined.add(name)
+    return {name: line for name, line in used.items() if is_private(name)}, defined
+
+
+#: Names with an underscore that are not ours: of named tuples, and of argparse, which the shell
+#: completions are made from.
+FOREIGN = {"_actions", "_asdict", "_expand_help", "_get_formatter", "_replace"}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__") and name not in FOREIGN
+
+
+def intrusions(source: Path) -> list[str]:
+    """Return the uses of private names that no module of the same package defines."""
+    found = []
+    used: dict[Path, dict[str, int]] = {}
+    defined: dict[str, set[str]] = {}
+    for path in sorted(source.rglob("*.py")):
+        used[path], names = private_names(ast.parse(path.read_text()))
+        room = path.relative_to(source).parts[0]
+        defined.setdefault(room, set()).update(names)
+    for path, names in used.items():
+        room = path.relative_to(source).parts[0]
+        found += [
+            f"{path.relative_to(source)}:{line}: {name} is private to another package"
+            for name, line in names.items()
+            if name not in defined[room]
+        ]
+    return found
+
+
+def test_private_names_stay_in_their_package() -> None:
+    assert intrusions(SOURCE) == []
+
+
 def test_direction() -> None:
     imports = read_imports(SOURCE)
     assert imports
@@ -193,6 +248,13 @@ def write_tree(directory: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return source
+
+
+@pytest.mark.parametrize("text", ["from ..protocol.body import _x", "def f(x): return x._pieces"])
+def test_checker_finds_a_private_name(tmp_path: Path, text: str) -> None:
+    source = write_tree(tmp_path, {**SOUND, "transport/stream.py": text})
+    (found,) = intrusions(source)
+    assert found.startswith("transport/stream.py:1: _")
 
 
 def test_checker_accepts_a_sound_tree(tmp_path: Path) -> None:
