@@ -165,11 +165,11 @@ def intrusions(source: Path) -> list[str]:
         used[path], names = private_names(ast.parse(path.read_text()))
         room = path.relative_to(source).parts[0]
         defined.setdefault(room, set()).update(names)
-    for path, names in used.items():
+    for path, taken in used.items():
         room = path.relative_to(source).parts[0]
         found += [
             f"{path.relative_to(source)}:{line}: {name} is private to another package"
-            for name, line in names.items()
+            for name, line in taken.items()
             if name not in defined[room]
         ]
     return found
