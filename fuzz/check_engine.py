@@ -33,7 +33,7 @@ _PREPARED = [
 ]
 
 #: How many bytes the caller wants at once, and whether into a view of its own.
-_WANTED = [(1, False), (7, False), (5000, False), (3, True), (5000, True)]
+WANTED = [(1, False), (7, False), (5000, False), (3, True), (5000, True)]
 
 
 class _Starved(Exception):
@@ -50,7 +50,7 @@ class _Run:
         self._turn = 0
         self._left = sizes[0]
         self._silent = data[3] % 3 == 2
-        self._wanted, self._into = _WANTED[data[1] % len(_WANTED)]
+        self._wanted, self._into = WANTED[data[1] % len(WANTED)]
         self._state = ConnectionState()
         self._reader = ResponseReader(self._state)
         self._outgoings = _PREPARED[data[0] % len(_PREPARED)]

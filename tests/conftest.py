@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "styles(*names): run this test in these styles alone, for the reason given"
     )
+    config.addinivalue_line("markers", "slow: left out by `make test`, run by `make test-all`")
 
 
 def pytest_collection_finish() -> None:

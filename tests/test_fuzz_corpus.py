@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import check
+from fuzz import check, check_engine
 from fuzz.seeds import CORPUS, SEEDS
 
 
@@ -19,6 +19,15 @@ def test_corpus(path: Path) -> None:
         for end in range(len(check.ENDS)):
             for sizes in (0x00, 0x42, data[2]):
                 check.check(bytes([data[0], reader, sizes, end]) + data[check.HEADER :])
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
+def test_corpus_in_the_engine(path: Path) -> None:
+    data = path.read_bytes()
+    for reader in range(len(check_engine.WANTED)):
+        for end in range(len(check.ENDS)):
+            for sizes in (0x00, 0x42, data[2]):
+                check_engine.check(bytes([data[0], reader, sizes, end]) + data[check.HEADER :])
 
 
 @pytest.mark.parametrize("name", SEEDS)
