@@ -79,7 +79,7 @@ class _Run:
         except _DOCUMENTED as exc:
             got.append(type(exc).__name__)
             self._reader.fail(exc)
-            if not exc.unanswered or self._state.failure is not exc:
+            if not exc.unanswered or self._state.failure is None:
                 raise AssertionError("the failure is not final") from exc
         return got
 

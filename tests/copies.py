@@ -16,7 +16,7 @@ def pickled(protocol: int) -> Callable[[Any], Any]:
 
 #: The ways in which an object can be copied.
 WAYS: dict[str, Callable[[Any], Any]] = {
-    **{f"pickle-{protocol}": pickled(protocol) for protocol in range(2, 6)},
+    **{f"pickle-{protocol}": pickled(protocol) for protocol in range(6)},
     "python-pickle": lambda value: pickle._loads(pickle._dumps(value)),  # type: ignore[attr-defined]
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import errno
+import gc
 import pickle
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +304,22 @@ async def test_further_calls_raise_connection_closed_from_the_first_error(
         assert info.value is original.value or info.value.__cause__ is original.value
     conn.disconnect()
     await works(conn, second)
+
+
+async def test_first_error_that_the_caller_has_let_go_of(plain: StyledWire) -> None:
+    """A copy takes its place: it says the same, and keeps nothing alive."""
+    conn, peer = plain.pair()
+    peer.expect_request()
+    peer.reply(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n")
+    with suppress(InvalidResponse):
+        await ask(conn)
+        raise AssertionError("no error")
+    gc.collect()  # a loop may refer to it for a while
+    with pytest.raises(ConnectionClosed) as later:
+        await conn.read_response()
+    cause = later.value.__cause__
+    assert isinstance(cause, InvalidResponse)
+    assert (cause.part, cause.__traceback__) == ("framing", None)
 
 
 @pytest.mark.parametrize("chunk", [None, 1])

@@ -10,6 +10,7 @@ import multiprocessing
 import pickle
 import socket
 import ssl
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -270,10 +271,33 @@ def test_body_in_memory_keeps_its_position() -> None:
     assert body.tell() == 4
 
 
-@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("protocol", range(6))
 def test_body_for_one_protocol_alone(protocol: int) -> None:
     got = pickled(protocol)(Request("PUT", "/x", None, pickle.PickleBuffer(b"abc")))
     assert (got.body is None) is got.incomplete is (protocol < 5)
+
+
+class PickledOnly(list[bytes]):
+    """A body that can be pickled, but not unpickled."""
+
+    def __init__(self, items: list[bytes]) -> None:
+        super().__init__(items)
+
+    def __reduce__(self) -> Any:
+        return type(self), ()
+
+
+@every_way
+def test_body_that_cannot_be_unpickled(copied: Callable[[Any], Any]) -> None:
+    """It does not keep the exception from arriving."""
+    body = PickledOnly([b"a"])
+    exc = failure(ConnectionClosed, Request("PUT", "/x", {"A": "b"}, body))
+    (request,) = copied(exc).unanswered
+    assert (request.path, request.headers) == ("/x", {"A": "b"})
+    if copied is copy.copy:
+        assert request.body is body
+    else:
+        assert (request.body, request.incomplete, request.replayable) == (None, True, False)
 
 
 @every_way
@@ -381,7 +405,15 @@ async def test_invalid_response_with_its_request(wire: StyledWire) -> None:
     assert got.response.headers["content-length"] == "x"
 
 
-BODIES_IN_A_WORKER = ["none", "bytes", "generator", "file", "memoryview", "lock"]
+BODIES_IN_A_WORKER = ["none", "bytes", "generator", "file", "memoryview", "lock", "unknown"]
+
+
+def of_unknown_class() -> Any:
+    """Return a body whose class is in a module that other processes cannot import."""
+    module = types.ModuleType("known_to_one_process")
+    sys.modules[module.__name__] = module
+    exec("class Body(list): pass", vars(module))  # noqa: S102 - as if it had been imported
+    return module.Body([b"abc"])
 
 
 def fail_in_a_worker(body: str, kind: str) -> None:
@@ -394,7 +426,8 @@ def fail_in_a_worker(body: str, kind: str) -> None:
     else:
         far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n")
         far.shutdown(socket.SHUT_WR)
-    given = BOUND[body]() if body in BOUND else FREE[body]
+    bodies = {**BOUND, "unknown": of_unknown_class}
+    given = bodies[body]() if body in bodies else FREE[body]
     conn.request("PUT", "/x", body=given, expect100=False)
 
 

@@ -29,9 +29,13 @@ from __future__ import annotations
 import errno
 import re
 import sys
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from weakref import ref
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .protocol.headers import Headers
     from .protocol.messages import HTTPResponse, Request
 
@@ -116,6 +120,49 @@ class ConnectionTimedOut(DugongError, TimeoutError):
     """
 
     phase: str | None = None
+
+
+class Remembered:
+    """An exception that a connection keeps, to raise later errors from it.
+
+    The frames in its traceback refer to the connection. If the connection also referred to the
+    exception, it would not be closed with the last reference to it, but by the garbage collector.
+    So this reference is weak. When nothing else refers to the exception, a copy without a traceback
+    takes its place.
+    """
+
+    __slots__ = ("_copy", "_find")
+
+    def __init__(self, exc: BaseException) -> None:
+        self._find: Callable[[], BaseException | None] = lambda: exc
+        self._copy: BaseException | None = None
+
+    def weaken(self) -> None:
+        """Refer to the exception weakly from now on."""
+        exc = self.exc
+        assert exc is not None
+        try:
+            copied = copy(exc)
+            copied.__cause__ = copy(exc.__cause__)
+        except Exception:  # a class of the caller's may not allow it
+            return
+        self._copy = copied
+        try:
+            self._find = ref(exc)
+        except TypeError:  # Python's own classes do not allow it
+            self._find = _nothing
+
+    @property
+    def exc(self) -> BaseException | None:
+        """The exception, or its copy."""
+        return self._find() or self._copy
+
+    def __str__(self) -> str:
+        return str(self.exc)
+
+
+def _nothing() -> None:
+    pass
 
 
 class TunnelRefused(DugongError, ConnectionError):

@@ -23,7 +23,7 @@ from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
 from dugong.protocol.state import ConnectionState
 from dugong.protocol.states import RECEIVING, SENDING, Receiving, Sending
 
-CAUSE = OSError("cable cut")
+CAUSE = ConnectionClosed("cable cut")
 
 
 def request(method: str = "GET", body: Any = None, expect: bool = False, **fields: str) -> Outgoing:

@@ -100,7 +100,10 @@ class AsyncSource:
         failure, self._failure = self._failure, None
         if failure is None:
             raise StopIteration
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # as in `ConnectionState`
 
     def want(self, count: int) -> None:
         """Set how many items to have in store."""
@@ -148,7 +151,10 @@ class AsyncSource:
             self._closing = False
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure
 
     # The task.
 
@@ -229,9 +235,12 @@ class AsyncSource:
             raise
         except BaseException as exc:
             failure = failure or self._unless_stopped(exc)
-        self._end(failure)
-        if isinstance(failure, (KeyboardInterrupt, SystemExit)) and self._loop is not None:
-            raise failure  # which ends asyncio's loop, as from any other task
+        try:
+            self._end(failure)
+            if isinstance(failure, (KeyboardInterrupt, SystemExit)) and self._loop is not None:
+                raise failure  # which ends asyncio's loop, as from any other task
+        finally:
+            del failure
 
     async def _take(self) -> None:
         while await self._is_to_go_on():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable, Mapping
 from copy import copy
 from operator import index
@@ -36,7 +37,16 @@ if TYPE_CHECKING:
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
-class BodyFollowing:
+class _Picklable:
+    """Has slots, and can be pickled in every protocol: by itself, Python refuses 0 and 1."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return super().__reduce_ex__(max(index(protocol), 2))
+
+
+class BodyFollowing(_Picklable):
     """Announces a request body that is given later, by `write`.
 
     Args:
@@ -70,8 +80,8 @@ class Request:
             to its start first; after a failure that is `safe_to_retry`, it is there already.
         incomplete: whether something was left out when it was pickled.
 
-    A request can be pickled and deep-copied. A body that does not allow that, such as a generator
-    or an open file, is left out of the new request, and so are fields from a generator. Such a
+    A request can be pickled and deep-copied. A body that cannot be pickled, such as a generator or
+    an open file, or cannot be unpickled, is left out of the new request. So are such fields. Such a
     request is `incomplete` and not `replayable`, and `pipeline` refuses it.
     """
 
@@ -92,27 +102,42 @@ class Request:
             return False
         return is_replayable(self.body)
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        protocol = max(index(protocol), 2)
-        function, args, state, *rest = cast("tuple[Any, ...]", super().__reduce_ex__(protocol))
-        attributes, slots = state
-        if not _can_be_pickled(self.body, protocol):
-            slots = {**slots, "body": None, "incomplete": True}
-        if not _can_be_pickled(self.headers, protocol):
-            fields = list(self.headers.items()) if isinstance(self.headers, Mapping) else None
-            if fields is None or not _can_be_pickled(fields, protocol):
-                slots = {**slots, "headers": None, "incomplete": True}
-            else:
-                slots = {**slots, "headers": fields}
-        return function, args, (attributes, slots), *rest
+    def _attributes(self) -> dict[str, Any]:
+        attributes, slots = cast("tuple[dict[str, Any] | None, Any]", object.__getstate__(self))
+        return {**(attributes or {}), **slots}
 
     def __copy__(self) -> Self:
         """Return a request with the same body, whatever that is."""
         copied = object.__new__(type(self))
-        attributes, slots = cast("tuple[dict[str, Any] | None, Any]", object.__getstate__(self))
-        for name, value in {**(attributes or {}), **slots}.items():
+        for name, value in self._attributes().items():
             setattr(copied, name, value)
         return copied
+
+    # Headers and bodies are pickled on their own, so that one that fails is left out alone. It may
+    # fail only when it is unpickled, in a process that does not know its class. An exception that
+    # cannot be unpickled would break a whole pool of processes.
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        plain, pickled = {}, {}
+        for name, value in self._attributes().items():
+            if type(value) in _PLAIN:
+                plain[name] = value
+            else:
+                pickled[name] = _pickled(value, index(protocol))
+        return copyreg.__newobj__, (type(self),), (plain, pickled)  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, bytes]]) -> None:
+        import pickle  # which ``import dugong`` does not need
+
+        plain, pickled = state
+        for name, value in plain.items():
+            setattr(self, name, value)
+        for name, data in pickled.items():
+            try:
+                value = pickle.loads(data)  # noqa: S301 - trusted as much as what it was part of
+            except Exception:
+                value, self.incomplete = None, True
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         parts: tuple[Any, Any] = self.method, self.path  # which nobody has checked
@@ -122,19 +147,20 @@ class Request:
         return f"<Request {' '.join(line)}>"
 
 
-def _can_be_pickled(value: Any, protocol: int) -> bool:
-    if value is None or type(value) in (bytes, bytearray, BodyFollowing):
-        return True
-    import pickle  # only a pickler or the module copy leads here
+_PLAIN = frozenset((type(None), bool, int, str, bytes, bytearray))
+
+
+def _pickled(value: Any, protocol: int) -> bytes:
+    """Return *value* pickled. If that fails, return no bytes, with which `pickle.loads` fails."""
+    import pickle
 
     try:
-        pickle.dumps(value, protocol)
+        return pickle.dumps(value, protocol)
     except Exception:
-        return False
-    return True
+        return _pickled([*value.items()], protocol) if isinstance(value, Mapping) else b""
 
 
-class HTTPResponse:
+class HTTPResponse(_Picklable):
     """The head of a response. The body is read from the connection.
 
     Attributes:

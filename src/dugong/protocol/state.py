@@ -33,7 +33,7 @@ queued: that is pipelining, and it needs no mode.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import (
     ConnectionClosed,
@@ -41,6 +41,7 @@ from ..errors import (
     ExcessBodyData,
     InvalidRequest,
     InvalidResponse,
+    Remembered,
     StateError,
 )
 from ..errors import UnsupportedResponse as Unsupported
@@ -53,6 +54,8 @@ from .states import RECEIVING, SENDING
 
 if TYPE_CHECKING:
     from ..transport.within import ExchangeLimits
+
+E = TypeVar("E", bound=BaseException)
 
 
 class ConnectionState:
@@ -79,8 +82,8 @@ class ConnectionState:
         self.behind: deque[Exchange] = deque()
         self.closing = False
         self.closed = False
-        self.cut_off_by: BaseException | None = None
-        self.failure: BaseException | None = None
+        self.cut_off_by: Remembered | None = None
+        self.failure: Remembered | None = None
         self.limited = False
 
     # What each response comes through does the same as these two, in place.
@@ -164,18 +167,23 @@ class ConnectionState:
         oldest = self._oldest()
         return None if oldest is None else oldest.outgoing.limits
 
+    @property
+    def cause_of_cut(self) -> BaseException | None:
+        """What ended sending, if that is CUT_OFF and the reason is worth telling."""
+        return None if self.cut_off_by is None else self.cut_off_by.exc
+
     def check_alive(self) -> None:
         """Raise `ConnectionClosed` if receiving has failed."""
         if self.failure is not None:
-            exc = ConnectionClosed(f"the connection is broken: {self.failure}")
-            self.describe(exc)
-            raise exc from self.failure
+            message = f"the connection is broken: {self.failure}"
+            raise self._described(ConnectionClosed(message)) from self.failure.exc
 
     def lost(self) -> ConnectionClosed:
         """Return what to raise when the connection was closed with something unfinished."""
-        exc = ConnectionClosed("the connection was closed by disconnect()")
-        self.describe(exc)
-        return exc
+        return self._described(ConnectionClosed("the connection was closed by disconnect()"))
+
+    # The frames in the traceback of an exception do not refer to that exception. They refer to the
+    # connection, which would be closed by the garbage collector only.
 
     # What sending does.
 
@@ -206,11 +214,14 @@ class ConnectionState:
         exc = self._not_accepted()
         if exc is not None:
             exc.safe_to_retry &= exchange.give_back()
-            raise exc
+            try:
+                raise exc
+            finally:
+                del exc
 
     def _not_accepted(self) -> DugongError | None:
         if self.failure is not None:
-            return self._retriable(f"the connection is broken: {self.failure}", self.failure)
+            return self._retriable(f"the connection is broken: {self.failure}", self.failure.exc)
         if self.receiving is states.SWITCHED:
             return StateError("the connection left HTTP: call detach() or disconnect()")
         if self.sending is not states.READY:
@@ -253,7 +264,7 @@ class ConnectionState:
         if self.sending is states.CUT_OFF:
             reason = f": {self.cut_off_by}" if str(self.cut_off_by or "") else ""
             message = f"sending has ended with a request that was not sent whole{reason}"
-            return self._retriable(message, self.cut_off_by)
+            return self._retriable(message, self.cause_of_cut)
         if self.sending is states.REFUSED:
             return StateError("the server refused the last request's body: read its response first")
         return StateError("the last request's body is unfinished")
@@ -312,9 +323,7 @@ class ConnectionState:
         """
         self.check_alive()
         if self.sending is states.CUT_OFF:
-            exc = self._not_ready()
-            self.describe(exc, self.current)
-            raise exc
+            raise self._described(self._not_ready(), self.current)
         if self.sending is states.CONTINUE:
             raise StateError("the server's word on the body is awaited: call read_response() first")
         if self.sending is not states.REQUEST_BODY or self.current is None:
@@ -368,8 +377,11 @@ class ConnectionState:
         if self.is_refused(exchange):
             return  # which ends sending just as well
         self._drop_behind()
-        self.cut_off_by = exc
+        if exc is not None and not isinstance(exc, GeneratorExit):  # which explains nothing
+            self.cut_off_by = Remembered(exc)
         self._send("cut off")
+        if self.cut_off_by is not None:
+            self.cut_off_by.weaken()
 
     # What receiving does.
 
@@ -469,14 +481,19 @@ class ConnectionState:
     def fail(self, exc: BaseException) -> None:
         """Nothing more can be received, for the first such reason."""
         if self.failure is None:
-            self.failure = exc
+            self.failure = Remembered(exc)
             self._receive("failed")
+            self.failure.weaken()
 
     def _oldest(self) -> Exchange | None:
         try:
             return self.queue[0]
         except IndexError:  # at once: a sender in another thread may be withdrawing it
             return None
+
+    def _described(self, exc: E, exchange: Exchange | None = None) -> E:
+        self.describe(exc, exchange)
+        return exc
 
     def describe(self, exc: BaseException, exchange: Exchange | None = None) -> None:
         """Give *exc* the attributes that a failure of *exchange* has (see `DugongError`).

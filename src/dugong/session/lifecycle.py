@@ -83,7 +83,8 @@ class Lifecycle:
             self.stream = stream
             stream.trace = open_trace()
         except BaseException as exc:
-            self._connect_failure = exc
+            if not isinstance(exc, GeneratorExit):  # which explains nothing
+                self._connect_failure = exc
             if isinstance(exc, (DugongError, OSError)):
                 add_address(exc, dialer.where)
             if isinstance(exc, Exception):  # whoever was to send a request says more

@@ -189,7 +189,7 @@ class ResponseReceiver(Lifecycle):
             if isinstance(got, PollNeeded):
                 got.phase = "response"
                 if state.is_cut_off(exchange):
-                    raise ConnectionClosed("the request was not sent whole") from state.cut_off_by
+                    raise ConnectionClosed("the request was not sent whole") from state.cause_of_cut
                 return got
             reader.received(room, got)
         if response.status < 200 and response.status != 101:

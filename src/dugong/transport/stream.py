@@ -263,7 +263,7 @@ class Stream:
         need = self._lacks(exc, self.want_write)
         if need is None:
             if not isinstance(exc, BrokenPipeError):
-                self._send_failure = exc
+                self._send_failure = exc.with_traceback(None)  # whose frames refer to this stream
             raise _ended(exc, "send") from exc
         return need
 
@@ -279,7 +279,7 @@ class Stream:
                     return not self.sock.recv(1, socket.MSG_PEEK) and self._send_failure is None
                 except OSError as exc:
                     if self._lacks(exc, self.want_read) is None:
-                        self._recv_failure = exc
+                        self._recv_failure = exc.with_traceback(None)
                     return False
         finally:
             if self.closed:
@@ -325,7 +325,7 @@ class Stream:
     def _recv_lacks(self, exc: OSError) -> PollNeeded:
         need = self._lacks(exc, self.want_read)
         if need is None:
-            self._recv_failure = exc
+            self._recv_failure = exc.with_traceback(None)  # whose frames refer to this stream
             raise _ended(exc, self.want_read.phase) from exc
         return need
 

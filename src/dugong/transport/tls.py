@@ -86,7 +86,7 @@ class TLSStream(Stream):
         except ssl.SSLError as exc:
             if tls_alert(exc) is None:
                 return None
-            self._recv_failure = exc
+            self._recv_failure = exc.with_traceback(None)
             return exc
         except OSError:
             return None

@@ -271,7 +271,11 @@ class Pipeline:
         if first.exchange is not None:  # it was cut off, and nothing follows it
             self._drop_run()
         self._items.forget_first()
-        raise self._raising(failure) from failure.__cause__
+        first.failure = None
+        try:
+            raise self._raising(failure) from failure.__cause__
+        finally:
+            del failure  # as in `ConnectionState`
 
     # Sending.
 
