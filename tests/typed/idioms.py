@@ -406,6 +406,19 @@ async def exchanges() -> bytes:
         assert_type(await conn.readall(limit=1000), bytes)
         await conn.request("PUT", "/public/a", [(b"A", b"x")], io.BytesIO(b"a"))
         await conn.discard()
+
+        async def blocks() -> AsyncIterator[bytes | memoryview]:
+            yield b"a"
+            yield memoryview(b"b")
+
+        await conn.request("PUT", "/public/a", body=blocks())
+        await conn.discard()
+        await conn.send_request("PUT", "/public/a", {"Content-Length": 2}, blocks())
+        await conn.read_response()
+        await conn.discard()
+        async for resp in conn.pipeline([Request("PUT", "/public/a", body=blocks())]):
+            assert resp.status == 200
+            await conn.discard()
         await conn.send_request("PUT", "/public/a", body=BodyFollowing())
         await conn.write(b"ab")
         await conn.end_body()
@@ -453,6 +466,13 @@ if TYPE_CHECKING:
 
     def refused(conn: HTTPConnection) -> None:
         """What a type checker must not accept."""
+
+        async def blocks() -> AsyncIterator[bytes]:
+            yield b"a"
+
+        async def lines() -> AsyncIterator[str]:
+            yield "a"
+
         dugong.no_such_name  # type: ignore[attr-defined] # noqa: B018
         HTTPConnection(b"localhost")  # type: ignore[arg-type]
         HTTPConnection("localhost", "80")  # type: ignore[arg-type]
@@ -464,6 +484,10 @@ if TYPE_CHECKING:
         conn.request("GET", "/", {"A": 1.5})  # type: ignore[dict-item]
         conn.request("PUT", "/", body="text")  # type: ignore[arg-type]
         conn.request("PUT", "/", body=BodyFollowing(3))  # type: ignore[arg-type]
+        conn.request("PUT", "/", body=blocks())  # type: ignore[arg-type]
+        conn.send_request("PUT", "/", body=blocks())  # type: ignore[arg-type]
+        conn.co_request("PUT", "/", body=blocks())  # type: ignore[arg-type]
+        AsyncHTTPConnection("localhost").request("PUT", "/", body=lines())  # type: ignore[arg-type, unused-coroutine]
         conn.send_request("PUT", "/", b"data", {"A": "b"})  # type: ignore[arg-type, dict-item]
         conn.pipeline([("GET", "/", {})])  # type: ignore[list-item]
 

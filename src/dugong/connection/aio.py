@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterable
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,21 +24,26 @@ from ..drivers.loops import (
 )
 from ..errors import StateError
 from ..protocol.arguments import check_generator
+from ..protocol.content import AsyncPieces
 from ..protocol.messages import HTTPResponse
+from ..protocol.request import Outgoing
+from ..transport.connect import Route
 from ..transport.poll import Co, Limits, PollNeeded, T, quiet, timed_out
 from ..transport.timeouts import Timeouts
 from ..transport.within import UNSET
+from .async_body import BodySteps
 from .async_source import AsyncSource
 from .connection import Connection
+from .pipeline.items import Item
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from ..protocol.messages import Body, HeadersArgument, Request, WholeBody
+    from ..protocol.messages import AsyncBody, Body, HeadersArgument, Request, WholeBody
     from ..transport.within import Unset
 
     Requests = Iterable[str | tuple[str, str] | Request]
@@ -59,6 +65,7 @@ class AsyncHTTPConnection(Connection):
     """
 
     _kept: weakref.ref[Watch] | None = None
+    _body_steps: BodySteps | None = None  # of the body that is being sent
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,16 +88,28 @@ class AsyncHTTPConnection(Connection):
 
     def _disown(self) -> None:
         super()._disown()
-        self._kept = None
+        self._kept = self._body_steps = None
 
     def _kept_watch(self) -> Watch | None:
         return None if self._kept is None else self._kept()
 
-    async def _run(self, crt: Co[T], source: AsyncSource | None = None) -> T:
+    def disconnect(self) -> None:
+        super().disconnect()
+        steps = self._body_steps
+        if steps is not None:
+            steps.wake()
+
+    disconnect.__doc__ = Connection.disconnect.__doc__
+
+    async def _run(
+        self, crt: Co[T], source: AsyncSource | None = None, steps: BodySteps | None = None
+    ) -> T:
         result: T
         try:
             trio = running_trio()
-            limits = None if self._deadline is None and source is None else self._limits()
+            limits = None if steps is None else steps.limits
+            if limits is None and (self._deadline is not None or source is not None):
+                limits = self._limits()
             if trio is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
             try:
@@ -102,18 +121,28 @@ class AsyncHTTPConnection(Connection):
                 return result
             timeout = self._timeout
             if trio is None and not isinstance(timeout, Timeouts):
-                while limits is None and need.timeout is None:  # most waits
+                while limits is None and need.timeout is None and need.body is None:  # most waits
                     if await self._wait_in_asyncio(need, timeout) or timeout is None:
                         need = next(crt)
                     else:
                         need = crt.throw(timed_out(quiet(timeout, need.phase), need.phase))
             limits = limits or self._limits()
             while True:
+                if need.body is not None and steps is None:
+                    steps = BodySteps(crt, limits)
+                    return await self._run_body(crt, source, steps, need.body)
                 seconds, too_long = limits.next_wait(need)
                 ready: bool | None = False
-                if trio is not None and not limits.over:
+                if limits.over:
+                    pass
+                elif need.body is not None and steps is not None:
+                    ready = await steps.fetch(need, seconds)
+                    if steps.has_news:
+                        need = steps.news()
+                        continue
+                elif trio is not None:
                     ready = await wait_in_trio(trio, need, seconds, source)
-                elif not limits.over:
+                else:
                     ready = await self._wait_in_asyncio(need, seconds, source)
                 if ready:
                     limits.moved()
@@ -127,6 +156,41 @@ class AsyncHTTPConnection(Connection):
         except BaseException:
             crt.close()  # as in `HTTPConnection._run`
             raise
+
+    async def _run_body(
+        self, crt: Co[T], source: AsyncSource | None, steps: BodySteps, body: AsyncPieces
+    ) -> T:
+        """Run the rest of *crt*, which sends *body* first, and close *body*."""
+        async with steps:
+            self._body_steps = steps
+            try:
+                return await self._and_close(
+                    self._run(crt, source, steps), partial(steps.close, body)
+                )
+            except BaseException:
+                if steps.has_news:
+                    self.disconnect()  # perhaps it is a response, which the caller never sees
+                raise
+            finally:
+                if self._body_steps is steps:
+                    self._body_steps = None
+        raise AssertionError("a coroutine has waited after it was cut short")
+
+    async def _and_close(self, call: Awaitable[T], close: Callable[[], Awaitable[None]]) -> T:
+        """Await *call*, then *close*, which is done however the call ends."""
+        try:
+            result = await call
+        except GeneratorExit:  # the loop is gone: nothing can be awaited any more
+            raise
+        except BaseException:
+            await close()
+            raise
+        try:
+            await close()
+        except BaseException:
+            self.disconnect()  # the caller never sees the response
+            raise
+        return result
 
     def _limits(self) -> Limits:
         return Limits(self._timeout, self._deadline, self._monitor.bytes_moved)
@@ -160,18 +224,28 @@ class AsyncHTTPConnection(Connection):
         method: str,
         path: str,
         headers: HeadersArgument | None = None,
-        body: Body = None,
+        body: Body | AsyncBody = None,
         expect100: bool = False,
         *,
         deadline: float | None = None,
     ) -> None:
-        """Send a request; connect first if need be. As `HTTPConnection.send_request`."""
+        """Send a request; connect first if necessary. As `HTTPConnection.send_request`.
+
+        *body* may also be an async iterable, as for `request`. A response that arrives meanwhile is
+        not looked at before all is sent.
+        """
+        if body is not None and hasattr(type(body), "__aiter__"):
+            pieces: Any = AsyncPieces(body)
+            crt = self.co_send_request(method, path, headers, pieces, expect100, deadline=deadline)
+            await self._and_close(self._run(crt), pieces.aclose)
+            return
+        whole: Any = body
         if running_trio() is not None:
             await self._run(
-                self.co_send_request(method, path, headers, body, expect100, deadline=deadline)
+                self.co_send_request(method, path, headers, whole, expect100, deadline=deadline)
             )
             return
-        rest = self._start_request(method, path, headers, body, expect100, deadline)
+        rest = self._start_request(method, path, headers, whole, expect100, deadline)
         if rest is not None:
             try:
                 await self._run(rest)
@@ -183,16 +257,35 @@ class AsyncHTTPConnection(Connection):
         method: str,
         path: str,
         headers: HeadersArgument | None = None,
-        body: WholeBody = None,
+        body: WholeBody | AsyncBody = None,
         expect100: bool | None = None,
         *,
         timeout: float | Timeouts | Unset | None = UNSET,  # noqa: ASYNC109 - replaces an attribute
         deadline: float | None = None,
     ) -> HTTPResponse:
-        """Make one whole exchange up to the response's head. As `HTTPConnection.request`."""
+        """Make one whole exchange up to the response's head. As `HTTPConnection.request`.
+
+        *body* may also be an async iterable of bytes-like objects, such as an async generator. It
+        is sent like an iterable, and is one-shot:
+
+        - It runs in the caller's task, one item at a time. The next item is taken when the one
+          before was sent. Scopes and task groups may stay open in it from one item to the next.
+        - `timeout` does not apply while it waits; *deadline* does.
+        - If the deadline passes, the response refuses the body, or the connection ends while it
+          waits, its step is cancelled.
+        - It is closed (``aclose``) before this call returns or raises.
+        - Its own exceptions pass through unchanged.
+        """
+        if body is not None and hasattr(type(body), "__aiter__"):
+            pieces: Any = AsyncPieces(body)
+            crt = self.co_request(
+                method, path, headers, pieces, expect100, timeout=timeout, deadline=deadline
+            )
+            return await self._and_close(self._run(crt), pieces.aclose)
+        whole: Any = body
         return await self._run(
             self.co_request(
-                method, path, headers, body, expect100, timeout=timeout, deadline=deadline
+                method, path, headers, whole, expect100, timeout=timeout, deadline=deadline
             )
         )
 
@@ -247,15 +340,18 @@ class AsyncHTTPConnection(Connection):
             async for response in conn.pipeline(["/a", "/b", "/c"]):
                 body = await conn.readall()
 
-        As `HTTPConnection.pipeline`. *requests* may also be an async iterable. Responses are
-        delivered while it waits, so what it gives may depend on them. Of the time limits, only
-        `deadline` applies while nothing but the iterable is waited for.
+        As `HTTPConnection.pipeline`. A request's body may be an async iterable, as for `request`.
+        It goes alone, and is sent and closed before the step that returns its response ends.
 
-        An async iterable runs in one task of its own, in the context of the task that takes the
-        first step. Scopes, task groups and time limits may stay open in it from one item to the
-        next, and context variables work as in a plain ``async for``. If the pipeline is left
-        early, the iterable is closed in that task; `AsyncPipeline.aclose` waits for it, for
-        example by means of `contextlib.aclosing`. What it raises is raised in its place.
+        *requests* may also be an async iterable. Responses are delivered while it waits, so what it
+        gives may depend on them. Of the time limits, only `deadline` applies while nothing but the
+        iterable is waited for.
+
+        Such an iterable of requests runs in one task of its own, in the context of the task that
+        takes the first step. Scopes, task groups and time limits may stay open in it from one item
+        to the next, and context variables work as in a plain ``async for``. If the pipeline is left
+        early, the iterable is closed in that task; `AsyncPipeline.aclose` waits for it, for example
+        by means of `contextlib.aclosing`. What it raises is raised in its place.
         """
         return AsyncPipeline(self, requests, depth, deadline)
 
@@ -287,6 +383,7 @@ class AsyncPipeline(Pipeline):
         self._source: AsyncSource | None = None
         self._closed = False
         self._stepping = False
+        self._bodies: dict[Item, AsyncPieces] = {}  # that have to be closed
         if isinstance(requests, AsyncIterable):
             requests = self._source = AsyncSource(requests)
         super().__init__(connection, requests, depth, deadline)
@@ -305,11 +402,42 @@ class AsyncPipeline(Pipeline):
             if source is not None and not source.started:
                 await source.start()
             got = await self._connection._run(super().co_next(), source)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            if self._bodies:
+                await self._close_bodies()
+            raise
+        else:
+            if self._bodies:
+                await self._close_bodies()
         finally:
             self._stepping = False
         if got is None:
             raise StopAsyncIteration
         return got
+
+    def _prepare_async(self, route: Route, item: Item) -> Outgoing:
+        if not self._stepping:  # but driven as a coroutine
+            return super()._prepare_async(route, item)
+        request, body = item.request, item.request.body
+        pieces = self._bodies[item] = AsyncPieces(body)
+        request.body = pieces
+        try:
+            return super()._prepare_async(route, item)
+        finally:
+            request.body = body
+
+    async def _close_bodies(self, *, all_of_them: bool = False) -> None:
+        """Close the bodies of which nothing was sent, and nothing will be."""
+        for item, body in list(self._bodies.items()):
+            if all_of_them or not self._items.has(item):
+                del self._bodies[item]
+                try:
+                    await body.aclose()
+                except BaseException:
+                    self._connection.disconnect()  # the caller never sees the response
+                    raise
 
     def co_next(self) -> Co[HTTPResponse | None]:
         """Return a coroutine of one step, as for `HTTPConnection.pipeline`.
@@ -339,10 +467,13 @@ class AsyncPipeline(Pipeline):
             BaseException: the iterable raised it while it was being closed.
         """
         self._closed = True
-        if self._source is not None:
-            await self._source.close()
-        else:
-            await pause()
+        try:
+            await self._close_bodies(all_of_them=True)
+        finally:
+            if self._source is not None:
+                await self._source.close()
+            else:
+                await pause()
 
     def __del__(self) -> None:
         source = getattr(self, "_source", None)

@@ -524,6 +524,7 @@ class Connection(Settings):
                     self._server_knows_expect = False
             if outgoing.content is not None:
                 outgoing.content.give_back()
+            request.body = body  # an async iterable in the form in which it was passed
 
     def _may_drop_expect(self, outgoing: Outgoing) -> bool:
         """Whether *outgoing* can be sent again on another connection, without asking first."""

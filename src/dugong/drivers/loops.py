@@ -62,11 +62,16 @@ class Watch:
         self.is_open = True
         self._fd = fd
         self._mask = mask
-        self._waiters: list[Ready] = []
+        self._waiters: list[Any] = []
         self._just_woke = False
         self._holder = object()  # instead of this watch, which the stream would keep alive
         self._need: PollNeeded | None = None
         disown_in_child(self)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the registration is kept for the next wait."""
+        return bool(self._held)
 
     @property
     def in_use(self) -> bool:
@@ -103,11 +108,11 @@ class Watch:
         """Whether this is all that has to be watched in *loop* for *need*, as before."""
         return need == self._need and self.is_open and self._loop is loop
 
-    def join(self, waiter: Ready) -> None:
+    def join(self, waiter: Any) -> None:
         """Have *waiter* set to True when the descriptor is ready."""
         self._waiters.append(waiter)
 
-    def leave(self, waiter: Ready, keep: bool) -> None:
+    def leave(self, waiter: Any, keep: bool) -> None:
         """Undo `join`; the registration is kept if *keep*, or if others wait for it."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)

@@ -26,6 +26,14 @@ If the caller announces a length, a file may be part of something else: a pipe, 
 a file with other readers. Such a `Section` is neither measured nor moved. No more is read of it
 than was announced, and it is one-shot.
 
+Async iterables
+===============
+
+A coroutine cannot await, so its driver fetches the items (`AsyncPieces.fetch`), and `take` gives
+what was fetched. An exception of the iterable is kept until then, so it comes from `take` as that
+of any other iterable does. After a step that was interrupted, `take` raises: the iterable has
+probably ended, and its end must not pass for the end of the body.
+
 Used-up bodies
 ==============
 
@@ -50,6 +58,8 @@ from ..errors import BodyChanged, ExcessBodyData, InvalidRequest, StateError
 from .limits import BLOCK_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from _typeshed import ReadableBuffer
 
     from .messages import Request
@@ -280,6 +290,117 @@ class Pieces(Content):
         return ExcessBodyData(f"the iterable has more than the {self.length} bytes announced")
 
 
+class AsyncPieces(Pieces):
+    """The items of an async iterable.
+
+    A driver that can await calls `fetch` before each `take` (see `PollNeeded.body`). The coroutines
+    accept such an iterable only in this form, because other drivers cannot do that.
+
+    Args:
+        body: an async iterable of bytes-like objects. It is checked when its request is prepared.
+    """
+
+    __slots__ = ("_async_iterator", "_failure", "_fetching", "_piece")
+
+    def __init__(self, body: Any) -> None:
+        super().__init__(body, None, None)
+        self._async_iterator: AsyncIterator[Any] | None = None
+        self._piece = _NOTHING
+        self._fetching = False
+        self._failure: Exception | None = None  # to be raised in place of the next piece
+
+    def belongs_to(self, request: Request, length: int | None) -> None:
+        """Become the body of *request*, which gets the caller's own object in place of this one.
+
+        Args:
+            request: the request.
+            length: the length that it announces, if any.
+
+        Raises:
+            TypeError: the iterable is a file that gives text.
+            StateError: it was taken before.
+        """
+        request.body = self._body
+        self._request = request
+        self.length = length
+        if _is_text_file(self._body):
+            raise _gives_text()
+        if _was_spent(self._body):
+            raise _used_up(self._body)
+
+    @property
+    def must_fetch(self) -> bool:
+        """Whether the next piece is not there yet: `fetch` is to be called, or under way."""
+        return self._fetching or not (self._piece or self._failure or self._ended)
+
+    async def fetch(self) -> None:
+        """Take items until one is not empty. If that fails, `take` raises the exception.
+
+        Raises:
+            BaseException: one that is not an `Exception`, such as a cancellation.
+        """
+        self._fetching = True
+        try:
+            while not (self._piece or self._ended):
+                self._piece = self._accept(await self._next_item())
+        except Exception as exc:
+            self._failure = exc
+        except BaseException:
+            # A generator has ended now, and its end would be taken for the end of the body.
+            self._failure = _incomplete()
+            raise
+        finally:
+            self._fetching = False
+
+    async def _next_item(self) -> Any:
+        try:
+            if self._async_iterator is None:
+                if _was_spent(self._body):  # by another request, since this one was prepared
+                    raise _used_up(self._body)
+                self._begin()
+                self._async_iterator = aiter(self._body)
+            return await anext(self._async_iterator)
+        except StopAsyncIteration:
+            return _END
+        except BaseException:
+            self.failed = True
+            raise
+
+    def take(self) -> memoryview:
+        failure = self._failure
+        if failure is not None:
+            self._failure = _incomplete()
+            try:
+                raise failure
+            finally:
+                del failure  # whose traceback would keep it, and the body, alive
+        piece, self._piece = self._piece, _NOTHING
+        return piece
+
+    async def aclose(self) -> None:
+        """Close the iterable, begun or not. Nothing more can be taken.
+
+        Raises:
+            BaseException: closing the iterable raised it.
+        """
+        self._failure = self._failure or _incomplete()
+        piece, self._piece = self._piece, _NOTHING
+        if piece:
+            piece.release()
+        iterator: Any = self._async_iterator
+        if iterator is None and hasattr(self._body, "__anext__") and not _was_spent(self._body):
+            self._begin()
+            iterator = self._body
+        self._async_iterator = None
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _incomplete() -> StateError:
+    return StateError("the async iterable was closed, and the body is incomplete")
+
+
 class ReadFile(Pieces):
     """A file that is read in blocks.
 
@@ -374,7 +495,7 @@ def content_of(
         StateError: it is one-shot, and was taken before.
     """
     if _is_text_file(body):
-        raise TypeError("a body is made of bytes, and this file gives text: open it in binary mode")
+        raise _gives_text()
     if isinstance(body, str):
         raise TypeError("a body is made of bytes, not str: encode it first")
     if isinstance(body, Mapping):
@@ -388,7 +509,12 @@ def content_of(
     else:
         return Flat(body)
     if _was_spent(body):
-        raise StateError(f"this {type(body).__name__} was used up by an earlier request")
+        raise _used_up(body)
+    if hasattr(type(body), "__aiter__") and not hasattr(body, "__iter__"):
+        raise TypeError(
+            f"body is an async iterable ({type(body).__name__}), which only the async methods of "
+            "AsyncHTTPConnection send: use that class, or pass an iterable of bytes"
+        )
     if hasattr(body, "read") and not isinstance(body, type):
         _check_readable(body)
         if length is not None:
@@ -409,6 +535,8 @@ def is_replayable(body: Any) -> bool:
     """Whether a body that is given whole can be sent more than once."""
     if body is None:
         return True
+    if hasattr(type(body), "__aiter__"):  # perhaps a file whose methods have to be awaited
+        return False
     try:
         memoryview(body)
     except TypeError:
@@ -490,6 +618,10 @@ def _is_text_file(body: Any) -> bool:
     return hasattr(body, "read") and isinstance(getattr(body, "encoding", None), str)
 
 
+def _gives_text() -> TypeError:
+    return TypeError("a body is made of bytes, and this file gives text: open it in binary mode")
+
+
 def _can_seek(file: Any) -> bool:
     seekable = getattr(file, "seekable", None)
     if seekable is None:
@@ -518,7 +650,7 @@ _spent: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def _note_spent(body: Any, request: Request | None) -> None:
-    if hasattr(body, "read") or hasattr(body, "__next__"):
+    if hasattr(body, "read") or hasattr(body, "__next__") or hasattr(body, "__anext__"):
         try:
             _spent[id(body)] = body
         except TypeError:
@@ -530,4 +662,9 @@ def _was_spent(body: Any) -> bool:
     holder = _spent.get(id(body))
     if holder is not None and (holder is body or getattr(holder, "body", None) is body):
         return True
-    return hasattr(body, "gi_frame") and body.gi_frame is None  # a generator that has ended
+    # Generators and async generators that have ended.
+    return getattr(body, "gi_frame", body) is None or getattr(body, "ag_frame", body) is None
+
+
+def _used_up(body: Any) -> StateError:
+    return StateError(f"this {type(body).__name__} was used up by an earlier request")

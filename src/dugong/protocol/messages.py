@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from copy import copy
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, cast
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     HeadersArgument: TypeAlias = Items | Sequence[Field] | AbstractSet[Field] | Iterator[Field]
     WholeBody: TypeAlias = ReadableBuffer | BinaryIO | Iterable[ReadableBuffer] | None
     Body: TypeAlias = "WholeBody | BodyFollowing"
+    AsyncBody: TypeAlias = AsyncIterable[ReadableBuffer]
 
 #: Methods that do the same whether a request is carried out once or more (RFC 9110 section 9.2.2).
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVarTuple
 from weakref import ref
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
-from ..protocol.content import Content, Flat, PlainFile
+from ..protocol.content import AsyncPieces, Content, Flat, PlainFile
 from ..protocol.exchange import Exchange
 from ..protocol.limits import FILE_BLOCK_SIZE
 from ..protocol.request import serialise_trailers
@@ -147,6 +147,8 @@ class RequestWriter(Lifecycle):
             if self.stream is None:
                 yield from self.co_connect()
             if content is not None and content.length == 0:
+                if isinstance(content, AsyncPieces):
+                    yield from self._co_fetch(exchange, content, None)
                 content.take()  # raises if it is not empty, before anything is sent
             if not exchange.bytes_sent:
                 exchange.received_before = self.reader.total
@@ -325,7 +327,11 @@ class RequestWriter(Lifecycle):
         try:
             if isinstance(content, PlainFile) and stream.sends_files:
                 yield from self._co_send_file(exchange, content, stream, look)
-            while not self._is_answered(exchange, content, look):
+            while True:
+                if isinstance(content, AsyncPieces):
+                    yield from self._co_fetch(exchange, content, look)
+                if self._is_answered(exchange, content, look):
+                    break
                 piece = content.take()
                 if not piece:
                     break
@@ -334,6 +340,25 @@ class RequestWriter(Lifecycle):
                 yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], look)
         finally:
             content.settle()
+
+    def _co_fetch(self, exchange: Exchange, content: AsyncPieces, look: Look | None) -> Co[None]:
+        """Have the driver fetch the next piece, unless a response that *look* sees ends sending.
+
+        Raises:
+            ConnectionClosed: the connection was closed.
+            ConnectionTimedOut: the deadline of *exchange* has passed.
+        """
+        stream, limits = self.require_stream(), exchange.outgoing.limits
+        while content.must_fetch:
+            other = None if look is None else look()
+            if self.state.is_refused(exchange):
+                return
+            fd, mask = other or (-1, 0)
+            need = PollNeeded(fd, mask, phase="send")
+            need.body = content
+            yield from stream.wait(need)
+            if limits is not None:
+                limits.check("send")
 
     def _is_answered(self, exchange: Exchange, content: Content, look: Look | None) -> bool:
         """Whether a response says that the rest of the body is not wanted, if there is a rest."""

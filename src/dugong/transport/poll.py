@@ -5,11 +5,14 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Generator
-from typing import Any, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
 from ..errors import ConnectionTimedOut
 from ..protocol.arguments import check_generator, check_seconds
 from .timeouts import Timeouts, check_timeout
+
+if TYPE_CHECKING:
+    from ..protocol.content import AsyncPieces
 
 T = TypeVar("T")
 
@@ -32,6 +35,9 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
     phase: str | None = None
     #: Whether the coroutine keeps a limit of its own, in place of the driver's `timeout`.
     limited = False
+    #: The body whose next piece is to be fetched. If the descriptor is ready meanwhile, the
+    #: coroutine is to be resumed without it. Only for the drivers of the async methods.
+    body: AsyncPieces | None = None
     _poller: Any = None
 
     def __new__(
@@ -289,7 +295,7 @@ class Limits:
         it is then simply to be resumed.
         """
         seconds, too_long, self.phase = need.timeout, None, need.phase
-        if not need.mask:
+        if not need.mask or need.body is not None:
             self._quiet_since = None  # nothing is expected of the network
         elif self._timeout is not None and not need.limited:
             limit, since, words, name = self._limit(need)

@@ -92,6 +92,7 @@ class ExchangeLimits:
             seconds = _LONG
         shortened = PollNeeded(need.fd, need.mask, seconds, need.phase)
         shortened.limited = own
+        shortened.body = need.body
         return shortened
 
 

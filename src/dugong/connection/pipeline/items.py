@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from ...errors import ConnectionClosed, ConnectionTimedOut, StateError
+from ...protocol.content import AsyncPieces
 from ...protocol.exchange import Exchange
 from ...protocol.limits import BUFFER_SIZE
 from ...protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
@@ -53,7 +54,10 @@ class Item:
     def goes_as(self, outgoing: Outgoing) -> None:
         """It is ready to be sent."""
         self.alone = (
-            self.request.method not in IDEMPOTENT_METHODS or outgoing.closes or outgoing.upgrades
+            self.request.method not in IDEMPOTENT_METHODS
+            or outgoing.closes
+            or outgoing.upgrades
+            or isinstance(outgoing.content, AsyncPieces)
         )
         self.outgoing = outgoing
 
@@ -129,6 +133,10 @@ class Items:
         for item in self._items:
             if item.exchange is not None:
                 item.exchange.give_back()
+
+    def has(self, item: Item) -> bool:
+        """Whether *item* has neither been answered nor failed."""
+        return item in self._items
 
     def requests(self) -> tuple[Request, ...]:
         """Return all requests that were taken and are not answered."""

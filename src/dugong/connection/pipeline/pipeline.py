@@ -11,7 +11,8 @@ Theory of operation
    no size of request or response can make both sides wait for each other.
 3. What must not be repeated blindly goes alone: nothing is in flight when it is sent, and nothing
    is sent before its response is complete (RFC 9112 section 9.3.2). So does the first request to
-   a server that has not yet shown that it speaks HTTP/1.1 and keeps connections.
+   a server that has not yet shown that it speaks HTTP/1.1 and keeps connections, and so does a
+   request whose body is an async iterable: only a step of an async pipeline can send that.
 4. When the connection ends, the unanswered requests are sent again on a new one, if any response
    came on the old one: as long as there is progress. If the end was not announced, the first of
    them goes alone, because it may be what the server fails at. A server that time and again
@@ -45,7 +46,9 @@ from ...errors import (
 )
 from ...protocol.arguments import check_size
 from ...protocol.messages import HTTPResponse, Request
+from ...protocol.request import Outgoing
 from ...protocol.states import Receiving
+from ...transport.connect import Route
 from ...transport.poll import Co, PollNeeded
 from ..connection import Connection
 from .items import Item, Items
@@ -163,7 +166,7 @@ class Pipeline:
             want_read = self._try_receive(first)
             if isinstance(want_read, HTTPResponse):
                 return want_read
-            if want_read is None and want_write is None:
+            if want_read is None and (want_write is None or self._run is None):
                 continue  # by another connection
             if not items.is_quick and want_read is not None and want_read.poll(0):
                 continue
@@ -357,15 +360,22 @@ class Pipeline:
     def _prepare(self, item: Item) -> bool:
         """Make *item* ready to be sent. Returns whether it can be."""
         assert self._run is not None
-        route = self._run.session.route
+        route, body = self._run.session.route, item.request.body
         try:
-            outgoing = self._connection._prepare(route, item.request, expect100=False)
+            if body is not None and hasattr(type(body), "__aiter__"):
+                outgoing = self._prepare_async(route, item)
+            else:
+                outgoing = self._connection._prepare(route, item.request, expect100=False)
         except Exception as exc:
             item.failure = exc
             return False
         outgoing.limits = self._limits
         item.goes_as(outgoing)
         return True
+
+    def _prepare_async(self, route: Route, item: Item) -> Outgoing:
+        """Return *item*, whose body is an async iterable, as it goes on the wire."""
+        return self._connection._prepare(route, item.request, expect100=False)
 
     # Receiving.
 
@@ -381,6 +391,8 @@ class Pipeline:
         if session.closed or self._connection._session is not session or not session.pipelined:
             self._look_after(run)
         if self._run is None or session.reader.body is None or session.holds_response:
+            return None
+        if run.early is not None:
             return None
         try:
             need = session.try_do(session.try_discard)
@@ -444,4 +456,9 @@ def _both(want_read: PollNeeded | None, want_write: PollNeeded | None) -> PollNe
     """Return what waits for either. Both are for one socket, if there are both."""
     if want_read is None or want_write is None:
         return want_read or want_write
-    return PollNeeded(want_read.fd, want_read.mask | want_write.mask, phase=want_read.phase)
+    mask, phase = want_read.mask | want_write.mask, want_read.phase
+    if want_write.body is None:
+        return PollNeeded(want_read.fd, mask, phase=phase)
+    need = PollNeeded(want_read.fd, mask, phase=want_write.phase)
+    need.body = want_write.body
+    return need

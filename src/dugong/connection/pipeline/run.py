@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ConnectionClosed, ConnectionTimedOut
+from ...protocol.content import AsyncPieces
 from ...protocol.exchange import Exchange
 from ...protocol.messages import HTTPResponse
 from ...session.session import Session
@@ -30,6 +31,7 @@ class Run:
         overlapped: whether several requests were in flight at once.
         shared: how many requests in flight, the oldest ones, have been in flight with others.
         joined_answered: how many responses have come to requests that were sent in one piece.
+        early: a response that came while its request was being sent, and is to wait for that.
         sending: sends what is not out yet, answered or not; ``None`` if all is.
     """
 
@@ -43,6 +45,7 @@ class Run:
         "_quiet_since",
         "_replaceable",
         "answered",
+        "early",
         "is_new",
         "joined_answered",
         "overlapped",
@@ -64,6 +67,7 @@ class Run:
         self._items = items
         self.sending: Co[None] | None = None
         self._failure: Exception | None = None
+        self.early: HTTPResponse | None = None
         self._replaceable = replaceable  # by another connection
         self._moved = -1
         self._quiet_since = 0.0
@@ -186,6 +190,11 @@ class Run:
         session, state = self.session, self.session.state
         if not exchange.bytes_sent and not state.is_cut_off(exchange):
             return None  # what comes now cannot be its response
+        if self.early is not None:
+            if self.sending is not None:
+                return None
+            response, self.early = self.early, None
+            return response
         got = session.try_do(session.try_response, exchange)
         if isinstance(got, HTTPResponse):
             self.answered += 1
@@ -195,16 +204,25 @@ class Run:
             if state.is_cut_off(exchange):
                 got.will_close = True
             if self.sending is not None:
-                self._send_on_or_stop(exchange)
+                return self._send_on_or_stop(exchange, got)
         return got
 
-    def _send_on_or_stop(self, answered: Exchange) -> None:
-        """A response has come while more is being sent; perhaps to the very request that is."""
+    def _send_on_or_stop(self, answered: Exchange, response: HTTPResponse) -> HTTPResponse | None:
+        """A response has come while more is being sent; perhaps to the very request that is.
+
+        Returns:
+            The response, ``None`` if it is to wait until all is sent.
+        """
         if self.session.state.is_refused(answered) and self.sending is not None:
             self.sending.close()
             self.sending = None
+        elif isinstance(answered.outgoing.content, AsyncPieces):
+            # The iterable may have scopes open, which have to be closed before the caller runs.
+            self.early = response
+            return None
         else:
             self.session.send_while_reading = self.keep_sending  # when the caller reads its body
+        return response
 
     def while_patient(self, first: Item, need: PollNeeded) -> PollNeeded | None:
         """Return *need*, limited in time if the server may have dropped requests.

@@ -1,0 +1,248 @@
+"""An async iterable that is a request body: how its steps are taken.
+
+Theory of operation
+===================
+
+1. The coroutine that sends the body yields a `PollNeeded` whose `body` has to fetch its next piece.
+   That is one or more steps of the iterable, and they run in the caller's task. So context
+   variables and cancellation work as in a plain ``async for``.
+2. A step may take long. If its connection becomes ready meanwhile, or is closed by `disconnect`,
+   the coroutine is resumed although the step is under way. As a rule it looks at the connection and
+   yields the same body again. If it does anything else (the response has refused the body, or the
+   connection has ended), the step is cancelled, and what the coroutine did is delivered afterwards.
+3. An iterable may leave scopes open from one step to the next, and scopes have to be closed in
+   reverse order. So a single scope of ours contains all steps, and the closing of the iterable. It
+   gets a deadline for each step, and is cancelled at most once: nothing more is fetched then.
+4. In asyncio, a callback of the loop resumes the coroutine. In trio, only a task can wait for a
+   descriptor. A nursery in the caller's task would put all exceptions into groups, so that is a
+   system task. It is cancelled before the coroutine continues, because the descriptor may be closed
+   then. Either costs more than sending a small piece, so it begins when a step waits for the first
+   time. Many never do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from functools import partial
+from types import coroutine
+from typing import Any, Self
+
+from ..drivers.loops import Watch, running_trio, wait_in_trio, watches
+from ..protocol.content import AsyncPieces
+from ..transport.poll import Co, Limits, PollNeeded
+
+#: Seconds by which a step may take longer. Then its deadline has passed by any clock.
+_LATE = 0.001
+
+
+class BodySteps:
+    """Takes the steps of one body. A context manager: all steps are taken inside.
+
+    Args:
+        crt: the coroutine that sends the body.
+        limits: the time limits of the call, which has begun earlier.
+    """
+
+    def __init__(self, crt: Co[Any], limits: Limits) -> None:
+        self.limits = limits
+        self._crt = crt
+        self._under_way = False
+        self._news: PollNeeded | BaseException | None = None
+        self._watched: list[Watch] = []  # in asyncio
+        self._watcher: Any = None  # the scope of the system task in trio
+        trio = running_trio()
+        self._trio: Any = trio
+        self._scope: Any
+        self._call_in_loop: Callable[[Callable[[], None]], object]
+        if trio is None:
+            loop = self._loop = asyncio.get_running_loop()
+            self._scope = asyncio.timeout(None)
+            task: Any = asyncio.current_task()
+            self._task = task
+            self._cancelling = task.cancelling()
+            self._cancelled: type[BaseException] = asyncio.CancelledError
+            self._call_in_loop = loop.call_soon_threadsafe
+        else:
+            self._scope = trio.CancelScope()
+            self._cancelled = trio.Cancelled
+            self._call_in_loop = trio.lowlevel.current_trio_token().run_sync_soon
+
+    async def __aenter__(self) -> Self:
+        if self._trio is None:
+            await self._scope.__aenter__()
+        else:
+            self._scope.__enter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> Any:
+        if self._trio is None:
+            return await self._scope.__aexit__(*exc)
+        return self._scope.__exit__(*exc)
+
+    async def fetch(self, need: PollNeeded, seconds: float | None) -> bool:
+        """Fetch the next piece.
+
+        Args:
+            need: has the body, and what to wait for meanwhile.
+            seconds: the longest time for this, ``None`` for no limit.
+
+        Returns:
+            Whether that is done. If not, the time is over, or there is `news`.
+        """
+        assert need.body is not None
+        if not self._is_over:
+            self._set_deadline(seconds)
+        self._under_way = True
+        try:
+            await _await(need.body.fetch(), partial(self._watch, need))
+        except self._cancelled:
+            if not self._is_ours:
+                raise
+        finally:
+            self._under_way = False
+            self._stop_watching()
+        if self._is_over:
+            return False
+        self._set_deadline(None)
+        return self._news is None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the coroutine has come further while a step was under way."""
+        return self._news is not None
+
+    def news(self) -> PollNeeded:
+        """Return what the coroutine has yielded, or raise what it has raised (`StopIteration`)."""
+        news, self._news = self._news, None
+        assert news is not None
+        if isinstance(news, PollNeeded):
+            return news
+        try:
+            raise news
+        finally:
+            del news  # whose traceback would keep it alive
+
+    async def close(self, body: AsyncPieces) -> None:
+        """Close *body*. That is cut short if a step was, and does not catch it."""
+        try:
+            await body.aclose()
+        except self._cancelled:
+            if not self._is_ours:
+                raise
+
+    def wake(self) -> None:
+        """Resume the coroutine soon if a step is under way. May be called from any thread."""
+        if self._under_way:
+            with suppress(RuntimeError):  # the loop has ended
+                self._call_in_loop(self._look_again)
+
+    # The scope.
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the scope was cancelled."""
+        over: bool = self._scope.expired() if self._trio is None else self._scope.cancel_called
+        return over
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether a cancellation was requested by the scope, and by nothing else."""
+        if not self._is_over:
+            return False
+        # trio cancels again at the next checkpoint.
+        return self._trio is not None or self._task.cancelling() <= self._cancelling + 1
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        if self._trio is not None:
+            late = math.inf if seconds is None else self._trio.current_time() + seconds + _LATE
+            self._scope.deadline = late
+        elif seconds is None:
+            self._scope.reschedule(None)
+        else:
+            self._scope.reschedule(self._loop.time() + seconds + _LATE)
+
+    def _cancel(self) -> None:
+        if self._trio is not None:
+            self._scope.cancel()
+        elif not self._is_over:
+            self._scope.reschedule(self._loop.time())
+
+    # What happens while a step is under way.
+
+    def _look(self) -> PollNeeded | None:
+        """Resume the coroutine. Returns what it needs if the step is to go on."""
+        if not self._under_way or self._news is not None:
+            return None
+        try:
+            need = next(self._crt)
+        except BaseException as exc:
+            self._news = exc
+        else:
+            if need.body is not None:
+                return need
+            self._news = need
+        self._cancel()
+        return None
+
+    def _look_again(self) -> None:
+        need = self._look()
+        if need is not None and self._trio is None:
+            self._stop_watching()
+            self._watch(need)
+
+    def _watch(self, need: PollNeeded) -> None:
+        """Have `_look` called when the descriptor is ready, if there is one."""
+        if not need.mask:
+            return
+        if self._trio is None:
+            self._watched = watches(self._loop, need)
+            for watch in self._watched:
+                watch.join(self)
+        else:
+            self._watcher = self._trio.CancelScope()
+            self._trio.lowlevel.spawn_system_task(self._watch_in_trio, need, self._watcher)
+
+    def _stop_watching(self) -> None:
+        watched, self._watched = self._watched, []
+        for watch in watched:
+            watch.leave(self, keep=watch.is_held)
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+
+    async def _watch_in_trio(self, need: PollNeeded | None, scope: Any) -> None:
+        with scope:
+            while need is not None and need.mask and not scope.cancel_called:
+                await wait_in_trio(self._trio, need, None)
+                need = None if scope.cancel_called else self._look()
+
+    # As a `Waiter` of a `Watch`.
+
+    def done(self) -> bool:
+        return not self._under_way
+
+    def set_result(self, result: object) -> None:
+        # Not now: the watch may be in the middle of closing.
+        self._loop.call_soon(self._look_again)
+
+
+@coroutine
+def _await(
+    step: Coroutine[Any, Any, None], when_it_waits: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Await *step*, and call *when_it_waits* if it does not end at once."""
+    try:
+        waits_for = step.send(None)
+        when_it_waits()
+        while True:
+            try:
+                got = yield waits_for
+            except BaseException as exc:
+                waits_for = step.throw(exc)
+            else:
+                waits_for = step.send(got)
+    except StopIteration:
+        return
