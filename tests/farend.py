@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 #: Seconds after which a test that does not move is called stuck. Far above any honest wait.
-GUARD = 10.0
+GUARD = 30.0
 
 #: What any receive window holds, so that a send this small arrives without the client's help.
 _FITS_ANY_WINDOW = 2000

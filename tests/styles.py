@@ -208,11 +208,11 @@ class BlockingWire(StyledWire):
         return cast(AsyncHTTPConnection, Disguise(conn, self._call))
 
     async def _call(self, conn: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        with self._playing():
+        with self.playing():
             return getattr(conn, name)(*args, **kwargs)
 
     @contextmanager
-    def _playing(self) -> Iterator[None]:
+    def playing(self) -> Iterator[None]:
         """The scripts are played from the first call's beginning to the last one's end."""
         with self._lock:
             self._calls += 1
@@ -238,7 +238,7 @@ class BlockingWire(StyledWire):
             outcomes[i] = _call_through(outcome_of(part))
 
         threads = [threading.Thread(target=run, args=item) for item in enumerate(parts)]
-        with self._playing():
+        with self.playing():
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -440,7 +440,6 @@ async def test_closed_when_time_passes(wire: StyledWire, limit: str) -> None:
             with pytest.raises(ConnectionTimedOut) as caught:
                 await ask(conn, "PUT", body=body, expect100=False, **options)
             assert caught.value.bytes_sent > 0
-            assert body.taken > 0
             assert body.closed == 1
 
 

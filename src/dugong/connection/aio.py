@@ -115,9 +115,16 @@ class AsyncHTTPConnection(Connection):
             try:
                 need = next(crt)
             except StopIteration as stop:  # most calls never wait
-                if trio is not None:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
                 result = stop.value
+                if trio is not None:
+                    try:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    except BaseException as exc:
+                        # A signal handler has raised this, and the caller never sees the result.
+                        # The next read would return what follows it, as if that were all.
+                        if result is not None and self._response_session is not None:
+                            self._response_session.state.fail(exc)
+                        raise
                 return result
             timeout = self._timeout
             if trio is None and not isinstance(timeout, Timeouts):
@@ -206,10 +213,12 @@ class AsyncHTTPConnection(Connection):
         watched = watches(loop, need)
         stream = self._session.stream if self._session is not None else None
         keep = stream is not None and need == stream.want_read  # with whatever timeout
-        if keep and stream is not None and kept is not watched[0]:
-            if kept is not None:
-                kept.close_from_anywhere()  # that of another loop
-            self._kept = weakref.ref(watched[0])
+        if keep and stream is not None:
+            if kept is not watched[0]:
+                if kept is not None:
+                    kept.close_from_anywhere()  # that of another loop
+                self._kept = weakref.ref(watched[0])
+                watched[0].close_with(self)
             keep = watched[0].hold(stream)
         return wait_in_asyncio(
             loop, watched if source is None else [*watched, source], seconds, keep

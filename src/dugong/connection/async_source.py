@@ -41,6 +41,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -92,7 +93,10 @@ class AsyncSource:
             BaseException: the iterable raised it.
         """
         if self._arrived:
-            return self._arrived.popleft()
+            # Not `popleft`: after a call, a signal handler may raise, and the item would be lost.
+            item = self._arrived[0]
+            del self._arrived[0]
+            return item
         if not self._ended:
             if self._is_elsewhere():
                 raise StateError("the async iterable runs in another event loop")
@@ -162,23 +166,33 @@ class AsyncSource:
         """Start the task. It waits until something is wanted."""
         trio = running_trio()
         if trio is not None:
-            self.started = True
-            self._start_in_trio(trio)
+            self._start(partial(self._start_in_trio, trio))
             return
         loop = asyncio.get_running_loop()
         here = _Here(loop=loop)
         loop.call_soon(expire, here)
         await here
         if not self._ended:  # by `close` in another task
-            self.started = True
-            self._start_in_asyncio(loop, here.context)
+            self._start(partial(self._start_in_asyncio, loop, here.context))
+
+    def _start(self, start: Callable[[], object]) -> None:
+        self.started = True
+        try:
+            start()
+        except BaseException:
+            # A signal handler has raised this, before there was a task or after. If there is one,
+            # it closes the iterable at once. If not, nothing may wait for it.
+            self._stopped = self._ended = True
+            self._failure = StateError("starting the task of the async iterable was interrupted")
+            raise
 
     def _start_in_asyncio(self, loop: asyncio.AbstractEventLoop, context: Context | None) -> None:
         self._idle, self._finished = asyncio.Event(), asyncio.Event()
-        task = asyncio.Task(self._work(), loop=loop, context=context, name=repr(self._iterator))
+        name = repr(self._iterator)  # before there is a coroutine, which has to be awaited
+        task = asyncio.Task(self._work(), loop=loop, context=context, name=name)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
         tasks_of(loop).add(task)
         task.add_done_callback(self._task_done)
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._task = weakref.ref(task)
         self._cancel = task.cancel
         self._loop = known = weakref.ref(loop)
@@ -269,6 +283,8 @@ class AsyncSource:
         return None if self._stopped else _loop_ended()
 
     def _end(self, failure: BaseException | None) -> None:
+        if self._ended:  # while it was started
+            return
         self._ended = True
         self._call_in_loop = None
         self._cancel = lambda: None

@@ -66,6 +66,7 @@ class Watch:
         self._just_woke = False
         self._holder = object()  # instead of this watch, which the stream would keep alive
         self._need: PollNeeded | None = None
+        self._owner: weakref.ref[object] | None = None
         disown_in_child(self)
 
     @property
@@ -94,8 +95,12 @@ class Watch:
         Returns:
             Whether it does: the stream may be closed already.
         """
-        self._held.append(stream)  # first: `close` then releases it even after an interrupt
+        # In this order, so that `Stream.close` ends the registration wherever an interrupt comes:
+        # the loop would otherwise go on watching a number that soon is another socket's. A stream
+        # whose holding was interrupted is held by the next call.
         stream.on_close = partial(_close, weakref.ref(self))
+        if stream not in self._held:
+            self._held.append(stream)
         try:
             stream.hold(self._holder)
         except ConnectionClosed:
@@ -103,6 +108,14 @@ class Watch:
             return False
         self._need = stream.want_read
         return True
+
+    def close_with(self, owner: object) -> None:
+        """Close when *owner*, a connection, is gone.
+
+        Its own finalizer does the same. But a signal handler may raise where that begins, and then
+        the descriptor would stay open until the server closes the connection.
+        """
+        self._owner = weakref.ref(owner, partial(_close, weakref.ref(self)))
 
     def serves(self, loop: asyncio.AbstractEventLoop, need: PollNeeded) -> bool:
         """Whether this is all that has to be watched in *loop* for *need*, as before."""
@@ -183,7 +196,7 @@ class Watch:
         self._held.clear()
 
 
-def _close(watch: weakref.ref[Watch]) -> None:
+def _close(watch: weakref.ref[Watch], _owner: object = None) -> None:
     found = watch()
     if found is not None:
         found.close_from_anywhere()

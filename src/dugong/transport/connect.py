@@ -21,7 +21,7 @@ from .monitor import Monitor
 from .poll import POLLIN, Co, PollNeeded
 from .race import Race, SocketOption, address_text, configure
 from .resolve import AddressInfo, Lookup, numeric
-from .stream import Stream, shut_down
+from .stream import Attempt, Stream, shut_down
 
 if TYPE_CHECKING:
     import ssl
@@ -128,12 +128,13 @@ class Dialer:
         about to see that it was cancelled; or another thread is cancelling it.
         """
         self._cancelled = True
-        if self._lock.acquire(blocking=False):
-            try:
-                for sock in self._waiting_for:
-                    shut_down(sock)  # wakes the waiting call, which closes it
-            finally:
-                self._lock.release()
+        with Attempt(self._lock) as taken:
+            if taken:
+                try:
+                    for sock in self._waiting_for:
+                        shut_down(sock)  # wakes the waiting call, which closes it
+                finally:
+                    self._lock.release()
 
     def _disown(self) -> None:
         self._cancelled_by = BY_FORK

@@ -397,10 +397,10 @@ class Stream:
         """
         while True:
             self._latest = latest = object()
-            with _Attempt(self._recv_lock) as taken:
+            with Attempt(self._recv_lock) as taken:
                 if taken:
                     try:
-                        with _Attempt(self._send_lock) as taken_too:
+                        with Attempt(self._send_lock) as taken_too:
                             if taken_too:
                                 try:
                                     self._end_alone()
@@ -453,7 +453,7 @@ class Stream:
             self.sock.close()  # even if the caller still has a reference to the one given
 
 
-class _Attempt:
+class Attempt:
     """``with`` on this takes a lock unless another thread has it, and ``as`` is whether it did.
 
     The caller releases the lock, within the block. ``with`` enters the block before CPython looks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from ...errors import ConnectionClosed, ConnectionTimedOut, StateError
 from ...protocol.content import AsyncPieces
@@ -23,6 +23,10 @@ _QUICK_ENOUGH = 0.1
 
 #: So often in a row an iterable has to be quick to be taken for quick.
 _OFTEN = 16
+
+
+#: Nothing, where ``None`` may be something that was given.
+_NOTHING: Final = object()
 
 
 class NotYet(Exception):
@@ -97,6 +101,7 @@ class Items:
 
     def __init__(self, requests: Iterable[Any]) -> None:
         self._source: Iterator[Any] = iter(requests)
+        self._given: Any = _NOTHING  # what it has given, until that is an item
         self._items: deque[Item] = deque()
         self.in_flight = 0
         self.ended = False
@@ -201,18 +206,24 @@ class Items:
             return None
         begin = 0.0 if self.at_hand else monotonic()
         try:
-            item = as_item(next(self._source))
+            if self._given is _NOTHING:
+                # Not `next`: after a call, a signal handler may raise, and the request would be
+                # lost without a word. After a step of ``for``, none can.
+                for self._given in self._source:  # noqa: B020 - one step
+                    break
+                else:
+                    self.ended = True
+                    return None
+            item = as_item(self._given)
         except NotYet:
-            return None
-        except StopIteration:
-            self.ended = True
             return None
         except Exception as exc:
             self.ended = True
             item = _failed(exc)
         if not self.at_hand:
             self._quick = self._quick + 1 if monotonic() - begin < self._quick_enough else 0
-        self._items.append(item)
+        self._items += [item]  # no call either: it would be taken twice
+        self._given = _NOTHING
         return item
 
 
