@@ -42,6 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Take the tests themselves out of each later collection, which they would slow down."""
+    # Before that, because it asks the collector what refers to some objects of trio's, and frozen
+    # objects do not count. Otherwise pytest imports it in the end, and fails.
+    import hypothesis  # noqa: F401
+
     gc.collect()
     gc.freeze()
 

@@ -73,7 +73,6 @@ def leaving(leave: Leave = in_a_cycle) -> Iterator[None]:
     by_collector = leave is not by_reference
     threshold = gc.get_threshold()
     with nothing_left(collect=by_collector):
-        gc.freeze()  # what there is already would take the time
         if by_collector:
             gc.set_threshold(1, 1, 1)
         else:
@@ -83,7 +82,6 @@ def leaving(leave: Leave = in_a_cycle) -> Iterator[None]:
         finally:
             gc.set_threshold(*threshold)
             gc.enable()
-            gc.unfreeze()
 
 
 # ------------------------------------------------------------------- what waits for a silent server
