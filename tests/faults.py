@@ -7,7 +7,7 @@ byte (a flip). Connections that the client makes after the first are passed on a
 
 Nothing here measures time. That nothing will move any more is known, not guessed, even though
 the server is another process: it serves in one thread, which answers other requests of ours only
-after it has done all it could for this one (`Upstream.settle`). The time limit that a client has
+after it has done all it could for this one (`Upstream.finish`). The time limit that a client has
 in real life then comes at once.
 """
 

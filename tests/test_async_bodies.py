@@ -24,7 +24,7 @@ from dugong import (
     StateError,
     Timeouts,
 )
-from dugong.protocol.content import AsyncPieces
+from dugong.protocol.content import AsyncIterableContent
 from tests.async_bodies import KINDS, Blocks, Generated, Reusable, a_turn, forever
 from tests.drive import drive
 from tests.exchanges import OK, works
@@ -704,7 +704,7 @@ async def test_nothing_stays_alive(wire: StyledWire) -> None:
 
 async def test_an_interrupted_step_is_not_the_end(wire: StyledWire) -> None:
     """A generator that was cancelled has ended, and its body must not pass for complete."""
-    pieces = AsyncPieces(Generated(forever).body)
+    pieces = AsyncIterableContent(Generated(forever).body)
     step = pieces.fetch().__await__()
     next(step)
     with pytest.raises(OwnCancelled):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dugong import BodyFollowing, ConnectionClosed, HTTPConnection, StateError, eval_coroutine
-from dugong.connection.pipeline import run
+from dugong.connection.pipeline import session as run
 from dugong.transport.resolve import AddressInfo
 from tests.drive import advance, drive
 from tests.exchanges import EMPTY, OK, works

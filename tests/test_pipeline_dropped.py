@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionTimedOut, PollNeeded, Request
-from dugong.connection.pipeline import run
+from dugong.connection.pipeline import session as run
 from tests.drive import advance, drive
 from tests.exchanges import EMPTY, OK
 from tests.peer import Peer

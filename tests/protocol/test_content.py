@@ -18,7 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dugong import BodyChanged, ExcessBodyData, Request, StateError
-from dugong.protocol.content import Content, Flat, Pieces, PlainFile, ReadFile, content_of
+from dugong.protocol.content import (
+    BytesContent,
+    Content,
+    FileContent,
+    IterableContent,
+    ReadFileContent,
+    content_of,
+)
 from dugong.protocol.limits import BLOCK_SIZE
 
 DATA = b"swim like a sea cow\n" * 10
@@ -37,7 +44,7 @@ def taken(content: Content) -> list[bytes]:
     while piece := content.take():
         pieces.append(bytes(piece))
         content.sent += len(piece)
-    content.settle()
+    content.finish()
     return pieces
 
 
@@ -85,26 +92,31 @@ LENGTH = len(DATA)
 
 #: What is made of the file at a path or of its content: class, length, replayable.
 KINDS: dict[str, tuple[Callable[[Path], Any], type[Content], int | None, bool]] = {
-    "bytes": (lambda path: DATA, Flat, LENGTH, True),
-    "memoryview": (lambda path: memoryview(DATA).cast("I"), Flat, LENGTH, True),
-    "unbuffered": (lambda path: path.open("rb", buffering=0), PlainFile, LENGTH, True),
-    "buffered": (lambda path: path.open("rb"), PlainFile, LENGTH, True),
-    "for update": (lambda path: path.open("r+b"), PlainFile, LENGTH, True),
-    "gzip": (lambda path: _gzip(), ReadFile, None, True),
-    "bz2": (lambda path: bz2.BZ2File(io.BytesIO(bz2.compress(DATA))), ReadFile, None, True),
-    "lzma": (lambda path: lzma.LZMAFile(io.BytesIO(lzma.compress(DATA))), ReadFile, None, True),  # noqa: SIM115
+    "bytes": (lambda path: DATA, BytesContent, LENGTH, True),
+    "memoryview": (lambda path: memoryview(DATA).cast("I"), BytesContent, LENGTH, True),
+    "unbuffered": (lambda path: path.open("rb", buffering=0), FileContent, LENGTH, True),
+    "buffered": (lambda path: path.open("rb"), FileContent, LENGTH, True),
+    "for update": (lambda path: path.open("r+b"), FileContent, LENGTH, True),
+    "gzip": (lambda path: _gzip(), ReadFileContent, None, True),
+    "bz2": (lambda path: bz2.BZ2File(io.BytesIO(bz2.compress(DATA))), ReadFileContent, None, True),
+    "lzma": (
+        lambda path: lzma.LZMAFile(io.BytesIO(lzma.compress(DATA))),  # noqa: SIM115
+        ReadFileContent, None, True,
+    ),
     "buffered gzip": (
         lambda path: io.BufferedReader(cast(Any, _gzip())),
-        ReadFile, None, True,
+        ReadFileContent, None, True,
     ),
-    "zip member": (lambda path: _zip_member(), ReadFile, None, True),
-    "BytesIO": (lambda path: io.BytesIO(DATA), ReadFile, LENGTH, True),
-    "spooled": (lambda path: _spooled(False), ReadFile, LENGTH, True),
-    "rolled over": (lambda path: _spooled(True), ReadFile, LENGTH, True),
-    "named": (lambda path: _named(), ReadFile, LENGTH, True),
-    "reader": (lambda path: Reader(), ReadFile, None, False),
-    "list": (lambda path: [DATA[:5], b"", DATA[5:]], Pieces, None, False),
-    "generator": (lambda path: (DATA[i : i + 7] for i in range(0, LENGTH, 7)), Pieces, None, False),
+    "zip member": (lambda path: _zip_member(), ReadFileContent, None, True),
+    "BytesIO": (lambda path: io.BytesIO(DATA), ReadFileContent, LENGTH, True),
+    "spooled": (lambda path: _spooled(False), ReadFileContent, LENGTH, True),
+    "rolled over": (lambda path: _spooled(True), ReadFileContent, LENGTH, True),
+    "named": (lambda path: _named(), ReadFileContent, LENGTH, True),
+    "reader": (lambda path: Reader(), ReadFileContent, None, False),
+    "list": (lambda path: [DATA[:5], b"", DATA[5:]], IterableContent, None, False),
+    "generator": (
+        lambda path: (DATA[i : i + 7] for i in range(0, LENGTH, 7)), IterableContent, None, False,
+    ),
 }  # fmt: skip
 
 
@@ -119,7 +131,7 @@ def test_kind(kind: str, path: Path) -> None:
     assert (content.length, content.replayable) == (length, replayable)
     assert b"".join(taken(content)) == DATA
     if replayable:
-        assert content.give_back()
+        assert content.restore()
         assert b"".join(taken(content_of(body))) == DATA
 
 

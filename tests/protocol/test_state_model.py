@@ -114,7 +114,7 @@ class Model(RuleBasedStateMachine):
         else:
             self.waiting.pop()
             self.phase = "idle"
-        self.real.settle()
+        self.real.finish()
 
     @precondition(lambda self: self.phase == "continue")
     @rule()

@@ -24,7 +24,7 @@ from ..drivers.loops import (
 )
 from ..errors import StateError
 from ..protocol.arguments import check_generator
-from ..protocol.content import AsyncPieces
+from ..protocol.content import AsyncIterableContent
 from ..protocol.messages import HTTPResponse
 from ..protocol.request import Outgoing
 from ..transport.connect import Route
@@ -34,8 +34,8 @@ from ..transport.within import UNSET
 from .async_body import BodySteps
 from .async_source import AsyncSource
 from .connection import Connection
-from .pipeline.items import Item
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
+from .pipeline.queue import QueuedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -165,7 +165,7 @@ class AsyncHTTPConnection(Connection):
             raise
 
     async def _run_body(
-        self, crt: Co[T], source: AsyncSource | None, steps: BodySteps, body: AsyncPieces
+        self, crt: Co[T], source: AsyncSource | None, steps: BodySteps, body: AsyncIterableContent
     ) -> T:
         """Run the rest of *crt*, which sends *body* first, and close *body*."""
         async with steps:
@@ -244,7 +244,7 @@ class AsyncHTTPConnection(Connection):
         not looked at before all is sent.
         """
         if body is not None and hasattr(type(body), "__aiter__"):
-            pieces: Any = AsyncPieces(body)
+            pieces: Any = AsyncIterableContent(body)
             crt = self.co_send_request(method, path, headers, pieces, expect100, deadline=deadline)
             await self._and_close(self._run(crt), pieces.aclose)
             return
@@ -286,7 +286,7 @@ class AsyncHTTPConnection(Connection):
         - Its own exceptions pass through unchanged.
         """
         if body is not None and hasattr(type(body), "__aiter__"):
-            pieces: Any = AsyncPieces(body)
+            pieces: Any = AsyncIterableContent(body)
             crt = self.co_request(
                 method, path, headers, pieces, expect100, timeout=timeout, deadline=deadline
             )
@@ -392,7 +392,7 @@ class AsyncPipeline(Pipeline):
         self._source: AsyncSource | None = None
         self._closed = False
         self._stepping = False
-        self._bodies: dict[Item, AsyncPieces] = {}  # that have to be closed
+        self._bodies: dict[QueuedRequest, AsyncIterableContent] = {}  # that have to be closed
         if isinstance(requests, AsyncIterable):
             requests = self._source = AsyncSource(requests)
         super().__init__(connection, requests, depth, deadline)
@@ -426,11 +426,11 @@ class AsyncPipeline(Pipeline):
             raise StopAsyncIteration
         return got
 
-    def _prepare_async(self, route: Route, item: Item) -> Outgoing:
+    def _prepare_async(self, route: Route, item: QueuedRequest) -> Outgoing:
         if not self._stepping:  # but driven as a coroutine
             return super()._prepare_async(route, item)
         request, body = item.request, item.request.body
-        pieces = self._bodies[item] = AsyncPieces(body)
+        pieces = self._bodies[item] = AsyncIterableContent(body)
         request.body = pieces
         try:
             return super()._prepare_async(route, item)

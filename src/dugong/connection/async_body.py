@@ -31,7 +31,7 @@ from types import coroutine
 from typing import Any, Self
 
 from ..drivers.loops import Watch, running_trio, wait_in_trio, watches
-from ..protocol.content import AsyncPieces
+from ..protocol.content import AsyncIterableContent
 from ..transport.poll import Co, Limits, PollNeeded
 
 #: Seconds by which a step may take longer. Then its deadline has passed by any clock.
@@ -125,7 +125,7 @@ class BodySteps:
         finally:
             del news  # whose traceback would keep it alive
 
-    async def close(self, body: AsyncPieces) -> None:
+    async def close(self, body: AsyncIterableContent) -> None:
         """Close *body*. That is cut short if a step was, and does not catch it."""
         try:
             await body.aclose()

@@ -47,7 +47,7 @@ from typing import Any
 
 from ..drivers.loops import Waiter, expire, pause, running_loop, running_trio, tasks_of
 from ..errors import StateError
-from .pipeline.items import NotYet
+from .pipeline.queue import NotYet
 
 
 class AsyncSource:

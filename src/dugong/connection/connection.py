@@ -438,7 +438,7 @@ class Connection(Settings):
             session = self._new_session(route)
         elif (fault := session.idle_fault()) is not None:
             session.close()
-            fault.safe_to_retry = Exchange(outgoing).give_back()
+            fault.safe_to_retry = Exchange(outgoing).restore()
             raise fault
         outgoing.limits = limits
         return session.start(Exchange(outgoing), None, limits)
@@ -523,7 +523,7 @@ class Connection(Settings):
                 if upload.expect_failed:
                     self._server_knows_expect = False
             if outgoing.content is not None:
-                outgoing.content.give_back()
+                outgoing.content.restore()
             request.body = body  # an async iterable in the form in which it was passed
 
     def _may_drop_expect(self, outgoing: Outgoing) -> bool:

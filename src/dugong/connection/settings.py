@@ -204,7 +204,7 @@ class Settings:
         outgoing = prepare(request, expect100, route.defaults, target, self._server_knows_expect)
         if outgoing.chunked and self._server_is_http10:
             if outgoing.content is not None:
-                outgoing.content.settle()
+                outgoing.content.finish()
             raise InvalidRequest(
                 "the server speaks HTTP/1.0 and does not understand chunked bodies"
             )

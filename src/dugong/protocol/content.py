@@ -1,11 +1,11 @@
-"""Request bodies that are given whole: `Flat` bytes, `Pieces`, and three kinds of files.
+"""Request bodies that are passed with the request: bytes, iterables, and three kinds of files.
 
 Each knows its length, if that is known, and whether it can be sent again. A *replayable* body
 (bytes, a file that can seek) can. A *one-shot* body (any other iterable or file) is gone once a
 part of it was taken.
 
 A sender calls `Content.take` until that returns nothing, and counts in `sent` how much of it went
-out. Then it calls `settle`, or `give_back` if the request failed and is safe to retry. A body
+out. Then it calls `finish`, or `restore` if the request failed and is safe to retry. A body
 that is longer or shorter than announced raises before its last byte is handed out, so that no
 server mistakes a part of it for the whole.
 
@@ -18,21 +18,21 @@ only an `io.FileIO`, alone or directly under an `io.BufferedReader` or `io.Buffe
 regular file, is read by descriptor (and may be sent by ``sendfile``). Everything else is read in
 blocks.
 
-The system reports the length of a `PlainFile`. Other files that can seek are measured by seeking,
+The system reports the length of a `FileContent`. Other files that can seek are measured by seeking,
 except those that would have to decompress everything to find their end. If no length is known, the
-body goes in chunks. If the caller asks for chunks, a `ReadFile` is not measured.
+body goes in chunks. If the caller asks for chunks, a `ReadFileContent` is not measured.
 
 If the caller announces a length, a file may be part of something else: a pipe, a socket, a slice of
-a file with other readers. Such a `Section` is neither measured nor moved. No more is read of it
-than was announced, and it is one-shot.
+a file with other readers. Such a `FileSectionContent` is neither measured nor moved. No more of it
+is read than was announced, and it is one-shot.
 
 Async iterables
 ===============
 
-A coroutine cannot await, so its driver fetches the items (`AsyncPieces.fetch`), and `take` gives
-what was fetched. An exception of the iterable is kept until then, so it comes from `take` as that
-of any other iterable does. After a step that was interrupted, `take` raises: the iterable has
-probably ended, and its end must not pass for the end of the body.
+A coroutine cannot await, so its driver fetches the items (`AsyncIterableContent.fetch`), and `take`
+returns what was fetched. An exception of the iterable is kept until then, so `take` raises it, as
+it does that of any other iterable. After a step that was interrupted, `take` raises too: the
+iterable has probably ended, and its end must not be taken for the end of the body.
 
 Used-up bodies
 ==============
@@ -114,12 +114,12 @@ class Content:
         """
         raise NotImplementedError
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Let go of it. A file is positioned behind what was sent."""
         if self.taken and not self._given_back:
             self._seek(self._start + self.sent)
 
-    def give_back(self) -> bool:
+    def restore(self) -> bool:
         """Let go of it as it was given, for the caller to send it again.
 
         A second call does nothing: the caller may be sending it by then.
@@ -141,7 +141,7 @@ class Content:
         return True
 
 
-class Flat(Content):
+class BytesContent(Content):
     """Bytes in memory."""
 
     __slots__ = ("_view",)
@@ -157,17 +157,17 @@ class Flat(Content):
         self.taken = True
         return view
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         view, self._view = self._view, _NOTHING
         if view:
             view.release()  # the caller may change or resize the buffer again
 
-    def give_back(self) -> bool:
-        self.settle()
+    def restore(self) -> bool:
+        self.finish()
         return True
 
 
-class PlainFile(Content):
+class FileContent(Content):
     """A regular file, read from its position on by its descriptor."""
 
     __slots__ = ("_size", "offset")
@@ -217,7 +217,7 @@ class PlainFile(Content):
         return memoryview(data)
 
 
-class Pieces(Content):
+class IterableContent(Content):
     """A body that comes in pieces: the items of an iterable.
 
     Args:
@@ -290,7 +290,7 @@ class Pieces(Content):
         return ExcessBodyData(f"the iterable has more than the {self.length} bytes announced")
 
 
-class AsyncPieces(Pieces):
+class AsyncIterableContent(IterableContent):
     """The items of an async iterable.
 
     A driver that can await calls `fetch` before each `take` (see `PollNeeded.body`). The coroutines
@@ -401,7 +401,7 @@ def _incomplete() -> StateError:
     return StateError("the async iterable was closed, and the body is incomplete")
 
 
-class ReadFile(Pieces):
+class ReadFileContent(IterableContent):
     """A file that is read in blocks.
 
     Args:
@@ -441,7 +441,7 @@ class ReadFile(Pieces):
         return BodyChanged(f"the file has more than the {self.length} bytes announced")
 
 
-class Section(ReadFile):
+class FileSectionContent(ReadFileContent):
     """So many bytes of a file from its position on, which is only read.
 
     Args:
@@ -507,7 +507,7 @@ def content_of(
     except TypeError:
         pass
     else:
-        return Flat(body)
+        return BytesContent(body)
     if _was_spent(body):
         raise _used_up(body)
     if hasattr(type(body), "__aiter__") and not hasattr(body, "__iter__"):
@@ -518,13 +518,13 @@ def content_of(
     if hasattr(body, "read") and not isinstance(body, type):
         _check_readable(body)
         if length is not None:
-            return Section(body, length, request)
+            return FileSectionContent(body, length, request)
         return _whole_file(body, request, measure)
     if isinstance(body, (list, tuple)):
         for item in body:
             as_bytes(item)  # while nothing is sent
     if isinstance(body, Iterable):
-        return Pieces(body, length, request)
+        return IterableContent(body, length, request)
     raise TypeError(
         "a body is a bytes-like object, a binary file, an iterable of bytes or a BodyFollowing, "
         f"not {type(body).__name__}"
@@ -590,22 +590,22 @@ def _check_readable(file: Any) -> None:
 
 def _whole_file(file: Any, request: Request | None, measure: bool) -> Content:
     if not _can_seek(file):
-        return ReadFile(file, None, request, replayable=False)
+        return ReadFileContent(file, None, request, replayable=False)
     if not measure or _decompresses(file):
-        return ReadFile(file, None, request, replayable=True)
+        return ReadFileContent(file, None, request, replayable=True)
     if getattr(file, "writable", lambda: False)():
         file.flush()  # so that what was written before is sent too
     if _is_plain(file) and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and hasattr(os, "pread"):
-        plain = PlainFile(file)
+        plain = FileContent(file)
         # The system says 0 of files that it makes up as they are read, such as in /proc.
         if plain.length or not os.pread(plain.fd, 1, plain.offset):
             return plain
-        return ReadFile(file, None, request, replayable=True)
+        return ReadFileContent(file, None, request, replayable=True)
     position = file.tell()
     file.seek(0, os.SEEK_END)
     length = max(0, file.tell() - position)
     file.seek(position)
-    return ReadFile(file, length, request, replayable=True)
+    return ReadFileContent(file, length, request, replayable=True)
 
 
 def _is_plain(file: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One request in flight; `exchange` has the state of all those of a connection."""
+"""One request in flight; `state` has those of a whole connection."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ class Exchange:
         informational: the interim responses so far.
         response_started: whether any byte of the final response has arrived.
         refused: whether its response has ended the sending of it.
-        looked_for: whether its response was looked for.
-        in_doubt: whether bytes may be on their way that `bytes_sent` does not count: set before
-            and cleared after each call of the system, so that an interrupt in between shows.
-        connection_lost: whether the system said, while it was being sent, that there is no
-            connection any more.
-        received_before: how many bytes had been received before any of it was sent, on whatever
-            scale. Its response cannot be among them.
+        receive_tried: whether a call has tried to receive its response.
+        send_uncertain: whether bytes may have been sent that `bytes_sent` does not count. It is set
+            before each system call that sends, and cleared when the bytes are counted. A signal
+            handler may raise in between, and the request must not be taken for an unsent one then.
+        connection_lost: whether the system reported, while the request was being sent, that the
+            connection is gone.
+        received_before: how many bytes the connection had received (`ResponseReader.total`) before
+            the first byte of the request was sent. Its response cannot be among them.
     """
 
     bytes_sent = 0
     body_touched = False
     response_started = False
     refused = False
-    looked_for = False
-    in_doubt = False
+    receive_tried = False
+    send_uncertain = False
     connection_lost = False
     received_before = 0
     informational: tuple[HTTPResponse, ...] = ()
@@ -44,7 +45,7 @@ class Exchange:
     def safe_to_retry(self) -> bool:
         """Whether the caller can send the request again, and that cannot do anything twice."""
         outgoing = self.outgoing
-        unsent = self.bytes_sent == 0 and not self.in_doubt
+        unsent = self.bytes_sent == 0 and not self.send_uncertain
         if not unsent and (self.body_touched or outgoing.request.method not in IDEMPOTENT_METHODS):
             return False
         content = outgoing.content
@@ -58,7 +59,7 @@ class Exchange:
         content = self.outgoing.content
         return content is not None and content.failed
 
-    def give_back(self) -> bool:
+    def restore(self) -> bool:
         """Let go of the body. If the request is safe to retry, the caller gets it as it was given.
 
         Returns:
@@ -68,6 +69,6 @@ class Exchange:
         if content is None:
             return safe
         if not safe:
-            content.settle()
+            content.finish()
             return False
-        return content.give_back() or not content.replayable
+        return content.restore() or not content.replayable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidRequest
 from . import grammar
 from .arguments import exactly_str, shown
-from .content import AsyncPieces, Content, content_of
+from .content import AsyncIterableContent, Content, content_of
 from .limits import MIN_EXPECT_SIZE
 from .messages import BodyFollowing, Request
 from .target import check_target
@@ -145,7 +145,7 @@ def prepare(
         framing = _check(outgoing, fields, host)
     except BaseException:
         if content is not None:
-            content.settle()
+            content.finish()
         raise
     host_line = fields.host
     if host is not None and not host_line:
@@ -185,7 +185,7 @@ def _measure(request: Request, lower: Mapping[str, str]) -> tuple[Content | None
         return None, body.length
     given, chunked = lower.get("content-length"), "transfer-encoding" in lower
     length = None if given is None or chunked else _content_length(given)
-    if isinstance(body, AsyncPieces):
+    if isinstance(body, AsyncIterableContent):
         body.belongs_to(request, length)
         return body, length
     content = content_of(body, request, length, measure=not chunked)

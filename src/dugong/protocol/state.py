@@ -66,7 +66,7 @@ class ConnectionState:
         sending: the state of the sending direction.
         receiving: the state of the receiving direction.
         current: the exchange whose request is being sent, or was sent last.
-        behind: the exchanges whose requests go out together with it, after it.
+        following: the exchanges whose requests go out together with it, after it.
         closing: whether either side has announced to close after an exchange.
         closed: whether that exchange's response is complete.
         cut_off_by: what ended sending, once that is CUT_OFF.
@@ -79,7 +79,7 @@ class ConnectionState:
         self.sending = states.READY
         self.receiving = states.HEAD
         self.current: Exchange | None = None
-        self.behind: deque[Exchange] = deque()
+        self.following: deque[Exchange] = deque()
         self.closing = False
         self.closed = False
         self.cut_off_by: Remembered | None = None
@@ -202,7 +202,7 @@ class ConnectionState:
             or self.receiving is states.SWITCHED
         ):
             self._check_acceptable(exchange)
-        # In this order: `settle` takes the current exchange for the one that is being sent.
+        # In this order: `finish` takes the current exchange for the one that is being sent.
         self.current = exchange
         self.sending = SENDING[self.sending]["accepted"]
         if exchange.outgoing.limits is not None:
@@ -210,10 +210,10 @@ class ConnectionState:
         self.queue.append(exchange)
 
     def _check_acceptable(self, exchange: Exchange) -> None:
-        self.settle()
+        self.finish()
         exc = self._not_accepted()
         if exc is not None:
-            exc.safe_to_retry &= exchange.give_back()
+            exc.safe_to_retry &= exchange.restore()
             try:
                 raise exc
             finally:
@@ -228,15 +228,15 @@ class ConnectionState:
             return self._not_ready()
         if self.closing:
             return self._retriable("the connection is about to be closed, as announced")
-        return None  # `settle` has cleared the way
+        return None  # `finish` has cleared the way
 
     def accept_behind(self, exchange: Exchange) -> None:
         """Queue one whose request goes out in one piece with that of the one accepted before it."""
-        exchange.in_doubt = True  # from the first call of the system on
-        self.behind.append(exchange)
+        exchange.send_uncertain = True  # from the first call of the system on
+        self.following.append(exchange)
         self.queue.append(exchange)
 
-    def settle(self, exc: BaseException | None = None) -> None:
+    def finish(self, exc: BaseException | None = None) -> None:
         """Decide what becomes of a request that was being sent by a call that is over.
 
         If no byte of it may be out, it counts as never made. The caller has the turn to send.
@@ -247,18 +247,18 @@ class ConnectionState:
         exchange = self.current
         if exchange is None or self.sending is not states.REQUEST:
             return
-        if exchange.bytes_sent or exchange.in_doubt:
+        if exchange.bytes_sent or exchange.send_uncertain:
             self.cut_off(exchange, exc)
         else:
             self.withdraw(exchange)
 
     def _drop_behind(self) -> None:
         """Forget the requests behind the current one, of which nothing will be sent."""
-        while self.behind:
-            exchange = self.behind[-1]
+        while self.following:
+            exchange = self.following[-1]
             if self.queue[-1] is exchange:
                 self.queue.pop()
-            self.behind.pop()
+            self.following.pop()
 
     def _not_ready(self) -> DugongError:
         if self.sending is states.CUT_OFF:
@@ -296,9 +296,9 @@ class ConnectionState:
         """
         if self.sending is states.REFUSED:
             return False
-        if self.behind:
-            self.current = self.behind[0]
-            self.behind.popleft()
+        if self.following:
+            self.current = self.following[0]
+            self.following.popleft()
             return True
         outgoing = exchange.outgoing
         if outgoing.closes:
@@ -514,6 +514,6 @@ class ConnectionState:
         exc.__dict__.update(
             bytes_sent=exchange.bytes_sent,
             response_started=exchange.response_started,
-            safe_to_retry=exchange.give_back() if is_ended else exchange.safe_to_retry,
+            safe_to_retry=exchange.restore() if is_ended else exchange.safe_to_retry,
             unanswered=self._unanswered(),
         )

@@ -20,8 +20,8 @@ from ..transport.poll import POLLIN, Co, PollNeeded
 from ..transport.sockets import socketpair
 from ..transport.stream import Stream, shut_down
 from ..transport.trace import open_trace
+from .conflict import ConflictDetector
 from .tunnel import co_open_tunnel
-from .turn import Turn
 
 if TYPE_CHECKING:
     from ..transport.connect import CoTunnel
@@ -41,8 +41,8 @@ class Lifecycle:
         monitor: counts bytes and reports events.
         stream: the connected socket, ``None`` before.
         closed: whether we closed it.
-        send_turn: held by the call that is sending.
-        receive_turn: held by the call that is receiving.
+        send_detector: held by the call that is sending.
+        receive_detector: held by the call that is receiving.
         pipelined: whether a `Pipeline` sends and receives here. No other caller knows which
             response is next, so one that wants to do the same disconnects if any is outstanding.
         send_while_reading: called before a receiver waits, to send what can be sent. Returns what
@@ -60,8 +60,8 @@ class Lifecycle:
         self.send_while_reading: Callable[[], PollNeeded | None] | None = None
         self.pipelined = False
         self._dialer: Dialer | None = None
-        self.send_turn = Turn("writing to")
-        self.receive_turn = Turn("reading from")
+        self.send_detector = ConflictDetector("writing to")
+        self.receive_detector = ConflictDetector("reading from")
         #: Both ends of a socket pair, for a reader that waits for the sender.
         self._alarms: deque[tuple[socket.socket, socket.socket]] = deque(maxlen=1)
         self._usable_until: float | None = None
@@ -138,7 +138,7 @@ class Lifecycle:
             near_end, _ = alarm = socketpair()
             try:
                 self._alarms.append(alarm)
-                self.settle()
+                self.finish()
                 if self.state.being_sent(exchange) and not self.closed:
                     yield PollNeeded(near_end.fileno(), POLLIN, _LOOK_AGAIN, "response")
             except ConnectionTimedOut as exc:
@@ -151,14 +151,14 @@ class Lifecycle:
         if self.closed:
             raise ConnectionClosed(f"the connection was closed {self._closed_by}")
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Decide what has become of a request if the call that was sending it was interrupted.
 
         An exception of a signal handler may end that call before it has cleaned up. The state of
         sending is then still REQUEST, and nothing has the turn to send.
         """
         if self.state.sending is REQUEST:
-            self.send_turn.between(self.state.settle)
+            self.send_detector.run_if_free(self.state.finish)
 
     def wake_reader(self) -> None:
         """The state of sending has changed.
@@ -222,7 +222,7 @@ class Lifecycle:
         """
         if self.closed or self.pipelined or not self.state.outstanding:
             return False
-        return not (self.receive_turn.taken or self.send_turn.taken)
+        return not (self.receive_detector.taken or self.send_detector.taken)
 
     def close(self) -> None:
         """Close the connection, from any thread, at any time; whoever waits for it wakes up."""

@@ -62,7 +62,7 @@ class ResponseReceiver(Lifecycle):
         Raises:
             StateError: another call is reading.
         """
-        turn = self.receive_turn
+        turn = self.receive_detector
         try:
             del turn.free
         except AttributeError:
@@ -81,7 +81,7 @@ class ResponseReceiver(Lifecycle):
 
     def try_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> T | PollNeeded:
         """Make one attempt of this receiver's. Raises as `co_do`."""
-        turn = self.receive_turn
+        turn = self.receive_detector
         try:
             del turn.free
         except AttributeError:
@@ -117,7 +117,7 @@ class ResponseReceiver(Lifecycle):
     def co_read_response(self) -> Co[HTTPResponse]:
         """Read the next response's head, or the 100 (Continue) that is awaited."""
         state = self.state
-        turn = self.receive_turn
+        turn = self.receive_detector
         try:
             del turn.free
         except AttributeError:
@@ -178,8 +178,8 @@ class ResponseReceiver(Lifecycle):
         if self._held is not None:
             return self._unless_late(self._held)
         stream = self.stream or self.require_stream()
-        if not exchange.looked_for:
-            exchange.looked_for = True
+        if not exchange.receive_tried:
+            exchange.receive_tried = True
             if stream.peeks and not reader.buffer.end and not state.is_cut_off(exchange):
                 stream.want_read.phase = "response"
                 return stream.want_read  # it has just been sent: nothing can be there yet
@@ -428,7 +428,7 @@ class ResponseReceiver(Lifecycle):
             DigestMismatch: it does not have the digest announced.
         """
         if self.reader.body is not None:
-            self.receive_turn.between(self._take_end)
+            self.receive_detector.run_if_free(self._take_end)
 
     def _take_end(self) -> None:
         if self.reader.body is None or self._gathered.left or self.state.failure is not None:

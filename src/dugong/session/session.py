@@ -6,8 +6,8 @@ Theory of operation
 1. A `Session` is never connected twice. What is still in progress on an old connection cannot meet
    the requests of its successor.
 2. `ConnectionState` decides what may be sent and received. `RequestWriter` and `ResponseReceiver`
-   do it, one call at a time in each direction; `Turn` refuses a second one. The two may work in two
-   threads or two coroutines.
+   do it, one call at a time in each direction; `ConflictDetector` refuses a second one. The two
+   directions may be used by two threads or two coroutines at once.
 3. A request is accepted before there is a connection. The call that sends it connects.
 4. A reader may be ahead of the sender. It then waits for a descriptor of its own until the request
    is sent, or will not be (`co_wait_until_sent`).

@@ -46,34 +46,34 @@ class Upload:
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
         exchange = Exchange(outgoing)
-        lookout = _Lookout(self._session, exchange)
+        watch = _ResponseWatch(self._session, exchange)
         try:
             try:
-                yield from self._co_send(exchange, lookout, continue_timeout)
-                response = yield from lookout.co_response()
+                yield from self._co_send(exchange, watch, continue_timeout)
+                response = yield from watch.co_response()
             except BaseException as exc:
-                last_word = self._last_word(exchange, lookout, exc)
+                last_word = self._last_word(exchange, watch, exc)
                 if last_word is None:
                     raise
                 response = last_word
             finally:
-                lookout.close()
+                watch.close()
                 if outgoing.content is not None:
-                    outgoing.content.settle()  # also where none of it was due
+                    outgoing.content.finish()  # also where none of it was due
             self.expect_failed |= outgoing.expect_continue and response.status == 417
             return response
         except BaseException:
-            if lookout.response is not None:
+            if watch.response is not None:
                 self._session.close()  # the caller never sees its head: do not let its body be read
             raise
 
     def _last_word(
-        self, exchange: Exchange, lookout: _Lookout, exc: BaseException
+        self, exchange: Exchange, watch: _ResponseWatch, exc: BaseException
     ) -> HTTPResponse | None:
         """Return the response if it has arrived although *exc* has ended the exchange."""
         state = self._session.state
         self.connection_lost = exchange.connection_lost
-        response = lookout.last_word() if exchange.connection_lost else None
+        response = watch.last_word() if exchange.connection_lost else None
         if response is not None:
             response.will_close = True
             state.answered_after_all()
@@ -87,28 +87,28 @@ class Upload:
         return None
 
     def _co_send(
-        self, exchange: Exchange, lookout: _Lookout, continue_timeout: float | None
+        self, exchange: Exchange, watch: _ResponseWatch, continue_timeout: float | None
     ) -> Co[None]:
         state = self._session.state
-        rest = self._session.start(exchange, lookout.look)
+        rest = self._session.start(exchange, watch.read_early)
         if rest is not None:
             try:
                 yield from rest
             finally:
                 rest.close()
         if state.body_pending:
-            yield from self._co_await_continue(exchange, lookout, continue_timeout)
+            yield from self._co_await_continue(exchange, watch, continue_timeout)
             if state.body_pending:
-                yield from self._session.co_send_body(exchange, lookout.look)
+                yield from self._session.co_send_body(exchange, watch.read_early)
 
     def _co_await_continue(
-        self, exchange: Exchange, lookout: _Lookout, seconds: float | None
+        self, exchange: Exchange, watch: _ResponseWatch, seconds: float | None
     ) -> Co[None]:
         session = self._session
         clock = session.monitor.clock
         end = None if seconds is None else clock() + seconds
         while session.state.is_awaiting_continue(exchange):
-            need = lookout.look()
+            need = watch.read_early()
             if need is None or not session.state.is_awaiting_continue(exchange):
                 return
             left = None if end is None else end - clock()
@@ -121,17 +121,17 @@ class Upload:
             )
 
 
-class _Lookout:
+class _ResponseWatch:
     """Reads the response to one exchange while its request is still being sent."""
 
     def __init__(self, session: Session, exchange: Exchange) -> None:
         self._session = session
         self._exchange = exchange
-        exchange.looked_for = exchange.outgoing.content is not None
+        exchange.receive_tried = exchange.outgoing.content is not None
         self._reading: Any = session.co_do(session.try_response, exchange)
         self.response: HTTPResponse | None = None
 
-    def look(self) -> PollNeeded | None:
+    def read_early(self) -> PollNeeded | None:
         """Take what has arrived. Returns what more would need, ``None`` if the response is there.
 
         Raises:
@@ -164,7 +164,7 @@ class _Lookout:
         """Return the response if it has arrived, now that the request cannot be sent whole."""
         if self.response is None and self._reading.gi_frame is not None:
             try:
-                self.look()  # it is there, or will never be: nothing is waited for any more
+                self.read_early()  # it has arrived, or never will
             except DugongError:
                 pass
         return self.response

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVarTuple
 from weakref import ref
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
-from ..protocol.content import AsyncPieces, Content, Flat, PlainFile
+from ..protocol.content import AsyncIterableContent, BytesContent, Content, FileContent
 from ..protocol.exchange import Exchange
 from ..protocol.limits import FILE_BLOCK_SIZE
 from ..protocol.request import serialise_trailers
@@ -26,7 +26,7 @@ Ts = TypeVarTuple("Ts")
 
 #: Looks, without waiting, whether the response has come while its request is still being sent.
 #: Returns what more of it would need, ``None`` when its head is there.
-Look: TypeAlias = Callable[[], PollNeeded | None]
+ReadEarly: TypeAlias = Callable[[], PollNeeded | None]
 
 
 class RequestWriter(Lifecycle):
@@ -39,14 +39,14 @@ class RequestWriter(Lifecycle):
     def start(
         self,
         exchange: Exchange,
-        look: Look | None = None,
+        read_early: ReadEarly | None = None,
         limits: ExchangeLimits | None = None,
     ) -> Co[None] | None:
         """Accept a request, and send it if that takes no wait: if it has no body, usually.
 
         Args:
             exchange: the exchange.
-            look: see `_co_send`.
+            read_early: see `_co_send`.
             limits: the time limits that the coroutine is to keep.
 
         Returns:
@@ -57,7 +57,7 @@ class RequestWriter(Lifecycle):
             StateError: another call is sending. Also as `ConnectionState.accept`.
             ConnectionClosed, ConnectionTimedOut: sending failed.
         """
-        turn, heir = self.send_turn, None
+        turn, successor = self.send_detector, None
         try:
             del turn.free
         except AttributeError:
@@ -72,17 +72,17 @@ class RequestWriter(Lifecycle):
                 ):
                     self._sent(exchange)
                     return None
-            rest = self._co_send(exchange, look)
+            rest = self._co_send(exchange, read_early)
             if limits is not None:
                 rest = limits.co_keep(rest)
-            turn.heir = ref(rest)
-            heir = rest
-            return heir
+            turn.successor = ref(rest)
+            successor = rest
+            return successor
         except BaseException as exc:
             self._failed(exc)
             raise
         finally:
-            if heir is None:
+            if successor is None:
                 turn.free = True
 
     def start_together(self, batch: Sequence[Exchange]) -> Co[None]:
@@ -95,7 +95,7 @@ class RequestWriter(Lifecycle):
         Raises:
             StateError: another call is sending. Also as `ConnectionState.accept`.
         """
-        state, turn, heir = self.state, self.send_turn, None
+        state, turn, successor = self.state, self.send_detector, None
         try:
             del turn.free
         except AttributeError:
@@ -105,14 +105,14 @@ class RequestWriter(Lifecycle):
             for exchange in batch[1:]:
                 state.accept_behind(exchange)
             rest = self._co_send_together(batch)
-            turn.heir = ref(rest)
-            heir = rest
-            return heir
+            turn.successor = ref(rest)
+            successor = rest
+            return successor
         except BaseException as exc:
             self._failed(exc)
             raise
         finally:
-            if heir is None:
+            if successor is None:
                 turn.free = True
 
     def _sent(self, exchange: Exchange) -> None:
@@ -123,38 +123,38 @@ class RequestWriter(Lifecycle):
             if on_event is not None and not exchange.outgoing.follows:
                 on_event("sent")
 
-    def _co_send(self, exchange: Exchange, look: Look | None) -> Co[None]:
+    def _co_send(self, exchange: Exchange, read_early: ReadEarly | None) -> Co[None]:
         """Send a request's head, with the body if that is there; connect first if necessary.
 
         Args:
             exchange: the exchange, just accepted; some of it may be sent already.
-            look: called whenever more is to be sent; sending ends when it has seen a response
-                that refuses the rest.
+            read_early: called whenever more is to be sent. Sending ends once it has received a
+                response that refuses the rest.
 
         Raises:
             ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        turn, outgoing = self.send_turn, exchange.outgoing
+        turn, outgoing = self.send_detector, exchange.outgoing
         content = None if outgoing.follows else outgoing.content
         pieces: list[memoryview] = []
         try:
             pieces = after([memoryview(outgoing.head)], exchange.bytes_sent)
-            if isinstance(content, Flat):
+            if isinstance(content, BytesContent):
                 if content.length:
                     pieces += _framed(exchange, content.take(), last=True)
                 content = None
             if self.stream is None:
                 yield from self.co_connect()
             if content is not None and content.length == 0:
-                if isinstance(content, AsyncPieces):
+                if isinstance(content, AsyncIterableContent):
                     yield from self._co_fetch(exchange, content, None)
                 content.take()  # raises if it is not empty, before anything is sent
             if not exchange.bytes_sent:
                 exchange.received_before = self.reader.total
-            yield from self._co_send_all(exchange, pieces, look)
+            yield from self._co_send_all(exchange, pieces, read_early)
             if content is not None:
-                yield from self._co_send_content(exchange, content, look)
+                yield from self._co_send_content(exchange, content, read_early)
             self._sent(exchange)
             if self.state.closed:
                 self.close_as_announced()
@@ -162,12 +162,12 @@ class RequestWriter(Lifecycle):
             self._failed(exc)
             raise
         finally:
-            turn.heir = None
+            turn.successor = None
             turn.free = True
             _release(pieces)  # the caller may change or resize the buffer again
 
     def _co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
-        turn, state = self.send_turn, self.state
+        turn, state = self.send_detector, self.state
         try:
             data = memoryview(b"".join([exchange.outgoing.head for exchange in batch]))
             if self.stream is None:
@@ -187,7 +187,7 @@ class RequestWriter(Lifecycle):
             self._failed(exc)
             raise
         finally:
-            turn.heir = None
+            turn.successor = None
             turn.free = True
 
     def _try_together(self, stream: Stream, data: memoryview) -> int | PollNeeded:
@@ -195,11 +195,11 @@ class RequestWriter(Lifecycle):
         state = self.state
         exchange = state.current
         assert exchange is not None
-        exchange.in_doubt = True
+        exchange.send_uncertain = True
         try:
             sent = stream.send((data,))
         except (ConnectionClosed, ConnectionTimedOut):
-            exchange.in_doubt = False
+            exchange.send_uncertain = False
             exchange.connection_lost = not self.closed
             raise
         left = 0 if isinstance(sent, PollNeeded) else sent
@@ -216,13 +216,16 @@ class RequestWriter(Lifecycle):
                 on_event("sent")
             exchange = state.current
             assert exchange is not None
-        exchange.in_doubt = stream.mid_write
+        exchange.send_uncertain = stream.mid_write
         return sent
 
     def _co_send_all(
-        self, exchange: Exchange, pieces: list[memoryview], look: Look | None = None
+        self,
+        exchange: Exchange,
+        pieces: list[memoryview],
+        read_early: ReadEarly | None = None,
     ) -> Co[None]:
-        """Send all of *pieces*, unless a response that *look* sees ends the sending."""
+        """Send all of *pieces*, unless a response that *read_early* sees ends the sending."""
         stream = self.require_stream()
         try:
             while pieces:
@@ -231,7 +234,7 @@ class RequestWriter(Lifecycle):
                     pieces = after(pieces, sent or 0)
                     if self._left_of_turn <= 0:
                         yield from self._co_pause(stream)
-                elif (yield from self._co_wait(exchange, stream, sent, look)):
+                elif (yield from self._co_wait(exchange, stream, sent, read_early)):
                     return
         finally:
             _release(pieces)
@@ -247,18 +250,18 @@ class RequestWriter(Lifecycle):
         limits = exchange.outgoing.limits
         if limits is not None:
             limits.check("send")
-        exchange.in_doubt = True
+        exchange.send_uncertain = True
         try:
             sent = call(*args)
         except (ConnectionClosed, ConnectionTimedOut):
-            exchange.in_doubt = False
+            exchange.send_uncertain = False
             exchange.connection_lost = not self.closed
             raise
         if sent is None or isinstance(sent, PollNeeded):
-            exchange.in_doubt = self.require_stream().mid_write
+            exchange.send_uncertain = self.require_stream().mid_write
         else:
             exchange.bytes_sent += sent
-            exchange.in_doubt = False
+            exchange.send_uncertain = False
             self._left_of_turn -= sent
         return sent
 
@@ -267,11 +270,15 @@ class RequestWriter(Lifecycle):
         yield from stream.wait(pause(stream.want_write))
 
     def _co_wait(
-        self, exchange: Exchange, stream: Stream, need: PollNeeded, look: Look | None
+        self,
+        exchange: Exchange,
+        stream: Stream,
+        need: PollNeeded,
+        read_early: ReadEarly | None,
     ) -> Co[bool]:
         """Wait until more can be sent, or a response comes. Returns whether it ends sending."""
-        if look is not None and exchange.bytes_sent:
-            other = look()
+        if read_early is not None and exchange.bytes_sent:
+            other = read_early()
             if self.state.is_refused(exchange):
                 return True
             if other is not None:
@@ -292,24 +299,24 @@ class RequestWriter(Lifecycle):
             if is_spoilt or (is_ours and isinstance(exc, ConnectionTimedOut)):
                 state.cut_off(exchange, exc)
             else:
-                state.settle(exc)
+                state.finish(exc)
                 if is_over and not state.queue:
                     self.close()  # it was dead already, and nothing is lost
         self.wake_reader()
 
     # Bodies that were given with the request.
 
-    def co_send_body(self, exchange: Exchange, look: Look) -> Co[None]:
+    def co_send_body(self, exchange: Exchange, read_early: ReadEarly) -> Co[None]:
         """Send the body that was held back until the server's word on it. Raises as `co_send`."""
         content = exchange.outgoing.content
         assert content is not None
-        turn = self.send_turn
+        turn = self.send_detector
         try:
             del turn.free
         except AttributeError:
             turn.take()
         try:
-            yield from self._co_send_content(exchange, content, look)
+            yield from self._co_send_content(exchange, content, read_early)
         except BaseException as exc:
             self.state.describe(exc, exchange)
             self.state.cut_off(exchange, exc)
@@ -322,27 +329,34 @@ class RequestWriter(Lifecycle):
             if self.state.closed:
                 self.close_as_announced()
 
-    def _co_send_content(self, exchange: Exchange, content: Content, look: Look | None) -> Co[None]:
+    def _co_send_content(
+        self, exchange: Exchange, content: Content, read_early: ReadEarly | None
+    ) -> Co[None]:
         stream = self.require_stream()
         try:
-            if isinstance(content, PlainFile) and stream.sends_files:
-                yield from self._co_send_file(exchange, content, stream, look)
+            if isinstance(content, FileContent) and stream.sends_files:
+                yield from self._co_send_file(exchange, content, stream, read_early)
             while True:
-                if isinstance(content, AsyncPieces):
-                    yield from self._co_fetch(exchange, content, look)
-                if self._is_answered(exchange, content, look):
+                if isinstance(content, AsyncIterableContent):
+                    yield from self._co_fetch(exchange, content, read_early)
+                if self._is_answered(exchange, content, read_early):
                     break
                 piece = content.take()
                 if not piece:
                     break
-                yield from self._co_send_piece(exchange, content, piece, look)
+                yield from self._co_send_piece(exchange, content, piece, read_early)
             if exchange.outgoing.chunked and not self.state.is_refused(exchange):
-                yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], look)
+                yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], read_early)
         finally:
-            content.settle()
+            content.finish()
 
-    def _co_fetch(self, exchange: Exchange, content: AsyncPieces, look: Look | None) -> Co[None]:
-        """Have the driver fetch the next piece, unless a response that *look* sees ends sending.
+    def _co_fetch(
+        self,
+        exchange: Exchange,
+        content: AsyncIterableContent,
+        read_early: ReadEarly | None,
+    ) -> Co[None]:
+        """Have the driver fetch the next piece, unless an early response ends sending.
 
         Raises:
             ConnectionClosed: the connection was closed.
@@ -350,7 +364,7 @@ class RequestWriter(Lifecycle):
         """
         stream, limits = self.require_stream(), exchange.outgoing.limits
         while content.must_fetch:
-            other = None if look is None else look()
+            other = None if read_early is None else read_early()
             if self.state.is_refused(exchange):
                 return
             fd, mask = other or (-1, 0)
@@ -360,29 +374,39 @@ class RequestWriter(Lifecycle):
             if limits is not None:
                 limits.check("send")
 
-    def _is_answered(self, exchange: Exchange, content: Content, look: Look | None) -> bool:
+    def _is_answered(
+        self, exchange: Exchange, content: Content, read_early: ReadEarly | None
+    ) -> bool:
         """Whether a response says that the rest of the body is not wanted, if there is a rest."""
-        if look is not None and exchange.bytes_sent and content.sent != content.length:
-            look()
+        if read_early is not None and exchange.bytes_sent and content.sent != content.length:
+            read_early()
         return self.state.is_refused(exchange)
 
     def _co_send_piece(
-        self, exchange: Exchange, content: Content, piece: memoryview, look: Look | None
+        self,
+        exchange: Exchange,
+        content: Content,
+        piece: memoryview,
+        read_early: ReadEarly | None,
     ) -> Co[None]:
         pieces, before, size = _framed(exchange, piece), exchange.bytes_sent, len(piece)
         if exchange.outgoing.chunked:
             before += len(pieces[0])
         try:
-            yield from self._co_send_all(exchange, pieces, look)
+            yield from self._co_send_all(exchange, pieces, read_early)
         finally:
             content.sent += min(max(0, exchange.bytes_sent - before), size)
             _release([piece])  # whoever gave it may change or resize it now
 
     def _co_send_file(
-        self, exchange: Exchange, file: PlainFile, stream: Stream, look: Look | None
+        self,
+        exchange: Exchange,
+        file: FileContent,
+        stream: Stream,
+        read_early: ReadEarly | None,
     ) -> Co[None]:
         """Send a file without reading it; leave to others what the system cannot send so."""
-        while file.left and not self._is_answered(exchange, file, look):
+        while file.left and not self._is_answered(exchange, file, read_early):
             file.check()
             count = min(file.left, FILE_BLOCK_SIZE)
             sent = self._try(exchange, stream.send_file, file.fd, file.offset, count)
@@ -393,7 +417,7 @@ class RequestWriter(Lifecycle):
                 file.offset += sent
                 if self._left_of_turn <= 0:
                     yield from self._co_pause(stream)
-            elif (yield from self._co_wait(exchange, stream, sent, look)):
+            elif (yield from self._co_wait(exchange, stream, sent, read_early)):
                 return
 
     # Bodies that the caller writes.
@@ -426,7 +450,7 @@ class RequestWriter(Lifecycle):
     def _co_send_part(
         self, exchange: Exchange, pieces: list[memoryview], count: int, last: bool = False
     ) -> Co[None]:
-        turn = self.send_turn
+        turn = self.send_detector
         try:
             del turn.free
         except AttributeError:

@@ -12,7 +12,7 @@ from ..protocol.arguments import check_generator, check_seconds
 from .timeouts import Timeouts, check_timeout
 
 if TYPE_CHECKING:
-    from ..protocol.content import AsyncPieces
+    from ..protocol.content import AsyncIterableContent
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
     limited = False
     #: The body whose next piece is to be fetched. If the descriptor is ready meanwhile, the
     #: coroutine is to be resumed without it. Only for the drivers of the async methods.
-    body: AsyncPieces | None = None
+    body: AsyncIterableContent | None = None
     _poller: Any = None
 
     def __new__(

@@ -51,8 +51,8 @@ from ...protocol.states import Receiving
 from ...transport.connect import Route
 from ...transport.poll import Co, PollNeeded
 from ..connection import Connection
-from .items import Item, Items
-from .run import Run
+from .queue import QueuedRequest, RequestQueue
+from .session import PipelinedSession
 
 #: Requests in flight, unless the caller says otherwise.
 DEFAULT_DEPTH = 64
@@ -84,12 +84,12 @@ class Pipeline:
         depth = check_size(depth, "depth", lowest=1)
         self._connection = connection
         self._depth = depth
-        self._items = Items(requests)
+        self._items = RequestQueue(requests)
         if connection._server_pipelines:
             self._items.server_pipelines()
-        self._run: Run | None = None
+        self._run: PipelinedSession | None = None
         self._alone = False  # the next request goes alone
-        self._told: BaseException | None = None  # what is being raised on purpose
+        self._deliberate: BaseException | None = None  # what is being raised on purpose
         self._limits = None if deadline is None else connection._limits_of_exchange(deadline)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -139,15 +139,17 @@ class Pipeline:
         try:
             return self._step()
         except BaseException as exc:
-            if exc is not self._told:  # a signal handler raised it: nobody knows how far this got
+            if (
+                exc is not self._deliberate
+            ):  # a signal handler raised it: nobody knows how far this got
                 self._drop_run()
             raise
         finally:
-            self._told = None
+            self._deliberate = None
 
-    def _raising(self, exc: BaseException) -> BaseException:
+    def _deliberately(self, exc: BaseException) -> BaseException:
         """Return *exc*, which is raised with everything in order."""
-        self._told = exc
+        self._deliberate = exc
         return exc
 
     def _step(self) -> HTTPResponse | PollNeeded | None:
@@ -195,7 +197,7 @@ class Pipeline:
 
     # Connections.
 
-    def _look_after(self, run: Run) -> None:
+    def _look_after(self, run: PipelinedSession) -> None:
         """Notice that the connection was closed since the last step, or used otherwise.
 
         Raises:
@@ -212,9 +214,9 @@ class Pipeline:
             was_in_flight = self._items.in_flight
             self._drop_run()
             if was_in_flight:
-                raise self._raising(exc)
+                raise self._deliberately(exc)
 
-    def _ready_run(self) -> Run:
+    def _ready_run(self) -> PipelinedSession:
         """Return a connection on which nothing is in flight, to send on; a new one if need be.
 
         Raises:
@@ -227,11 +229,13 @@ class Pipeline:
             old = connection._idle_session()
             session = old or connection._new_session(connection._route())
         except Exception as exc:
-            self._raising(exc)
+            self._deliberately(exc)
             raise
         if run is None or run.session is not session:
             replaceable = not connection._sock_given
-            run = self._run = Run(session, self._items, is_new=old is None, replaceable=replaceable)
+            run = self._run = PipelinedSession(
+                session, self._items, is_new=old is None, replaceable=replaceable
+            )
         session.pipelined = True
         return run
 
@@ -242,7 +246,7 @@ class Pipeline:
             run.close()
         self._items.back_from_flight(exc)
 
-    def _lose_run(self, run: Run, exc: Exception) -> None:
+    def _lose_run(self, run: PipelinedSession, exc: Exception) -> None:
         """The connection has ended, with requests in flight or about to be.
 
         Raises:
@@ -256,17 +260,17 @@ class Pipeline:
         self._drop_run(exc)
         hopeless = (run.is_new and not run.answered) or connection._sock_given
         if hopeless and first is not None and first.failure is None:
-            raise self._raising(exc) from exc.__cause__
+            raise self._deliberately(exc) from exc.__cause__
 
     def _describe(self, exc: BaseException) -> None:
         """Give *exc*, by which the oldest request fails, the attributes of such a failure."""
         first, run = self._items.first, self._run
         if first is not None and first.exchange is not None and run is not None:
             run.session.state.describe(exc, first.exchange)
-        self._items.give_back()  # the caller may send what is unanswered in another pipeline
+        self._items.restore()  # the caller may send what is unanswered in another pipeline
         exc.__dict__["unanswered"] = self._items.requests()
 
-    def _raise_first(self, first: Item) -> None:
+    def _raise_first(self, first: QueuedRequest) -> None:
         """Raise what stands in place of the next response."""
         failure = first.failure
         assert failure is not None
@@ -276,7 +280,7 @@ class Pipeline:
         self._items.forget_first()
         first.failure = None
         try:
-            raise self._raising(failure) from failure.__cause__
+            raise self._deliberately(failure) from failure.__cause__
         finally:
             del failure  # as in `ConnectionState`
 
@@ -338,7 +342,7 @@ class Pipeline:
                 self._limits.check("send")
             except ConnectionTimedOut as exc:
                 self._describe(exc)
-                self._raising(exc)
+                self._deliberately(exc)
                 raise
 
     def _limit(self) -> int:
@@ -357,7 +361,7 @@ class Pipeline:
             return self._depth
         return in_flight if run.shared else min(2, self._depth)
 
-    def _prepare(self, item: Item) -> bool:
+    def _prepare(self, item: QueuedRequest) -> bool:
         """Make *item* ready to be sent. Returns whether it can be."""
         assert self._run is not None
         route, body = self._run.session.route, item.request.body
@@ -373,13 +377,13 @@ class Pipeline:
         item.goes_as(outgoing)
         return True
 
-    def _prepare_async(self, route: Route, item: Item) -> Outgoing:
+    def _prepare_async(self, route: Route, item: QueuedRequest) -> Outgoing:
         """Return *item*, whose body is an async iterable, as it goes on the wire."""
         return self._connection._prepare(route, item.request, expect100=False)
 
     # Receiving.
 
-    def _try_finish_last(self, run: Run) -> PollNeeded | None:
+    def _try_finish_last(self, run: PipelinedSession) -> PollNeeded | None:
         """Discard what is left of the last response's body.
 
         Raises:
@@ -403,11 +407,11 @@ class Pipeline:
         except Exception as exc:
             if not isinstance(exc, StateError):
                 self._drop_run()
-            self._raising(exc)
+            self._deliberately(exc)
             raise
         return None if need is None else _both(need, run.keep_sending())
 
-    def _try_receive(self, first: Item) -> HTTPResponse | PollNeeded | None:
+    def _try_receive(self, first: QueuedRequest) -> HTTPResponse | PollNeeded | None:
         """Receive the response to the oldest request.
 
         Returns:
@@ -434,10 +438,10 @@ class Pipeline:
             self._describe(exc)
             self._items.forget_first()
             self._drop_run()
-            self._raising(exc)
+            self._deliberately(exc)
             raise
         except StateError as exc:
-            self._raising(exc)
+            self._deliberately(exc)
             raise
         if isinstance(got, HTTPResponse):
             self._connection._learn(got)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...errors import ConnectionClosed, ConnectionTimedOut
-from ...protocol.content import AsyncPieces
+from ...protocol.content import AsyncIterableContent
 from ...protocol.exchange import Exchange
 from ...protocol.messages import HTTPResponse
 from ...session.session import Session
 from ...transport.poll import Co, PollNeeded
-from .items import Item, Items
+from .queue import QueuedRequest, RequestQueue
 
 #: Seconds without a byte in either direction after which requests sent together count as dropped.
 #: Almost any response takes less. If one takes longer, a wrong guess costs one repetition of
@@ -21,7 +21,7 @@ PATIENCE = 5.0
 SLOWEST_UPLINK = 16 * 1024
 
 
-class Run:
+class PipelinedSession:
     """One session of a pipeline.
 
     Attributes:
@@ -54,7 +54,9 @@ class Run:
         "shared",
     )
 
-    def __init__(self, session: Session, items: Items, is_new: bool, replaceable: bool) -> None:
+    def __init__(
+        self, session: Session, items: RequestQueue, is_new: bool, replaceable: bool
+    ) -> None:
         session.pipelined = True
         self.session = session
         self.is_new = is_new
@@ -85,7 +87,7 @@ class Run:
         session = self.session
         return session.closed and not session.state.closed and self._failure is None
 
-    def start(self, batch: list[Item], more: bool) -> None:
+    def start(self, batch: list[QueuedRequest], more: bool) -> None:
         """Begin to send *batch*: one request with a body, or some without.
 
         Args:
@@ -216,7 +218,7 @@ class Run:
         if self.session.state.is_refused(answered) and self.sending is not None:
             self.sending.close()
             self.sending = None
-        elif isinstance(answered.outgoing.content, AsyncPieces):
+        elif isinstance(answered.outgoing.content, AsyncIterableContent):
             # The iterable may have scopes open, which have to be closed before the caller runs.
             self.early = response
             return None
@@ -224,7 +226,7 @@ class Run:
             self.session.send_while_reading = self.keep_sending  # when the caller reads its body
         return response
 
-    def while_patient(self, first: Item, need: PollNeeded) -> PollNeeded | None:
+    def while_patient(self, first: QueuedRequest, need: PollNeeded) -> PollNeeded | None:
         """Return *need*, limited in time if the server may have dropped requests.
 
         To be called when there is nothing to read. The time runs from the first such call after a

@@ -10,7 +10,7 @@ from weakref import ref
 from ..errors import StateError
 
 
-class Turn:
+class ConflictDetector:
     """A mutex for one direction, which raises `StateError` instead of blocking.
 
     A call takes it by deleting `free`, and returns it by setting that again::
@@ -28,22 +28,22 @@ class Turn:
     a call has returned and where a loop jumps back, so none can raise between taking the turn and
     entering ``try``. After ``lock.acquire()`` one could, and nothing would release the lock.
 
-    A call may leave the rest of its work to a generator, its *heir*, which then has the turn until
-    it ends. A heir that was closed before it began never runs a ``finally``; `take` and `between`
-    notice that it is dead.
+    A call may leave the rest of its work to a generator, its *successor*, which then has the turn
+    until it ends. A successor that was closed before it began never runs its ``finally``. So `take`
+    and `run_if_free` notice that it is dead.
 
     Attributes:
         free: exists while nothing has the turn.
-        heir: a weak reference to the generator that has it; ``None`` if there is none.
+        successor: a weak reference to the generator that has it; ``None`` if there is none.
     """
 
-    __slots__ = ("_doing", "_lock", "free", "heir")
+    __slots__ = ("_doing", "_lock", "free", "successor")
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._lock = RLock()  # held by `between`; a signal handler may enter it again
+        self._lock = RLock()  # held by `run_if_free`; a signal handler may enter it again
         self.free = True
-        self.heir: ref[Any] | None = None
+        self.successor: ref[Any] | None = None
 
     def take(self) -> None:
         """Take the turn when deleting `free` has failed.
@@ -51,18 +51,18 @@ class Turn:
         Raises:
             StateError: another call has it.
         """
-        with self._lock:  # `between` is short: wait for it
-            self._outlive_heir()
+        with self._lock:  # `run_if_free` is short: wait for it
+            self._outlive_successor()
         # Not within the lock: leaving a ``with`` is a call, after which a signal handler may raise.
         try:
             del self.free
         except AttributeError:
             raise StateError(f"another call is {self._doing} this connection") from None
 
-    def between(self, step: Callable[[], object]) -> None:
+    def run_if_free(self, step: Callable[[], object]) -> None:
         """Run *step*, which never waits, unless something has the turn."""
         with self._lock:
-            self._outlive_heir()
+            self._outlive_successor()
             try:
                 del self.free
             except AttributeError:
@@ -75,15 +75,15 @@ class Turn:
     @property
     def taken(self) -> bool:
         """Whether a call has the turn."""
-        self._outlive_heir()
+        self._outlive_successor()
         return not hasattr(self, "free")
 
-    def _outlive_heir(self) -> None:
-        reference = self.heir
+    def _outlive_successor(self) -> None:
+        reference = self.successor
         if reference is None:
             return
-        heir = reference()
+        successor = reference()
         # One that began has returned the turn itself, and another call may have it by now.
-        if (heir is None or heir.gi_frame is None) and self.heir is reference:
-            self.heir = None
+        if (successor is None or successor.gi_frame is None) and self.successor is reference:
+            self.successor = None
             self.free = True

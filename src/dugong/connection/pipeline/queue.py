@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ...errors import ConnectionClosed, ConnectionTimedOut, StateError
-from ...protocol.content import AsyncPieces
+from ...protocol.content import AsyncIterableContent
 from ...protocol.exchange import Exchange
 from ...protocol.limits import BUFFER_SIZE
 from ...protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
@@ -33,7 +33,7 @@ class NotYet(Exception):
     """An iterable may give more later, but has nothing now."""
 
 
-class Item:
+class QueuedRequest:
     """One request, from when it was taken from the caller's iterable until its response came.
 
     Attributes:
@@ -61,7 +61,7 @@ class Item:
             self.request.method not in IDEMPOTENT_METHODS
             or outgoing.closes
             or outgoing.upgrades
-            or isinstance(outgoing.content, AsyncPieces)
+            or isinstance(outgoing.content, AsyncIterableContent)
         )
         self.outgoing = outgoing
 
@@ -71,7 +71,7 @@ class Item:
         if exchange is None or outgoing is None:
             return
         self.exchange = None
-        safe_to_retry = exchange.give_back()
+        safe_to_retry = exchange.restore()
         if self.failure is not None:
             return
         if safe_to_retry:
@@ -85,7 +85,7 @@ class Item:
         self.failure = failure
 
 
-class Items:
+class RequestQueue:
     """What was taken and not answered, oldest first.
 
     Args:
@@ -102,7 +102,7 @@ class Items:
     def __init__(self, requests: Iterable[Any]) -> None:
         self._source: Iterator[Any] = iter(requests)
         self._given: Any = _NOTHING  # what it has given, until that is an item
-        self._items: deque[Item] = deque()
+        self._items: deque[QueuedRequest] = deque()
         self.in_flight = 0
         self.ended = False
         kind = type(requests)
@@ -120,7 +120,7 @@ class Items:
         self._quick = 0
 
     @property
-    def first(self) -> Item | None:
+    def first(self) -> QueuedRequest | None:
         """The one whose response comes next."""
         return self._items[0] if self._items else None
 
@@ -129,17 +129,17 @@ class Items:
         """How many there are."""
         return len(self._items)
 
-    def last_sent(self) -> Item:
+    def last_sent(self) -> QueuedRequest:
         """Return the last of those in flight."""
         return self._items[self.in_flight - 1]
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Give back the bodies of all requests in flight that are safe to retry."""
         for item in self._items:
             if item.exchange is not None:
-                item.exchange.give_back()
+                item.exchange.restore()
 
-    def has(self, item: Item) -> bool:
+    def has(self, item: QueuedRequest) -> bool:
         """Whether *item* has neither been answered nor failed."""
         return item in self._items
 
@@ -162,24 +162,26 @@ class Items:
     def has_more(self) -> bool:
         """Whether there is one that may be sent after those in flight. Takes it, if need be."""
         if self.in_flight < len(self._items):
-            item: Item | None = self._items[self.in_flight]
+            item: QueuedRequest | None = self._items[self.in_flight]
         else:
             item = self._take()
         return item is not None and item.failure is None
 
-    def next_to_send(self, limit: int, prepare: Callable[[Item], bool]) -> list[Item]:
+    def next_to_send(
+        self, limit: int, prepare: Callable[[QueuedRequest], bool]
+    ) -> list[QueuedRequest]:
         """Return what may be sent now in one piece, so that *limit* are in flight at most.
 
         Args:
             limit: from 1.
-            prepare: calls `Item.goes_as`, and says whether it could.
+            prepare: calls `QueuedRequest.goes_as`, and says whether it could.
         """
-        batch: list[Item] = []
+        batch: list[QueuedRequest] = []
         size, count = 0, self.in_flight
         before = self.last_sent() if count else None
         while count < limit and size < BUFFER_SIZE:
             if count < len(self._items):
-                item: Item | None = self._items[count]
+                item: QueuedRequest | None = self._items[count]
             elif batch and not self.at_hand:
                 break
             else:
@@ -200,7 +202,7 @@ class Items:
             size += len(item.outgoing.head)
         return batch
 
-    def _take(self) -> Item | None:
+    def _take(self) -> QueuedRequest | None:
         """Take the next request from the caller. What is wrong with it will be raised later."""
         if self.ended:
             return None
@@ -227,12 +229,12 @@ class Items:
         return item
 
 
-def as_item(given: Any) -> Item:
+def as_item(given: Any) -> QueuedRequest:
     """Return what the caller's iterable gave as an item, one that has failed if it is wrong."""
     if isinstance(given, str):
-        return Item(Request("GET", given))
+        return QueuedRequest(Request("GET", given))
     if isinstance(given, tuple) and len(given) == 2:
-        return Item(Request(*given))
+        return QueuedRequest(Request(*given))
     if not isinstance(given, Request):
         return _failed(TypeError(
             "requests has paths, pairs (method, path) and Request objects, and this item is "
@@ -245,11 +247,11 @@ def as_item(given: Any) -> Item:
         )
     if isinstance(given.body, BodyFollowing):
         return _failed(TypeError("pipeline() sends whole bodies, no BodyFollowing"), given)
-    return Item(given)
+    return QueuedRequest(given)
 
 
-def _failed(exc: BaseException, request: Request | None = None) -> Item:
-    item = Item(request or Request("", ""))
+def _failed(exc: BaseException, request: Request | None = None) -> QueuedRequest:
+    item = QueuedRequest(request or Request("", ""))
     item.is_request = request is not None
     item.failure = exc
     return item
