@@ -145,9 +145,9 @@ class EnginePlay:
         path = case.path if number == 0 else f"/{number}"
         body = BodyFollowing(5) if case.expect else None
         request = Request(case.method, path, case.headers, body)
-        exchange = Exchange(prepare(request, case.expect, NO_DEFAULTS))
+        exchange = prepare(request, case.expect, NO_DEFAULTS)
         self.state.accept(exchange)
-        exchange.bytes_sent = len(exchange.outgoing.head)
+        exchange.bytes_sent = len(exchange.head)
         self.state.request_sent(exchange)
         self._exchanges.append(exchange)
 
@@ -222,7 +222,7 @@ class EnginePlay:
             assert getattr(exc, "part", None) == expected.part
         assert exc.bytes_sent == self._exchanges[number].bytes_sent
         assert expected.started is None or exc.response_started is expected.started
-        unanswered = [exchange.outgoing.request for exchange in self._exchanges[number:]]
+        unanswered = [exchange.request for exchange in self._exchanges[number:]]
         assert exc.unanswered == tuple(unanswered)
         for call in (self.state.next, self.state.check_alive):
             with pytest.raises(ConnectionClosed) as again:

@@ -9,7 +9,6 @@ import pytest
 from dugong import InvalidResponse
 from dugong.protocol import limits
 from dugong.protocol.body import Chunked
-from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import frame
 from dugong.protocol.messages import HTTPResponse, Request
 from dugong.protocol.request import NO_DEFAULTS, prepare
@@ -133,7 +132,7 @@ def test_interim_responses_are_counted_for_each_request() -> None:
     assert limits.MAX_INTERIM_RESPONSES >= 20
     exchanges = ConnectionState()
     for _ in range(2):
-        exchange = Exchange(prepare(Request("GET", "/"), False, NO_DEFAULTS))
+        exchange = prepare(Request("GET", "/"), False, NO_DEFAULTS)
         exchanges.accept(exchange)
         exchanges.request_sent(exchange)
         assert exchanges.next() is exchange

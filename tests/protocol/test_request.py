@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from dugong import BodyFollowing, CaseInsensitiveDict, InvalidRequest, Request
 from dugong.protocol.content import as_bytes
+from dugong.protocol.exchange import Exchange
 from dugong.protocol.limits import MIN_EXPECT_SIZE
-from dugong.protocol.request import Defaults, Outgoing, prepare, serialise_trailers
+from dugong.protocol.request import Defaults, prepare, serialise_trailers
 
 LINES = {"host": "Host: h", "accept-encoding": "Accept-Encoding: identity"}
 DEFAULTS = Defaults(LINES)
@@ -28,13 +29,13 @@ def make(
     headers: Any = None,
     body: Any = None,
     expect100: bool = False,
-) -> Outgoing:
+) -> Exchange:
     return prepare(Request(method, target, headers, body), expect100, DEFAULTS)
 
 
-def lines(outgoing: Outgoing) -> list[str]:
+def lines(exchange: Exchange) -> list[str]:
     """The field lines beyond the defaults."""
-    head = outgoing.head.decode("latin-1")
+    head = exchange.head.decode("latin-1")
     assert head.endswith("\r\n\r\n")
     return [line for line in head[:-4].split("\r\n")[1:] if line not in LINES.values()]
 
@@ -43,23 +44,23 @@ def lines(outgoing: Outgoing) -> list[str]:
 
 
 def test_whole_head() -> None:
-    outgoing = make("PUT", "/a?b", {"X-A": "b", "N": 5}, b"xyz")
-    assert outgoing.head == (
+    exchange = make("PUT", "/a?b", {"X-A": "b", "N": 5}, b"xyz")
+    assert exchange.head == (
         b"PUT /a?b HTTP/1.1\r\nHost: h\r\nAccept-Encoding: identity\r\n"
         b"X-A: b\r\nN: 5\r\nContent-Length: 3\r\n\r\n"
     )
-    assert outgoing.content is not None
-    assert (bytes(outgoing.content.take()), outgoing.length) == (b"xyz", 3)
-    assert not outgoing.follows
+    assert exchange.content is not None
+    assert (bytes(exchange.content.take()), exchange.length) == (b"xyz", 3)
+    assert not exchange.follows
 
 
 @pytest.mark.parametrize("name", ["Host", "host", "HOST", "accept-Encoding"])
 def test_caller_replaces_a_default(name: str) -> None:
-    outgoing = make(headers={name: "other"})
-    assert [line.lower() for line in outgoing.head.decode().split("\r\n")].count(
+    exchange = make(headers={name: "other"})
+    assert [line.lower() for line in exchange.head.decode().split("\r\n")].count(
         f"{name.lower()}: other"
     ) == 1
-    assert LINES[name.lower()].encode() not in outgoing.head
+    assert LINES[name.lower()].encode() not in exchange.head
 
 
 FRAMING: list[tuple[str, Any, list[str]]] = [
@@ -112,9 +113,9 @@ def test_framing_of_the_callers_own_is_kept(body: Any, field: tuple[str, Any]) -
 def test_expect(
     body: Any, headers: dict[str, str], follows: bool, expects: bool, added: list[str]
 ) -> None:
-    outgoing = make("PUT", headers=headers, body=body, expect100=True)
-    assert (outgoing.follows, outgoing.expect_continue) == (follows, expects)
-    assert lines(outgoing) == [f"{name}: {value}" for name, value in headers.items()] + added
+    exchange = make("PUT", headers=headers, body=body, expect100=True)
+    assert (exchange.follows, exchange.expect_continue) == (follows, expects)
+    assert lines(exchange) == [f"{name}: {value}" for name, value in headers.items()] + added
 
 
 @pytest.mark.parametrize(
@@ -173,10 +174,10 @@ def test_values(value: str | bytes | int, sent: str) -> None:
 @pytest.mark.parametrize("name", ["Accept-Encoding", b"accept-encoding"])
 def test_none_leaves_a_field_out(name: str | bytes) -> None:
     for headers in ({name: None, "A": "b"}, iter([(name, None), ("A", "b")])):
-        outgoing = make(headers=headers)
-        assert outgoing.head == b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n"
-        again = make(headers=outgoing.request.headers)
-        assert again.head == outgoing.head
+        exchange = make(headers=headers)
+        assert exchange.head == b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n"
+        again = make(headers=exchange.request.headers)
+        assert again.head == exchange.head
 
 
 def test_none_where_nothing_would_be_added() -> None:
@@ -186,9 +187,9 @@ def test_none_where_nothing_would_be_added() -> None:
 def test_none_leaves_out_expect() -> None:
     """A large body would ask first."""
     request = Request("PUT", "/", {"Expect": None}, bytes(MIN_EXPECT_SIZE))
-    outgoing = prepare(request, None, DEFAULTS)
-    assert not outgoing.expect_continue
-    assert b"Expect" not in outgoing.head
+    exchange = prepare(request, None, DEFAULTS)
+    assert not exchange.expect_continue
+    assert b"Expect" not in exchange.head
 
 
 @pytest.mark.parametrize("name", ["Host", b"HOST", "hOsT"])
@@ -206,9 +207,9 @@ def test_host_is_first(name: str | bytes, where: int) -> None:
 
 
 def test_path_is_what_the_user_gave() -> None:
-    outgoing = prepare(Request("GET", "/x"), False, DEFAULTS, "http://h/x")
-    assert outgoing.head.startswith(b"GET http://h/x HTTP/1.1\r\n")
-    assert outgoing.request.path == "/x"
+    exchange = prepare(Request("GET", "/x"), False, DEFAULTS, "http://h/x")
+    assert exchange.head.startswith(b"GET http://h/x HTTP/1.1\r\n")
+    assert exchange.request.path == "/x"
 
 
 # ------------------------------------------------------------------------ what is refused

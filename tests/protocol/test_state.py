@@ -19,14 +19,14 @@ from dugong import (
 from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.messages import Request
-from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
+from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.state import ConnectionState
 from dugong.protocol.states import RECEIVING, SENDING, Receiving, Sending
 
 CAUSE = ConnectionClosed("cable cut")
 
 
-def request(method: str = "GET", body: Any = None, expect: bool = False, **fields: str) -> Outgoing:
+def request(method: str = "GET", body: Any = None, expect: bool = False, **fields: str) -> Exchange:
     return prepare(Request(method, "/", fields, body), expect, NO_DEFAULTS)
 
 
@@ -41,14 +41,14 @@ class Machine:
         self.exchanges = ConnectionState()
         self.last: HTTPResponse = response()
 
-    def accept(self, outgoing: Outgoing | None = None) -> Exchange:
-        exchange = Exchange(outgoing or request())
+    def accept(self, exchange: Exchange | None = None) -> Exchange:
+        exchange = exchange or request()
         self.exchanges.accept(exchange)
         return exchange
 
-    def send(self, outgoing: Outgoing | None = None) -> Exchange:
-        exchange = self.accept(outgoing)
-        exchange.bytes_sent = len(exchange.outgoing.head)
+    def send(self, exchange: Exchange | None = None) -> Exchange:
+        exchange = self.accept(exchange)
+        exchange.bytes_sent = len(exchange.head)
         self.exchanges.request_sent(exchange)
         return exchange
 

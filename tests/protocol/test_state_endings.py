@@ -18,7 +18,7 @@ from dugong import (
 from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.messages import Request
-from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
+from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.state import ConnectionState
 from dugong.protocol.states import Receiving, Sending
 
@@ -32,8 +32,7 @@ def accept(
     return accepted(exchanges, prepare(Request(method, target, fields, body), False, NO_DEFAULTS))
 
 
-def accepted(exchanges: ConnectionState, outgoing: Outgoing) -> Exchange:
-    exchange = Exchange(outgoing)
+def accepted(exchanges: ConnectionState, exchange: Exchange) -> Exchange:
     exchanges.accept(exchange)
     return exchange
 
@@ -42,7 +41,7 @@ def send(
     exchanges: ConnectionState, method: str = "GET", body: Any = None, **fields: str
 ) -> Exchange:
     exchange = accept(exchanges, method, body, **fields)
-    exchange.bytes_sent = len(exchange.outgoing.head)
+    exchange.bytes_sent = len(exchange.head)
     exchanges.request_sent(exchange)
     return exchange
 
@@ -171,7 +170,7 @@ def test_withdrawn_request_has_never_been() -> None:
     exchanges.withdraw(second)
     assert [*exchanges.queue] == [first]
     assert not exchanges.being_sent(second)
-    assert send(exchanges).outgoing.request.path == "/1"
+    assert send(exchanges).request.path == "/1"
 
 
 def test_request_cut_off_ends_sending_alone() -> None:
@@ -189,7 +188,7 @@ def test_request_cut_off_ends_sending_alone() -> None:
             act()
         assert info.value.__cause__ is CAUSE
         assert info.value.safe_to_retry
-        assert info.value.unanswered == (second.outgoing.request,)
+        assert info.value.unanswered == (second.request,)
     answer(exchanges)
     with pytest.raises(ConnectionClosed) as info:
         exchanges.next()
@@ -259,7 +258,7 @@ def test_describe(exc: Any) -> None:
     second.bytes_sent, second.response_started = 17, True
     exchanges.describe(exc, second)
     assert (exc.bytes_sent, exc.response_started, exc.safe_to_retry) == (17, True, False)
-    assert exc.unanswered == (first.outgoing.request, second.outgoing.request)
+    assert exc.unanswered == (first.request, second.request)
     answer(exchanges)
     exchanges.describe(exc, second)
-    assert exc.unanswered == (second.outgoing.request,)
+    assert exc.unanswered == (second.request,)

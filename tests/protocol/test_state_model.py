@@ -20,16 +20,16 @@ from dugong import (
 from dugong.protocol.exchange import Exchange
 from dugong.protocol.framing import Delimiter, Framing
 from dugong.protocol.messages import Request
-from dugong.protocol.request import NO_DEFAULTS, Outgoing, prepare
+from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.state import ConnectionState
 
 
-def request(method: str, body: BodyFollowing | None, expect: bool, **fields: str) -> Outgoing:
+def request(method: str, body: BodyFollowing | None, expect: bool, **fields: str) -> Exchange:
     return prepare(Request(method, "/", fields, body), expect, NO_DEFAULTS)
 
 
 #: A request of each kind; made anew for each use.
-REQUESTS: dict[str, Callable[[], Outgoing]] = {
+REQUESTS: dict[str, Callable[[], Exchange]] = {
     "plain": lambda: request("GET", None, False),
     "upgrade": lambda: request("GET", None, False, Upgrade="x"),
     "last": lambda: request("GET", None, False, Connection="close"),
@@ -75,10 +75,10 @@ class Model(RuleBasedStateMachine):
             error = StateError
         elif self.phase == "cut" or self.closing:
             error = ConnectionClosed
-        outgoing = REQUESTS[kind]()
-        if self.expect(error, lambda: self.real.accept(Exchange(outgoing))):
+        exchange = REQUESTS[kind]()
+        if self.expect(error, lambda: self.real.accept(exchange)):
             self.last, self.kind, self.phase = self.real.queue[-1], kind, "request"
-            self.left = outgoing.length
+            self.left = exchange.length
             self.waiting.append(self.last)
             if at_once:
                 self.sent()
@@ -213,14 +213,14 @@ class Model(RuleBasedStateMachine):
         self.real.received_final(first, response, Framing(Delimiter.LENGTH, length, closes))
         if refuses:
             self.phase, closes = "refused", True
-        closes = closes or first.outgoing.closes
+        closes = closes or first.closes
         assert response.will_close is closes
         self.closing = self.closing or closes
         self.reading = response
         if length == 0:
             self.response_complete()
 
-    @precondition(lambda self: self.readable() and self.waiting[0].outgoing.upgrades)
+    @precondition(lambda self: self.readable() and self.waiting[0].upgrades)
     @rule()
     def switch(self) -> None:
         response = HTTPResponse("", "/", 101, "", Headers())

@@ -25,8 +25,8 @@ from ..drivers.loops import (
 from ..errors import StateError
 from ..protocol.arguments import check_generator
 from ..protocol.content import AsyncIterableContent
+from ..protocol.exchange import Exchange
 from ..protocol.messages import HTTPResponse
-from ..protocol.request import Outgoing
 from ..transport.connect import Route
 from ..transport.poll import Co, Limits, PollNeeded, T, quiet, timed_out
 from ..transport.timeouts import Timeouts
@@ -426,7 +426,7 @@ class AsyncPipeline(Pipeline):
             raise StopAsyncIteration
         return got
 
-    def _prepare_async(self, route: Route, item: QueuedRequest) -> Outgoing:
+    def _prepare_async(self, route: Route, item: QueuedRequest) -> Exchange:
         if not self._stepping:  # but driven as a coroutine
             return super()._prepare_async(route, item)
         request, body = item.request, item.request.body

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from ..protocol.digest import Hash
+    from ..protocol.exchange import Exchange
     from ..protocol.messages import Body, HeadersArgument, WholeBody
-    from ..protocol.request import Outgoing
     from ..transport.stream import Stream
     from ..transport.timeouts import Timeouts
     from ..transport.tls import TLSStream
@@ -431,17 +431,17 @@ class Connection(Settings):
             self._report_lost(reading=False)
         session = self._sending_session()
         route = self._route() if session is None else session.route
-        outgoing = self._prepare(route, Request(method, path, headers, body), expect100)
+        exchange = self._prepare(route, Request(method, path, headers, body), expect100)
         if hasattr(headers, "__next__"):
-            outgoing.headers_used_up = True
+            exchange.headers_used_up = True
         if session is None:
             session = self._new_session(route)
         elif (fault := session.idle_fault()) is not None:
             session.close()
-            fault.safe_to_retry = Exchange(outgoing).restore()
+            fault.safe_to_retry = exchange.restore()
             raise fault
-        outgoing.limits = limits
-        return session.start(Exchange(outgoing), None, limits)
+        exchange.limits = limits
+        return session.start(exchange, None, limits)
 
     def _limits_of_exchange(
         self, deadline: float | None, timeout: float | Timeouts | Unset | None = UNSET
@@ -491,24 +491,24 @@ class Connection(Settings):
             session = self._idle_session()
             used_before = session is not None
             route = self._route() if session is None else session.route
-            outgoing = self._prepare(route, request, expect100)
+            exchange = self._prepare(route, request, expect100)
             if hasattr(headers, "__next__"):
-                outgoing.headers_used_up = True
+                exchange.headers_used_up = True
             session = session or self._new_session(route)
             self._response_session = session
-            outgoing.limits = limits
+            exchange.limits = limits
             upload, response = Upload(session), None
             try:
                 # A local variable would keep the coroutine in the middle of its work as long as
                 # the traceback of an exception raised here exists.
                 response = yield from (
-                    upload.co_run(outgoing, self._continue_timeout)
+                    upload.co_run(exchange, self._continue_timeout)
                     if limits is None
-                    else limits.co_keep(upload.co_run(outgoing, self._continue_timeout))
+                    else limits.co_keep(upload.co_run(exchange, self._continue_timeout))
                 )
                 if not self._server_keeps or response.version == "1.0":
                     self._learn(response)
-                if response.status != 417 or not self._may_drop_expect(outgoing):
+                if response.status != 417 or not self._may_drop_expect(exchange):
                     return response
                 session.close()
                 expect100 = False
@@ -522,15 +522,15 @@ class Connection(Settings):
             finally:
                 if upload.expect_failed:
                     self._server_knows_expect = False
-            if outgoing.content is not None:
-                outgoing.content.restore()
+            if exchange.content is not None:
+                exchange.content.restore()
             request.body = body  # an async iterable in the form in which it was passed
 
-    def _may_drop_expect(self, outgoing: Outgoing) -> bool:
-        """Whether *outgoing* can be sent again on another connection, without asking first."""
-        if self._sock_given or (outgoing.chunked and self._server_is_http10):
+    def _may_drop_expect(self, exchange: Exchange) -> bool:
+        """Whether *exchange* can be sent again on another connection, without asking first."""
+        if self._sock_given or (exchange.chunked and self._server_is_http10):
             return False
-        return outgoing.may_drop_expect
+        return exchange.may_drop_expect
 
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
         """Coroutine of `HTTPConnection.write`."""

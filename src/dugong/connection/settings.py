@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidRequest, StateError
 from ..protocol.arguments import check_port, check_seconds, exactly_str
 from ..protocol.authority import authority, check_address, check_host, tls_name
+from ..protocol.exchange import Exchange
 from ..protocol.limits import CONTINUE_TIMEOUT
 from ..protocol.messages import HTTPResponse, Request
 from ..protocol.proxy import Proxy, parse_proxy, tunnel_fields
-from ..protocol.request import Defaults, Outgoing, prepare
+from ..protocol.request import Defaults, prepare
 from ..transport.arguments import (
     check_context,
     check_options,
@@ -197,18 +198,18 @@ class Settings:
             socket_options=self._socket_options,
         )
 
-    def _prepare(self, route: Route, request: Request, expect100: bool | None) -> Outgoing:
+    def _prepare(self, route: Route, request: Request, expect100: bool | None) -> Exchange:
         target = None
         if route.proxy is not None and route.tunnel is None:
             target = self._target_for_proxy(route, request)
-        outgoing = prepare(request, expect100, route.defaults, target, self._server_knows_expect)
-        if outgoing.chunked and self._server_is_http10:
-            if outgoing.content is not None:
-                outgoing.content.finish()
+        exchange = prepare(request, expect100, route.defaults, target, self._server_knows_expect)
+        if exchange.chunked and self._server_is_http10:
+            if exchange.content is not None:
+                exchange.content.finish()
             raise InvalidRequest(
                 "the server speaks HTTP/1.0 and does not understand chunked bodies"
             )
-        return outgoing
+        return exchange
 
     def _target_for_proxy(self, route: Route, request: Request) -> str:
         """Return the target that a proxy is asked for (RFC 9112 sections 3.2.2 and 3.2.4)."""

@@ -136,7 +136,7 @@ class ResponseReader:
                 limit is exceeded. The buffer still begins with it.
             UnsupportedResponse: it is valid, and means something that is not supported.
         """
-        buffer, request = self.buffer, exchange.outgoing.request
+        buffer, request = self.buffer, exchange.request
         while buffer.end > buffer.start:
             known = self._known
             exchange.response_started = True

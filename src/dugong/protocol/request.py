@@ -14,12 +14,12 @@ from ..errors import InvalidRequest
 from . import grammar
 from .arguments import exactly_str, shown
 from .content import AsyncIterableContent, Content, content_of
+from .exchange import Exchange
 from .limits import MIN_EXPECT_SIZE
 from .messages import BodyFollowing, Request
 from .target import check_target
 
 if TYPE_CHECKING:
-    from ..transport.within import ExchangeLimits
     from .messages import Body, HeadersArgument
 
 #: Methods whose bodyless requests say so: a server would wonder otherwise (RFC 9110 section 8.6).
@@ -54,55 +54,13 @@ class Defaults:
 NO_DEFAULTS = Defaults({})
 
 
-class Outgoing:
-    """A request as it goes on the wire.
-
-    Attributes:
-        chunked: whether the body is sent in chunks (RFC 9112 section 7.1).
-        request: what the user asked for.
-        head: request line and fields, with the empty line, as bytes.
-        content: a body that was given with the request; ``None`` if there is none, or if it is
-            given later, by `write`.
-        length: the number of bytes in the body; ``None`` if that is not known.
-        follows: whether the body is not sent at once with the head.
-        expect_continue: whether a 100 (Continue) is awaited before the body.
-        may_drop_expect: whether it can be sent again without Expect: that field is not the
-            caller's, and the body is replayable.
-        closes: whether this is to be the connection's last exchange.
-        upgrades: whether a 101 (Switching Protocols) is a valid answer.
-        headers_used_up: whether the caller gave the headers as an iterator, and has only that.
-        limits: the time limits of the exchange, if it has any of its own.
-    """
-
-    __slots__ = (
-        "chunked", "closes", "content", "expect_continue", "follows", "head", "headers_used_up",
-        "length", "limits", "may_drop_expect", "request", "upgrades",
-    )  # fmt: skip
-
-    def __init__(
-        self, request: Request, content: Content | None, length: int | None, expect: bool
-    ) -> None:
-        self.request = request
-        self.head = b""
-        self.content = content
-        self.length = length
-        self.chunked = False
-        self.expect_continue = expect and length != 0
-        self.follows = length != 0 and (self.expect_continue or content is None)
-        self.may_drop_expect = False
-        self.closes = False
-        self.upgrades = False
-        self.headers_used_up = False
-        self.limits: ExchangeLimits | None = None
-
-
 def prepare(
     request: Request,
     expect100: bool | None,
     defaults: Defaults,
     target: str | None = None,
     may_ask: bool = True,
-) -> Outgoing:
+) -> Exchange:
     """Validate a request and serialise its head (RFC 9112 section 3).
 
     Args:
@@ -128,10 +86,10 @@ def prepare(
     if not grammar.ORIGIN_FORM_LINE.fullmatch(line):
         host = check_target(method, target)
     if headers is None and body is None and host is None:
-        outgoing = Outgoing(request, None, 0, False)
+        exchange = Exchange(request, None, 0, False)
         framing = "Content-Length: 0\r\n" if method in _METHODS_WITH_CONTENT else ""
-        outgoing.head = f"{line}{defaults.all}{framing}\r\n".encode("latin-1")
-        return outgoing
+        exchange.head = f"{line}{defaults.all}{framing}\r\n".encode("latin-1")
+        return exchange
     if not (headers is None or isinstance(headers, (list, tuple)) or hasattr(headers, "items")):
         request.headers = headers = list(_pairs(headers))  # a retry needs them again
     fields = Fields(headers)
@@ -140,9 +98,9 @@ def prepare(
         is_large = content is not None and (length is None or length >= MIN_EXPECT_SIZE)
         may_ask = may_ask and "expect" not in fields.left_out
         expect100 = (may_ask and is_large) or _asks_for_continue(fields.values)
-    outgoing = Outgoing(request, content, length, expect100)
+    exchange = Exchange(request, content, length, expect100)
     try:
-        framing = _check(outgoing, fields, host)
+        framing = _check(exchange, fields, host)
     except BaseException:
         if content is not None:
             content.finish()
@@ -153,26 +111,26 @@ def prepare(
         fields.values["host"] = host
     given = fields.values.keys() | fields.left_out if fields.left_out else fields.values
     head = [line, host_line, defaults.unless(given), *fields.lines, framing, "\r\n"]
-    if outgoing.chunked and length == 0:
+    if exchange.chunked and length == 0:
         head.append("0\r\n\r\n")
-    outgoing.head = "".join(head).encode("latin-1")
-    return outgoing
+    exchange.head = "".join(head).encode("latin-1")
+    return exchange
 
 
-def _check(outgoing: Outgoing, fields: Fields, host: str | None) -> str:
+def _check(exchange: Exchange, fields: Fields, host: str | None) -> str:
     """Compare the caller's fields with the rest of the request; return those about its body."""
-    request, content, lower = outgoing.request, outgoing.content, fields.values
-    framing = _framing(request.method, request.body, outgoing.length, lower)
-    outgoing.chunked = outgoing.length is None or "transfer-encoding" in lower
-    if outgoing.expect_continue and "expect" in fields.left_out:
+    request, content, lower = exchange.request, exchange.content, fields.values
+    framing = _framing(request.method, request.body, exchange.length, lower)
+    exchange.chunked = exchange.length is None or "transfer-encoding" in lower
+    if exchange.expect_continue and "expect" in fields.left_out:
         raise InvalidRequest("expect100 asks for the field Expect, and headers leaves it out")
-    framing += _expect(lower, outgoing.length, outgoing.expect_continue)
+    framing += _expect(lower, exchange.length, exchange.expect_continue)
     if lower:
         _check_host(lower, host)
-        outgoing.closes = "close" in _tokens(lower.get("connection", ""))
-        outgoing.upgrades = "upgrade" in lower
-    if outgoing.expect_continue and "expect" not in lower:
-        outgoing.may_drop_expect = content is not None and content.replayable
+        exchange.closes = "close" in _tokens(lower.get("connection", ""))
+        exchange.upgrades = "upgrade" in lower
+    if exchange.expect_continue and "expect" not in lower:
+        exchange.may_drop_expect = content is not None and content.replayable
     return framing
 
 

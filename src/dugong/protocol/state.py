@@ -160,12 +160,12 @@ class ConnectionState:
 
     def sending_limits(self) -> ExchangeLimits | None:
         """Return the time limits of the exchange whose request is being sent, or was sent last."""
-        return None if self.current is None else self.current.outgoing.limits
+        return None if self.current is None else self.current.limits
 
     def receiving_limits(self) -> ExchangeLimits | None:
         """Return the time limits of the exchange whose response is being received, or is next."""
         oldest = self._oldest()
-        return None if oldest is None else oldest.outgoing.limits
+        return None if oldest is None else oldest.limits
 
     @property
     def cause_of_cut(self) -> BaseException | None:
@@ -205,7 +205,7 @@ class ConnectionState:
         # In this order: `finish` takes the current exchange for the one that is being sent.
         self.current = exchange
         self.sending = SENDING[self.sending]["accepted"]
-        if exchange.outgoing.limits is not None:
+        if exchange.limits is not None:
             self.limited = True
         self.queue.append(exchange)
 
@@ -278,7 +278,7 @@ class ConnectionState:
 
     def _unanswered(self) -> tuple[Request, ...]:
         # The other direction's thread may change the queue: copy it in one go.
-        return tuple([exchange.outgoing.request for exchange in tuple(self.queue)])
+        return tuple([exchange.request for exchange in tuple(self.queue)])
 
     def withdraw(self, exchange: Exchange) -> None:
         """Forget *exchange*, of which no byte was sent, and those behind it."""
@@ -300,16 +300,15 @@ class ConnectionState:
             self.current = self.following[0]
             self.following.popleft()
             return True
-        outgoing = exchange.outgoing
-        if outgoing.closes:
+        if exchange.closes:
             self.closing = True
-        if outgoing.expect_continue:
+        if exchange.expect_continue:
             self._send("sent, 100 awaited")
-        elif outgoing.follows:
+        elif exchange.follows:
             self._send("sent, body follows")
         else:
             self._send("sent")
-            if outgoing.content is not None and exchange not in self.queue:
+            if exchange.content is not None and exchange not in self.queue:
                 self._let_go()
         return True
 
@@ -342,8 +341,8 @@ class ConnectionState:
             ConnectionClosed: sending has ended.
         """
         current = self.current
-        if current is not None and isinstance(current.outgoing.request.body, BodyFollowing):
-            if trailers and current.outgoing.length is not None:
+        if current is not None and isinstance(current.request.body, BodyFollowing):
+            if trailers and current.length is not None:
                 raise InvalidRequest(
                     "trailers need a body of unknown length, BodyFollowing(): this one has a length"
                 )
@@ -361,7 +360,7 @@ class ConnectionState:
             last = exchange.body_left == 0
         if last:
             self._send("sent")
-            if exchange.outgoing.content is not None and exchange not in self.queue:
+            if exchange.content is not None and exchange not in self.queue:
                 self._let_go()
 
     def go_ahead(self) -> None:
@@ -419,13 +418,13 @@ class ConnectionState:
         """
         response.length = 0
         if announces_body(response):
-            exchange.outgoing.closes = self.closing = True
+            exchange.closes = self.closing = True
         if response.status == 100 and exchange is self.current:
             if self.sending is states.CONTINUE:
                 self._send("100")
                 return True
             if self.sending is states.REQUEST:
-                exchange.outgoing.expect_continue = False  # it is here before the head is out
+                exchange.expect_continue = False  # it is here before the head is out
         if len(exchange.informational) >= MAX_INTERIM_RESPONSES:
             message = f"more than {MAX_INTERIM_RESPONSES} interim responses"
             raise InvalidResponse(message, response, part="limit")
@@ -439,7 +438,7 @@ class ConnectionState:
             UnsupportedResponse: it switches to a protocol that nobody asked for.
         """
         response.length = framing.length
-        if response.status == 101 and not exchange.outgoing.upgrades:
+        if response.status == 101 and not exchange.upgrades:
             raise Unsupported("the server switches protocols, but was not asked to", response)
         if exchange.informational:
             response.informational = list(exchange.informational)
@@ -448,7 +447,7 @@ class ConnectionState:
             exchange.refused = True
             self._drop_behind()
             self._send("final response")
-        if refused or framing.closes or exchange.outgoing.closes:
+        if refused or framing.closes or exchange.closes:
             response.will_close = self.closing = True
         if framing.delimiter is SWITCH:
             self._receive("head, switches")
@@ -470,7 +469,7 @@ class ConnectionState:
         self.receiving = RECEIVING[self.receiving]["end of body"]
         exchange = self.queue.popleft()
         self.closed = response.will_close
-        if exchange is self.current and exchange.outgoing.content is not None:
+        if exchange is self.current and exchange.content is not None:
             self._let_go()
 
     def _let_go(self) -> None:

@@ -54,10 +54,10 @@ def co_open_tunnel(
         ConnectionClosed: the connection ended.
     """
     fields = {"host": f"Host: {authority}", **fields}
-    exchange = Exchange(prepare(Request("CONNECT", authority, headers), False, Defaults(fields)))
+    exchange = prepare(Request("CONNECT", authority, headers), False, Defaults(fields))
     state = ConnectionState()
     state.accept(exchange)
-    yield from stream.co_send_all([memoryview(exchange.outgoing.head)])
+    yield from stream.co_send_all([memoryview(exchange.head)])
     state.request_sent(exchange)
     reader = ResponseReader(state)
     try:

@@ -18,7 +18,6 @@ from typing import Any
 from ..errors import DugongError
 from ..protocol.exchange import Exchange
 from ..protocol.messages import HTTPResponse
-from ..protocol.request import Outgoing
 from ..transport.poll import Co, PollNeeded
 from .session import Session
 
@@ -37,7 +36,7 @@ class Upload:
         self.expect_failed = False
         self.connection_lost = False
 
-    def co_run(self, outgoing: Outgoing, continue_timeout: float | None) -> Co[HTTPResponse]:
+    def co_run(self, exchange: Exchange, continue_timeout: float | None) -> Co[HTTPResponse]:
         """Send the request and return its final response, or a 101 that was asked for.
 
         Raises:
@@ -45,7 +44,6 @@ class Upload:
             InvalidResponse, UnsupportedResponse: the response is not what it should be.
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        exchange = Exchange(outgoing)
         watch = _ResponseWatch(self._session, exchange)
         try:
             try:
@@ -58,9 +56,9 @@ class Upload:
                 response = last_word
             finally:
                 watch.close()
-                if outgoing.content is not None:
-                    outgoing.content.finish()  # also where none of it was due
-            self.expect_failed |= outgoing.expect_continue and response.status == 417
+                if exchange.content is not None:
+                    exchange.content.finish()  # also where none of it was due
+            self.expect_failed |= exchange.expect_continue and response.status == 417
             return response
         except BaseException:
             if watch.response is not None:
@@ -127,7 +125,7 @@ class _ResponseWatch:
     def __init__(self, session: Session, exchange: Exchange) -> None:
         self._session = session
         self._exchange = exchange
-        exchange.receive_tried = exchange.outgoing.content is not None
+        exchange.receive_tried = exchange.content is not None
         self._reading: Any = session.co_do(session.try_response, exchange)
         self.response: HTTPResponse | None = None
 

@@ -64,11 +64,11 @@ class RequestWriter(Lifecycle):
             turn.take()
         try:
             self.state.accept(exchange)
-            stream, outgoing = self.stream, exchange.outgoing
-            if stream is not None and outgoing.content is None:
+            stream = self.stream
+            if stream is not None and exchange.content is None:
                 exchange.received_before = self.reader.total
-                if self._try(exchange, stream.send, [memoryview(outgoing.head)]) == len(
-                    outgoing.head
+                if self._try(exchange, stream.send, [memoryview(exchange.head)]) == len(
+                    exchange.head
                 ):
                     self._sent(exchange)
                     return None
@@ -120,7 +120,7 @@ class RequestWriter(Lifecycle):
         if self.state.request_sent(exchange):
             self.wake_reader()
             on_event = self.monitor.on_event
-            if on_event is not None and not exchange.outgoing.follows:
+            if on_event is not None and not exchange.follows:
                 on_event("sent")
 
     def _co_send(self, exchange: Exchange, read_early: ReadEarly | None) -> Co[None]:
@@ -135,11 +135,11 @@ class RequestWriter(Lifecycle):
             ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
             BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
         """
-        turn, outgoing = self.send_detector, exchange.outgoing
-        content = None if outgoing.follows else outgoing.content
+        turn = self.send_detector
+        content = None if exchange.follows else exchange.content
         pieces: list[memoryview] = []
         try:
-            pieces = after([memoryview(outgoing.head)], exchange.bytes_sent)
+            pieces = after([memoryview(exchange.head)], exchange.bytes_sent)
             if isinstance(content, BytesContent):
                 if content.length:
                     pieces += _framed(exchange, content.take(), last=True)
@@ -169,7 +169,7 @@ class RequestWriter(Lifecycle):
     def _co_send_together(self, batch: Sequence[Exchange]) -> Co[None]:
         turn, state = self.send_detector, self.state
         try:
-            data = memoryview(b"".join([exchange.outgoing.head for exchange in batch]))
+            data = memoryview(b"".join([exchange.head for exchange in batch]))
             if self.stream is None:
                 yield from self.co_connect()
             stream = self.require_stream()
@@ -205,7 +205,7 @@ class RequestWriter(Lifecycle):
         left = 0 if isinstance(sent, PollNeeded) else sent
         on_event = self.monitor.on_event
         while left:
-            missing = len(exchange.outgoing.head) - exchange.bytes_sent
+            missing = len(exchange.head) - exchange.bytes_sent
             if left < missing:
                 exchange.bytes_sent += left
                 break
@@ -247,7 +247,7 @@ class RequestWriter(Lifecycle):
         Raises:
             ConnectionTimedOut: the deadline of *exchange* has passed.
         """
-        limits = exchange.outgoing.limits
+        limits = exchange.limits
         if limits is not None:
             limits.check("send")
         exchange.send_uncertain = True
@@ -308,7 +308,7 @@ class RequestWriter(Lifecycle):
 
     def co_send_body(self, exchange: Exchange, read_early: ReadEarly) -> Co[None]:
         """Send the body that was held back until the server's word on it. Raises as `co_send`."""
-        content = exchange.outgoing.content
+        content = exchange.content
         assert content is not None
         turn = self.send_detector
         try:
@@ -345,7 +345,7 @@ class RequestWriter(Lifecycle):
                 if not piece:
                     break
                 yield from self._co_send_piece(exchange, content, piece, read_early)
-            if exchange.outgoing.chunked and not self.state.is_refused(exchange):
+            if exchange.chunked and not self.state.is_refused(exchange):
                 yield from self._co_send_all(exchange, [memoryview(b"0\r\n\r\n")], read_early)
         finally:
             content.finish()
@@ -362,7 +362,7 @@ class RequestWriter(Lifecycle):
             ConnectionClosed: the connection was closed.
             ConnectionTimedOut: the deadline of *exchange* has passed.
         """
-        stream, limits = self.require_stream(), exchange.outgoing.limits
+        stream, limits = self.require_stream(), exchange.limits
         while content.must_fetch:
             other = None if read_early is None else read_early()
             if self.state.is_refused(exchange):
@@ -390,7 +390,7 @@ class RequestWriter(Lifecycle):
         read_early: ReadEarly | None,
     ) -> Co[None]:
         pieces, before, size = _framed(exchange, piece), exchange.bytes_sent, len(piece)
-        if exchange.outgoing.chunked:
+        if exchange.chunked:
             before += len(pieces[0])
         try:
             yield from self._co_send_all(exchange, pieces, read_early)
@@ -471,7 +471,7 @@ class RequestWriter(Lifecycle):
 
 def _framed(exchange: Exchange, data: memoryview, last: bool = False) -> list[memoryview]:
     """Return *data* as it goes on the wire, followed by the end of the body if it is the *last*."""
-    if not exchange.outgoing.chunked:
+    if not exchange.chunked:
         return [data]
     end = b"\r\n0\r\n\r\n" if last else b"\r\n"
     return [memoryview(b"%x\r\n" % len(data)), data, memoryview(end)]

@@ -45,8 +45,8 @@ from ...errors import (
     UnsupportedResponse,
 )
 from ...protocol.arguments import check_size
+from ...protocol.exchange import Exchange
 from ...protocol.messages import HTTPResponse, Request
-from ...protocol.request import Outgoing
 from ...protocol.states import Receiving
 from ...transport.connect import Route
 from ...transport.poll import Co, PollNeeded
@@ -367,17 +367,17 @@ class Pipeline:
         route, body = self._run.session.route, item.request.body
         try:
             if body is not None and hasattr(type(body), "__aiter__"):
-                outgoing = self._prepare_async(route, item)
+                exchange = self._prepare_async(route, item)
             else:
-                outgoing = self._connection._prepare(route, item.request, expect100=False)
+                exchange = self._connection._prepare(route, item.request, expect100=False)
         except Exception as exc:
             item.failure = exc
             return False
-        outgoing.limits = self._limits
-        item.goes_as(outgoing)
+        exchange.limits = self._limits
+        item.goes_as(exchange)
         return True
 
-    def _prepare_async(self, route: Route, item: QueuedRequest) -> Outgoing:
+    def _prepare_async(self, route: Route, item: QueuedRequest) -> Exchange:
         """Return *item*, whose body is an async iterable, as it goes on the wire."""
         return self._connection._prepare(route, item.request, expect100=False)
 

@@ -12,7 +12,6 @@ from ...protocol.content import AsyncIterableContent
 from ...protocol.exchange import Exchange
 from ...protocol.limits import BUFFER_SIZE
 from ...protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
-from ...protocol.request import Outgoing
 
 #: Seconds for one request.
 _QUICK = 0.001
@@ -39,43 +38,43 @@ class QueuedRequest:
     Attributes:
         request: the caller's object, or what was made of it.
         is_request: whether it is one. Otherwise it only stands for its failure.
-        outgoing: how it goes on the wire; ``None`` before that is known.
-        alone: whether nothing else may be in flight with it; known together with *outgoing*.
+        prepared: the exchange that is to be sent; ``None`` before it is known.
+        alone: whether nothing else may be in flight with it; known together with *prepared*.
         exchange: what it is in the session it was sent in; ``None`` if it is to be sent (again).
         failure: what to raise in place of a response.
     """
 
-    __slots__ = ("alone", "exchange", "failure", "is_request", "outgoing", "request")
+    __slots__ = ("alone", "exchange", "failure", "is_request", "prepared", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.is_request = True
-        self.outgoing: Outgoing | None = None
+        self.prepared: Exchange | None = None
         self.alone = False
         self.exchange: Exchange | None = None
         self.failure: BaseException | None = None
 
-    def goes_as(self, outgoing: Outgoing) -> None:
+    def goes_as(self, exchange: Exchange) -> None:
         """It is ready to be sent."""
         self.alone = (
             self.request.method not in IDEMPOTENT_METHODS
-            or outgoing.closes
-            or outgoing.upgrades
-            or isinstance(outgoing.content, AsyncIterableContent)
+            or exchange.closes
+            or exchange.upgrades
+            or isinstance(exchange.content, AsyncIterableContent)
         )
-        self.outgoing = outgoing
+        self.prepared = exchange
 
     def send_again(self, exc: Exception | None) -> None:
         """The connection has ended, by *exc* if it is known: send it on another one, or fail."""
-        exchange, outgoing = self.exchange, self.outgoing
-        if exchange is None or outgoing is None:
+        exchange = self.exchange
+        if exchange is None:
             return
         self.exchange = None
         safe_to_retry = exchange.restore()
         if self.failure is not None:
             return
         if safe_to_retry:
-            self.outgoing = None
+            self.prepared = None
             return
         kind = ConnectionTimedOut if isinstance(exc, ConnectionTimedOut) else ConnectionClosed
         failure = kind(f"{exc or 'the connection was given up'}; the request cannot be repeated")
@@ -188,10 +187,10 @@ class RequestQueue:
                 item = self._take()
             if item is None or item.failure is not None:
                 break
-            if item.outgoing is None and not prepare(item):
+            if item.prepared is None and not prepare(item):
                 break
-            assert item.outgoing is not None
-            has_content = item.outgoing.content is not None
+            assert item.prepared is not None
+            has_content = item.prepared.content is not None
             if before is not None and (item.alone or before.alone or (batch and has_content)):
                 break
             batch.append(item)
@@ -199,7 +198,7 @@ class RequestQueue:
                 break
             before = item
             count += 1
-            size += len(item.outgoing.head)
+            size += len(item.prepared.head)
         return batch
 
     def _take(self) -> QueuedRequest | None:

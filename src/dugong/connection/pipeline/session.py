@@ -101,15 +101,15 @@ class PipelinedSession:
         self._joined = len(batch) + (self._joined if self._joining else 0)
         exchanges: list[Exchange] = []
         for item in batch:
-            assert item.outgoing is not None
-            item.exchange = Exchange(item.outgoing)
+            assert item.prepared is not None
+            item.exchange = item.prepared
             exchanges.append(item.exchange)
         stream = self.session.stream
         self._joining = more and stream is not None
         if more and stream is not None:
             stream.expect_more()
         first = exchanges[0]
-        if first.outgoing.content is not None:
+        if first.content is not None:
             self.sending = self.session.start(first, _look)
         else:
             self.sending = self.session.start_together(exchanges)
@@ -156,7 +156,7 @@ class PipelinedSession:
             self._failure = exc
             return True
         item = self._items.last_sent()
-        if item.outgoing is None or item.outgoing.content is None:
+        if item.prepared is None or item.prepared.content is None:
             return False  # somebody's callback or signal handler has raised it
         item.failure = exc  # its body is not what it should be
         if item.exchange not in session.state.queue:
@@ -218,7 +218,7 @@ class PipelinedSession:
         if self.session.state.is_refused(answered) and self.sending is not None:
             self.sending.close()
             self.sending = None
-        elif isinstance(answered.outgoing.content, AsyncIterableContent):
+        elif isinstance(answered.content, AsyncIterableContent):
             # The iterable may have scopes open, which have to be closed before the caller runs.
             self.early = response
             return None
