@@ -462,7 +462,7 @@ class AsyncPipeline(Pipeline):
         got = super()._try_next()
         if self._source is None or isinstance(got, HTTPResponse):
             return got
-        self._source.want(self._depth - self._items.unanswered)
+        self._source.want(self._depth - len(self._items.queue))
         return _SOURCE_ALONE if got is None and not self._items.ended else got
 
     async def aclose(self) -> None:

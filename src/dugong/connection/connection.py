@@ -378,9 +378,12 @@ class Connection(Settings):
         session = self._session
         if session is not None and session.pipelined:
             session = self._own_session()
-        if session is not None and session.reader.body is not None and not session.closed:
+        if session is None or session.closed:
+            return None
+        if session.reader.body is not None:
             session.take_end()
-        return None if session is None or session.closed else session
+            return self._open_session()  # that may have closed it
+        return session
 
     def _idle_session(self) -> Session | None:
         """Return the open session, ``None`` if a whole exchange takes a new one.
@@ -614,9 +617,12 @@ class Connection(Settings):
         """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
         if limit is not None:
             limit = check_size(limit, "limit")
-        session = self._session_to_read()
-        if session is None:
-            return b""
+        session = self._response_session
+        # Usually `_session_to_read` would return it. Small bodies are read without that call.
+        if session is None or session.closed or session.end_reported:
+            session = self._session_to_read()
+            if session is None:
+                return b""
         return session.try_do(session.try_readall, limit)
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:

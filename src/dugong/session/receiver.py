@@ -183,15 +183,18 @@ class ResponseReceiver(Lifecycle):
             if stream.peeks and not reader.buffer.end and not state.is_cut_off(exchange):
                 stream.want_read.phase = "response"
                 return stream.want_read  # it has just been sent: nothing can be there yet
-        while (response := reader.next_response(exchange)) is None:
+        response = reader.next_response(exchange) if reader.buffer.end else None
+        while response is None:
             room = reader.buffer.room()
             got = stream.recv_into(room)
             if isinstance(got, PollNeeded):
                 got.phase = "response"
                 if state.is_cut_off(exchange):
-                    raise ConnectionClosed("the request was not sent whole") from state.cause_of_cut
+                    message = "the request was not sent whole"
+                    raise ConnectionClosed(message) from state.cause_of_cut
                 return got
             reader.received(room, got)
+            response = reader.next_response(exchange)
         if response.status < 200 and response.status != 101:
             return response  # the 100 that is awaited
         self._begin(response)

@@ -45,8 +45,9 @@ from ...errors import (
     UnsupportedResponse,
 )
 from ...protocol.arguments import check_size
+from ...protocol.content import AsyncIterableContent
 from ...protocol.exchange import Exchange
-from ...protocol.messages import HTTPResponse, Request
+from ...protocol.messages import IDEMPOTENT_METHODS, HTTPResponse, Request
 from ...protocol.states import Receiving
 from ...transport.connect import Route
 from ...transport.poll import Co, PollNeeded
@@ -136,12 +137,35 @@ class Pipeline:
 
     def _try_next(self) -> HTTPResponse | PollNeeded | None:
         """Do what can be done without waiting."""
+        items, run = self._items, self._run
         try:
-            return self._step()
+            if run is not None:
+                session = run.session
+                if (
+                    session.reader.body is not None
+                    or session.closed
+                    or self._connection._session is not session
+                    or not session.pipelined
+                ) and (need := self._try_finish_last(run)) is not None:
+                    return need
+            while True:
+                want_write = self._send_some(eagerly=True)
+                if not items.queue:
+                    if want_write is None:
+                        self._finish()
+                    return want_write
+                first = items.queue[0]
+                if first.failure is not None:
+                    self._raise_first(first)
+                want_read = self._try_receive(first)
+                if isinstance(want_read, HTTPResponse):
+                    return want_read
+                if want_read is None and (want_write is None or self._run is None):
+                    continue  # by another connection
+                if (need := self._look_again(first, want_read, want_write)) is not None:
+                    return need
         except BaseException as exc:
-            if (
-                exc is not self._deliberate
-            ):  # a signal handler raised it: nobody knows how far this got
+            if exc is not self._deliberate:  # a signal handler raised it, at an unknown point
                 self._drop_run()
             raise
         finally:
@@ -152,38 +176,29 @@ class Pipeline:
         self._deliberate = exc
         return exc
 
-    def _step(self) -> HTTPResponse | PollNeeded | None:
-        items, run = self._items, self._run
-        if run is not None and (need := self._try_finish_last(run)) is not None:
+    def _look_again(
+        self, first: QueuedRequest, want_read: PollNeeded | None, want_write: PollNeeded | None
+    ) -> PollNeeded | None:
+        """Send one by one while nothing has come. Returns what to wait for, ``None`` to go on."""
+        items = self._items
+        if not items.is_quick and want_read is not None and want_read.poll(0):
+            return None
+        before = items.in_flight
+        if want_write is None:
+            want_write = self._send_some(eagerly=False)
+        if not items.is_quick and items.in_flight > before:
+            return None  # that may have taken time: look what has come meanwhile
+        need = _both(want_read, want_write)
+        run = self._run
+        if need is None or run is None or not run.shared or want_read is None:
             return need
-        while True:
-            want_write = self._send_some(eagerly=True)
-            first = items.first
-            if first is None:
-                if want_write is None:
-                    self._finish()
-                return want_write
-            if first.failure is not None:
-                self._raise_first(first)
-            want_read = self._try_receive(first)
-            if isinstance(want_read, HTTPResponse):
-                return want_read
-            if want_read is None and (want_write is None or self._run is None):
-                continue  # by another connection
-            if not items.is_quick and want_read is not None and want_read.poll(0):
-                continue
-            before = items.in_flight
-            if want_write is None:
-                want_write = self._send_some(eagerly=False)
-            if not items.is_quick and items.in_flight > before:
-                continue  # that may have taken time: look what has come meanwhile
-            if need := _both(want_read, want_write):
-                run = self._run
-                if run is None or not run.shared or want_read is None:
-                    return need
-                if (patient := run.while_patient(first, need)) is not None:
-                    return patient
-                self._stop_overlapping()
+        if (patient := run.while_patient(first, need)) is None:
+            self._stop_overlapping()
+        return patient
+
+    def _first(self) -> QueuedRequest | None:
+        """Return the one whose response comes next."""
+        return self._items.queue[0] if self._items.queue else None
 
     def _stop_overlapping(self) -> None:
         """The server has probably dropped requests: from here on, it gets them one at a time."""
@@ -252,7 +267,7 @@ class Pipeline:
         Raises:
             ConnectionClosed, ConnectionTimedOut, OSError: that is *exc*; there was no progress.
         """
-        connection, first = self._connection, self._items.first
+        connection, first = self._connection, self._first()
         if run.answered == 1 and run.overlapped:
             connection._short_lived += 1
         self._describe(exc)
@@ -264,7 +279,7 @@ class Pipeline:
 
     def _describe(self, exc: BaseException) -> None:
         """Give *exc*, by which the oldest request fails, the attributes of such a failure."""
-        first, run = self._items.first, self._run
+        first, run = self._first(), self._run
         if first is not None and first.exchange is not None and run is not None:
             run.session.state.describe(exc, first.exchange)
         self._items.restore()  # the caller may send what is unanswered in another pipeline
@@ -374,7 +389,13 @@ class Pipeline:
             item.failure = exc
             return False
         exchange.limits = self._limits
-        item.goes_as(exchange)
+        item.alone = (
+            item.request.method not in IDEMPOTENT_METHODS
+            or exchange.closes
+            or exchange.upgrades
+            or isinstance(exchange.content, AsyncIterableContent)
+        )
+        item.prepared = exchange
         return True
 
     def _prepare_async(self, route: Route, item: QueuedRequest) -> Exchange:
@@ -425,10 +446,12 @@ class Pipeline:
         run, exchange = self._run, first.exchange
         if run is None or (exchange is None and run.sending is not None):
             return None
-        if (end := run.end(exchange)) is not None:
-            self._lose_run(run, end)
-            return None
-        assert exchange is not None
+        may_end = run.failure is not None or run.session.state.closed
+        if exchange is None or not exchange.bytes_sent or may_end:
+            if (end := run.end(exchange)) is not None:
+                self._lose_run(run, end)
+                return None
+            assert exchange is not None
         try:
             got = run.try_response(exchange)
         except _ENDED as exc:
@@ -444,15 +467,19 @@ class Pipeline:
             self._deliberately(exc)
             raise
         if isinstance(got, HTTPResponse):
-            self._connection._learn(got)
-            self._connection._response_session = run.session
+            connection = self._connection
+            if not connection._server_keeps or got.version == "1.0":
+                connection._learn(got)
+            connection._response_session = run.session
             if run.answered > 1:
-                self._connection._short_lived = 0
-            if self._connection._server_pipelines is None and run.joined_answered >= _PROOF:
-                self._connection._server_pipelines = True
+                connection._short_lived = 0
+            if connection._server_pipelines is None and run.joined_answered >= _PROOF:
+                connection._server_pipelines = True
                 self._items.server_pipelines()
             self._alone = False
-            self._items.forget_first()
+            items = self._items  # as `forget_first`, without a call for each response
+            items.in_flight -= 1
+            del items.queue[0]
         return got
 
 

@@ -8,10 +8,9 @@ from time import monotonic
 from typing import Any, Final
 
 from ...errors import ConnectionClosed, ConnectionTimedOut, StateError
-from ...protocol.content import AsyncIterableContent
 from ...protocol.exchange import Exchange
 from ...protocol.limits import BUFFER_SIZE
-from ...protocol.messages import IDEMPOTENT_METHODS, BodyFollowing, Request
+from ...protocol.messages import BodyFollowing, Request
 
 #: Seconds for one request.
 _QUICK = 0.001
@@ -54,16 +53,6 @@ class QueuedRequest:
         self.exchange: Exchange | None = None
         self.failure: BaseException | None = None
 
-    def goes_as(self, exchange: Exchange) -> None:
-        """It is ready to be sent."""
-        self.alone = (
-            self.request.method not in IDEMPOTENT_METHODS
-            or exchange.closes
-            or exchange.upgrades
-            or isinstance(exchange.content, AsyncIterableContent)
-        )
-        self.prepared = exchange
-
     def send_again(self, exc: Exception | None) -> None:
         """The connection has ended, by *exc* if it is known: send it on another one, or fail."""
         exchange = self.exchange
@@ -91,6 +80,7 @@ class RequestQueue:
         requests: the caller's iterable.
 
     Attributes:
+        queue: all of them. The response to the first one comes next.
         in_flight: how many of them are being sent, or were: the first ones.
         ended: whether the iterable has no more.
         at_hand: whether it has them all already, because it knows how many, as a list does. From
@@ -101,7 +91,7 @@ class RequestQueue:
     def __init__(self, requests: Iterable[Any]) -> None:
         self._source: Iterator[Any] = iter(requests)
         self._given: Any = _NOTHING  # what it has given, until that is an item
-        self._items: deque[QueuedRequest] = deque()
+        self.queue: deque[QueuedRequest] = deque()
         self.in_flight = 0
         self.ended = False
         kind = type(requests)
@@ -118,50 +108,40 @@ class RequestQueue:
         self._quick_enough = _QUICK
         self._quick = 0
 
-    @property
-    def first(self) -> QueuedRequest | None:
-        """The one whose response comes next."""
-        return self._items[0] if self._items else None
-
-    @property
-    def unanswered(self) -> int:
-        """How many there are."""
-        return len(self._items)
-
     def last_sent(self) -> QueuedRequest:
         """Return the last of those in flight."""
-        return self._items[self.in_flight - 1]
+        return self.queue[self.in_flight - 1]
 
     def restore(self) -> None:
         """Give back the bodies of all requests in flight that are safe to retry."""
-        for item in self._items:
+        for item in self.queue:
             if item.exchange is not None:
                 item.exchange.restore()
 
     def has(self, item: QueuedRequest) -> bool:
         """Whether *item* has neither been answered nor failed."""
-        return item in self._items
+        return item in self.queue
 
     def requests(self) -> tuple[Request, ...]:
         """Return all requests that were taken and are not answered."""
-        return tuple([item.request for item in self._items if item.is_request])
+        return tuple([item.request for item in self.queue if item.is_request])
 
     def forget_first(self) -> None:
         """The oldest one is answered, or has failed."""
         if self.in_flight:
             self.in_flight -= 1
-        self._items.popleft()
+        self.queue.popleft()
 
     def back_from_flight(self, exc: Exception | None) -> None:
         """The connection has ended, by *exc* if it is known, with whatever was in flight."""
-        for item in self._items:
+        for item in self.queue:
             item.send_again(exc)
         self.in_flight = 0
 
     def has_more(self) -> bool:
         """Whether there is one that may be sent after those in flight. Takes it, if need be."""
-        if self.in_flight < len(self._items):
-            item: QueuedRequest | None = self._items[self.in_flight]
+        if self.in_flight < len(self.queue):
+            item: QueuedRequest | None = self.queue[self.in_flight]
         else:
             item = self._take()
         return item is not None and item.failure is None
@@ -173,14 +153,14 @@ class RequestQueue:
 
         Args:
             limit: from 1.
-            prepare: calls `QueuedRequest.goes_as`, and says whether it could.
+            prepare: sets `QueuedRequest.prepared` and `alone`, and returns whether it could.
         """
         batch: list[QueuedRequest] = []
         size, count = 0, self.in_flight
         before = self.last_sent() if count else None
         while count < limit and size < BUFFER_SIZE:
-            if count < len(self._items):
-                item: QueuedRequest | None = self._items[count]
+            if count < len(self.queue):
+                item: QueuedRequest | None = self.queue[count]
             elif batch and not self.at_hand:
                 break
             else:
@@ -210,12 +190,14 @@ class RequestQueue:
             if self._given is _NOTHING:
                 # Not `next`: after a call, a signal handler may raise, and the request would be
                 # lost without a word. After a step of ``for``, none can.
-                for self._given in self._source:  # noqa: B020 - one step
+                for given in self._source:
+                    self._given = given
                     break
                 else:
                     self.ended = True
                     return None
-            item = as_item(self._given)
+            given = self._given
+            item = QueuedRequest(Request("GET", given)) if type(given) is str else as_item(given)
         except NotYet:
             return None
         except Exception as exc:
@@ -223,7 +205,7 @@ class RequestQueue:
             item = _failed(exc)
         if not self.at_hand:
             self._quick = self._quick + 1 if monotonic() - begin < self._quick_enough else 0
-        self._items += [item]  # no call either: it would be taken twice
+        self.queue += [item]  # no call either: it would be taken twice
         self._given = _NOTHING
         return item
 

@@ -6,6 +6,7 @@ from ...errors import ConnectionClosed, ConnectionTimedOut
 from ...protocol.content import AsyncIterableContent
 from ...protocol.exchange import Exchange
 from ...protocol.messages import HTTPResponse
+from ...protocol.states import CUT_OFF
 from ...session.session import Session
 from ...transport.poll import Co, PollNeeded
 from .queue import QueuedRequest, RequestQueue
@@ -32,11 +33,11 @@ class PipelinedSession:
         shared: how many requests in flight, the oldest ones, have been in flight with others.
         joined_answered: how many responses have come to requests that were sent in one piece.
         early: a response that came while its request was being sent, and is to wait for that.
+        failure: what sending has failed with, ``None`` if it has not.
         sending: sends what is not out yet, answered or not; ``None`` if all is.
     """
 
     __slots__ = (
-        "_failure",
         "_items",
         "_joined",
         "_joining",
@@ -46,6 +47,7 @@ class PipelinedSession:
         "_replaceable",
         "answered",
         "early",
+        "failure",
         "is_new",
         "joined_answered",
         "overlapped",
@@ -68,7 +70,7 @@ class PipelinedSession:
         self._joining = False  # whether the next one becomes part of it
         self._items = items
         self.sending: Co[None] | None = None
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None
         self.early: HTTPResponse | None = None
         self._replaceable = replaceable  # by another connection
         self._moved = -1
@@ -79,13 +81,13 @@ class PipelinedSession:
     def can_start(self) -> bool:
         """Whether more requests can be sent, when those that are being sent are out."""
         state = self.session.state
-        return self._failure is None and not state.broken and not state.closing
+        return self.failure is None and not state.broken and not state.closing
 
     @property
     def was_disconnected(self) -> bool:
         """Whether the connection was closed, and neither by its peer nor because of a failure."""
         session = self.session
-        return session.closed and not session.state.closed and self._failure is None
+        return session.closed and not session.state.closed and self.failure is None
 
     def start(self, batch: list[QueuedRequest], more: bool) -> None:
         """Begin to send *batch*: one request with a body, or some without.
@@ -153,7 +155,7 @@ class PipelinedSession:
             and not (current is not None and current.body_failed)
         )
         if ended or not self._items.in_flight:  # or the request has been answered already
-            self._failure = exc
+            self.failure = exc
             return True
         item = self._items.last_sent()
         if item.prepared is None or item.prepared.content is None:
@@ -171,14 +173,14 @@ class PipelinedSession:
             exchange: that request's; ``None`` if it is not in flight.
         """
         session, state = self.session, self.session.state
-        if self._failure is not None and (session.closed or session.stream is None):
-            return self._failure
+        if self.failure is not None and (session.closed or session.stream is None):
+            return self.failure
         if state.closed:
             return ConnectionClosed("the connection was closed, as announced")
         if exchange is None or not (
             exchange.bytes_sent or self.sending is not None or state.is_cut_off(exchange)
         ):
-            return self._failure or ConnectionClosed("nothing more can be sent on this connection")
+            return self.failure or ConnectionClosed("nothing more can be sent on this connection")
         return None
 
     def try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded | None:
@@ -203,7 +205,7 @@ class PipelinedSession:
             if self.shared:
                 self.shared -= 1
                 self.joined_answered += self._joined > 1
-            if state.is_cut_off(exchange):
+            if state.sending is CUT_OFF and state.is_cut_off(exchange):
                 got.will_close = True
             if self.sending is not None:
                 return self._send_on_or_stop(exchange, got)
