@@ -455,7 +455,10 @@ class Pipeline:
         try:
             got = run.try_response(exchange)
         except _ENDED as exc:
-            self._lose_run(run, exc)
+            # Time may have passed while the request was being sent. Then its response is not
+            # awaited, and the time limit is the reason, not the cut.
+            is_late = isinstance(run.failure, ConnectionTimedOut)
+            self._lose_run(run, run.failure if is_late and run.failure else exc)
             return None
         except (InvalidResponse, UnsupportedResponse) as exc:
             self._describe(exc)
