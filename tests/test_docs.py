@@ -47,7 +47,7 @@ def places_in_page(table: str) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize("name", [*dugong.__all__, "BlockingPipeline", "AsyncPipeline"])
 def test_reference_has_name(name: str) -> None:
     pages = [path.read_text("utf-8") for path in (DOCS / "api").glob("*.rst")]
-    entry = re.compile(rf"^\.\. (auto|py:)\w+:: (dugong\.(\w+\.)?)?{name}(\(\))?$", re.MULTILINE)
+    entry = re.compile(rf"^\.\. (auto|py:)\w+:: (dugong\.(\w+\.)*)?{name}(\(\))?$", re.MULTILINE)
     assert sum(len(entry.findall(page)) for page in pages) == 1
 
 

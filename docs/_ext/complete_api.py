@@ -13,8 +13,8 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 import dugong
-from dugong.aio import AsyncPipeline
-from dugong.blocking import BlockingPipeline
+from dugong.connection.aio import AsyncPipeline
+from dugong.connection.blocking import BlockingPipeline
 
 #: What nobody calls by its name, or Python's own base classes have.
 _NOT_OURS = {"cancel", "name", "with_traceback", "add_note"}

@@ -7,8 +7,8 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util.inspect import signature, stringify_signature
 
-from dugong.connection import Connection
-from dugong.settings import Settings
+from dugong.connection.connection import Connection
+from dugong.connection.settings import Settings
 
 
 def of_settings(
