@@ -25,7 +25,7 @@ from dugong import (
     InvalidResponse,
     UnsupportedResponse,
 )
-from tests.scripted import Co, End, ScriptedSocket, run
+from tests.support.scripted import Co, End, ScriptedSocket, run
 
 #: What a server can bring about, and nothing else.
 DOCUMENTED = (ConnectionClosed, ConnectionTimedOut, InvalidResponse, UnsupportedResponse)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.styles import BlockingWire, GeneratorWire, StyledWire
-from tests.styles_in_loops import AsyncioWire, TrioWire
-from tests.wire import AnyWire, Certificates, Wire
+from tests.support.styles import BlockingWire, GeneratorWire, StyledWire
+from tests.support.styles_in_loops import AsyncioWire, TrioWire
+from tests.support.wire import AnyWire, Certificates, Wire
 
 STYLES: dict[str, type[StyledWire]] = {
     "generator": GeneratorWire,
@@ -27,7 +27,7 @@ STYLES: dict[str, type[StyledWire]] = {
 }
 
 #: The servers, started by the first test that asks for one.
-pytest_plugins = ["tests.servers", "tests.answering"]
+pytest_plugins = ["tests.support.servers", "tests.support.answering"]
 
 #: What a fixture's connections run over.
 TRANSPORTS = {"wire": ["plain", "tls"], "plain": ["plain"], "tls": ["tls"]}

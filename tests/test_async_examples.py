@@ -15,7 +15,7 @@ from hashlib import sha256
 import pytest
 
 from tests.cli.command import OK, Listener
-from tests.servers import ROOT, Documents, NginxEndpoints, unavailable
+from tests.support.servers import ROOT, Documents, NginxEndpoints, unavailable
 
 #: Seconds. A program that takes longer hangs.
 PATIENCE = 60

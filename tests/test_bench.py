@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT, unavailable
+from tests.support.servers import ROOT, unavailable
 
 CLIENTS = ["limit", "dugong", "http.client"]
 

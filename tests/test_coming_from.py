@@ -23,7 +23,7 @@ import dugong
 from tests.coming_from import dugong3
 from tests.coming_from.pages import PAGES, rows_of
 from tests.coming_from.record import RECORDED, comparable
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 #: The pages with tables, and an interpreter that has what the first column needs.
 PEERS = ROOT / ".bench" / "peers" / "bin" / "python"

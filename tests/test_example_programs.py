@@ -21,7 +21,7 @@ import pytest
 
 from dugong import HTTPConnection
 from tests.cli.command import OK, PATIENCE, UNWANTED, Listener, head
-from tests.servers import ROOT, NginxEndpoints, unavailable
+from tests.support.servers import ROOT, NginxEndpoints, unavailable
 
 
 def command(name: str, *arguments: str | Path) -> list[str | Path]:

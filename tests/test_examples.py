@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.command import OK, PATIENCE, Listener
 from tests.cli.terminal import Terminal
-from tests.servers import ROOT, unavailable
+from tests.support.servers import ROOT, unavailable
 
 DEMO = ROOT / "examples" / "demo.py"
 

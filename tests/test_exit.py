@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.answering import Answering
+from tests.support.answering import Answering
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,9 +22,9 @@ every_style = pytest.mark.parametrize("style", STYLES)
 
 
 def end(where: str, style: str, server: Answering) -> list[tuple[str, str]]:
-    """Run `tests.ending`; return the names of its connections, and what came on them."""
+    """Run `tests.support.ending`; return the names of its connections, and what came on them."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.ending", where, style,
+        [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.support.ending", where, style,
          server.argument],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip

@@ -20,13 +20,13 @@ import pytest
 from dugong import BodyFollowing, ConnectionClosed, HTTPConnection, StateError, eval_coroutine
 from dugong.connection.pipeline import session as run
 from dugong.transport.resolve import AddressInfo
-from tests.drive import advance, drive
-from tests.exchanges import EMPTY, OK, works
-from tests.forked import forks, in_child
-from tests.peer import Peer
-from tests.styles import StyledWire
+from tests.support.drive import advance, drive
+from tests.support.exchanges import EMPTY, OK, works
+from tests.support.forked import forks, in_child
+from tests.support.peer import Peer
+from tests.support.styles import StyledWire
+from tests.support.wire import HOST, Listener, Wire, tcp_pair
 from tests.transport.tools import busy_server
-from tests.wire import HOST, Listener, Wire, tcp_pair
 
 pytestmark = forks
 

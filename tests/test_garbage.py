@@ -29,14 +29,14 @@ from dugong import (
     InvalidResponse,
     eval_coroutine,
 )
-from tests.concurrency import Asyncio, Library, Trio, nothing_left
-from tests.drive import advance
-from tests.exchanges import OK
-from tests.peer import Peer
-from tests.stages import Stage, at_every_stage, enter, stages
-from tests.styles import BlockingWire, StyledWire
-from tests.styles_in_loops import AsyncioWire, TrioWire
-from tests.wire import HOST, AnyWire, Certificates, Wire, tcp_pair
+from tests.support.concurrency import Asyncio, Library, Trio, nothing_left
+from tests.support.drive import advance
+from tests.support.exchanges import OK
+from tests.support.peer import Peer
+from tests.support.stages import Stage, at_every_stage, enter, stages
+from tests.support.styles import BlockingWire, StyledWire
+from tests.support.styles_in_loops import AsyncioWire, TrioWire
+from tests.support.wire import HOST, AnyWire, Certificates, Wire, tcp_pair
 
 T = TypeVar("T")
 

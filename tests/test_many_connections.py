@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from dugong import AsyncHTTPConnection
-from tests.concurrency import Library, both, nothing_left
-from tests.piecemeal import answer
-from tests.servers import Server, serving
-from tests.wire import HOST
+from tests.support.concurrency import Library, both, nothing_left
+from tests.support.piecemeal import answer
+from tests.support.servers import Server, serving
+from tests.support.wire import HOST
 
 CONNECTIONS = 1000
 
@@ -49,7 +49,7 @@ def enough_descriptors() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     def command(ports: Sequence[int]) -> list[str | Path]:
-        return [sys.executable, "-m", "tests.many_server", *map(str, ports)]
+        return [sys.executable, "-m", "tests.support.many_server", *map(str, ports)]
 
     with serving("many", command) as running:
         yield running

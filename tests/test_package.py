@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import document
-from tests.servers import ROOT, NginxEndpoints
+from tests.support.apps import document
+from tests.support.servers import ROOT, NginxEndpoints
 
 SOURCE = ROOT / "src" / "dugong"
 

@@ -14,7 +14,7 @@ import pytest
 from tests.hostile import table
 from tests.hostile.arrival import splits
 from tests.hostile.play import STYLES, Play
-from tests.servers import ROOT, unavailable
+from tests.support.servers import ROOT, unavailable
 
 README = (ROOT / "README.md").read_text()
 PROBES = ROOT / "bench" / "probes"

@@ -30,8 +30,16 @@ from dugong import (
     TunnelRefused,
     is_temp_network_error,
 )
-from tests.apps import HUGE_SIZE, LARGE_SIZE, MIB, document
-from tests.servers import HOST, ROOT, Documents, Endpoint, Endpoints, NginxEndpoints, Proxies
+from tests.support.apps import HUGE_SIZE, LARGE_SIZE, MIB, document
+from tests.support.servers import (
+    HOST,
+    ROOT,
+    Documents,
+    Endpoint,
+    Endpoints,
+    NginxEndpoints,
+    Proxies,
+)
 
 Coroutine: TypeAlias = Generator[PollNeeded, None, None]
 
@@ -585,7 +593,7 @@ def test_peak_memory(
     """A body is held once, or not at all when it is streamed."""
     arguments = [str(nginx.plain.port), f"/{room}/huge.bin", way]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.peak_memory", *arguments],
+        [sys.executable, "-m", "tests.support.peak_memory", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -19,9 +19,9 @@ from typing import TypeVar
 import pytest
 
 from dugong import AsyncHTTPConnection, BodyFollowing, ConnectionClosed, HTTPResponse
-from tests.concurrency import Done, Library, both, nothing_left
-from tests.piecemeal import answer
-from tests.servers import Certificate, Server, serving
+from tests.support.concurrency import Done, Library, both, nothing_left
+from tests.support.piecemeal import answer
+from tests.support.servers import Certificate, Server, serving
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ LARGE = 150_000
 def server(certificate: Certificate) -> Iterator[Server]:
     def command(ports: Sequence[int]) -> list[str | Path]:
         files = [certificate.chain, certificate.key]
-        return [sys.executable, "-m", "tests.piecemeal", *map(str, ports), *files]
+        return [sys.executable, "-m", "tests.support.piecemeal", *map(str, ports), *files]
 
     with serving("piecemeal", command, ports=2) as running:
         yield running

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 
 def test_idioms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

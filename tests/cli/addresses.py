@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.command import COMMAND, PATIENCE, Done, start
-from tests.servers import HOST, Documents, serving
+from tests.support.servers import HOST, Documents, serving
 
 #: Other addresses of this machine.
 HOSTS = [HOST, "127.0.0.2", "127.0.0.3", "127.0.0.4"]

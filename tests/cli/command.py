@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "dugong"]
 

@@ -13,7 +13,7 @@ import trustme
 from tests.cli.addresses import many_addresses
 from tests.cli.command import Listener
 from tests.cli.putting import LARGE
-from tests.servers import HOST, Documents
+from tests.support.servers import HOST, Documents
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 from dugong.cli import checking
 from dugong.cli.check import parser
 from dugong.cli.judging import Result
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 #: Gives the response to a method and a path, whole; ``None`` resets the connection.
 Answer = Callable[[str, str], Awaitable[bytes | None]]

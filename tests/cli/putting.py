@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.apps import MIB
 from tests.cli.command import COMMAND, Listener, head
-from tests.servers import HOST, Endpoint
-from tests.uploads import CONTINUE
+from tests.support.apps import MIB
+from tests.support.servers import HOST, Endpoint
+from tests.support.uploads import CONTINUE
 
 CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from tests.cli.command import PATIENCE
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 
 class Relay:

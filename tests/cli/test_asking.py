@@ -11,7 +11,7 @@ import pytest
 from dugong.cli import asking, checking
 from dugong.cli.judging import Outcome, Result
 from tests.cli.engine import checked, ok, outcomes, response, run, serving
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 # --------------------------------------------------------------------- troubles
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.addresses import check, objects
 from tests.cli.command import COMMAND, Done, Listener, ended, head, start
-from tests.servers import HOST, NginxEndpoints, Proxies
+from tests.support.servers import HOST, NginxEndpoints, Proxies
 
 # --------------------------------------------------------------------- results
 

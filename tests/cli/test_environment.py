@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import OK, Done, Listener, ended, failure, run, start
-from tests.servers import HOST, NginxEndpoints
+from tests.support.servers import HOST, NginxEndpoints
 
 MISSING = "No such file or directory"
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import document
 from tests.cli.command import NOT_FOUND, OK, ONCE, Done, Listener, ended, failure, run, start
-from tests.servers import HOST, Documents, Endpoint, NginxEndpoints, Proxies, serving
+from tests.support.apps import document
+from tests.support.servers import HOST, Documents, Endpoint, NginxEndpoints, Proxies, serving
 
 # --------------------------------------------------------------------- from real servers
 

@@ -22,7 +22,7 @@ from tests.cli.command import (
     start,
 )
 from tests.cli.relay import Relay
-from tests.servers import Documents, NginxEndpoints
+from tests.support.servers import Documents, NginxEndpoints
 
 SOON = ["--retry-delay", "0.01"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import document
 from tests.cli.command import PATIENCE, Done, ended, run, start
 from tests.cli.relay import Relay
-from tests.servers import NginxEndpoints
+from tests.support.apps import document
+from tests.support.servers import NginxEndpoints
 
 #: Runs the command in children, in three rounds: at first there is an older file, then half of the
 #: document as well, then half of another version. One child notes in front of which lines of the

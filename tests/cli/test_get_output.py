@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import MIB
 from tests.cli.command import (
     COMMAND,
     INTERRUPTED,
@@ -27,6 +26,7 @@ from tests.cli.command import (
     start,
 )
 from tests.cli.terminal import Terminal
+from tests.support.apps import MIB
 
 #: More than sockets and pipes hold: a sender gets rid of it only as the command takes it.
 BLOCK = bytes(range(256)) * (32 * MIB // 256)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.apps import document
 from tests.cli.command import OK, ONCE, Done, Listener, ended, failure, run, start
 from tests.cli.relay import Relay
-from tests.servers import HOST, Documents, Endpoint, NginxEndpoints
+from tests.support.apps import document
+from tests.support.servers import HOST, Documents, Endpoint, NginxEndpoints
 
 
 def redirect(target: str, status: int = 302) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import NOT_FOUND, OK, ONCE, Done, Listener, ended, failure, head, run, start
-from tests.servers import HOST, NginxEndpoints
+from tests.support.servers import HOST, NginxEndpoints
 
 
 def test_tls_troubles(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) -> None:

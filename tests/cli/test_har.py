@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 
 from dugong.cli.har import har
-from tests.apps import document
 from tests.cli.command import Done, Listener, ended, failure, run, start
 from tests.cli.exchanges import ANSWERED, CONNECTING, exchange
 from tests.cli.har_schema import HAR
-from tests.servers import HOST, Endpoint, NginxEndpoints
+from tests.support.apps import document
+from tests.support.servers import HOST, Endpoint, NginxEndpoints
 
 
 def checked(data: bytes) -> dict[str, Any]:

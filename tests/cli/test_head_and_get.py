@@ -9,7 +9,7 @@ import pytest
 
 from dugong.cli.judging import Outcome
 from tests.cli.engine import checked, outcomes, response, run, serving
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 
 def test_head_refused() -> None:

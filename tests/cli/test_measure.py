@@ -23,10 +23,10 @@ from dugong.cli.measure import (
 )
 from dugong.cli.output import Failure
 from dugong.cli.servers import connection
-from tests.apps import document
 from tests.cli.command import OK, Listener
 from tests.cli.exchanges import ANSWERED, CONNECTING, EPOCH, exchange
-from tests.servers import Endpoint, NginxEndpoints
+from tests.support.apps import document
+from tests.support.servers import Endpoint, NginxEndpoints
 
 ARGS = argparse.Namespace(proxy=None, unix_socket=None, timeout=None, headers=[])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import MIB
 from tests.cli.command import (
     COMMAND,
     INTERRUPTED,
@@ -24,6 +23,7 @@ from tests.cli.command import (
     without_extra,
 )
 from tests.cli.terminal import Terminal
+from tests.support.apps import MIB
 
 PART = bytes(MIB)
 LONG = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n' % (10 * MIB)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import MIB
 from tests.cli.command import COMMAND, INTERRUPTED, Done, Listener, ended, failure, head, run, start
 from tests.cli.putting import CREATED, LARGE, fed, fields_of, uploaded, url_of
 from tests.cli.terminal import Terminal
-from tests.servers import Documents, Endpoint, NginxEndpoints, Proxies
-from tests.uploads import CONTINUE
+from tests.support.apps import MIB
+from tests.support.servers import Documents, Endpoint, NginxEndpoints, Proxies
+from tests.support.uploads import CONTINUE
 
 # --------------------------------------------------------------------- to real servers
 

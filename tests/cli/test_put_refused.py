@@ -10,8 +10,8 @@ import pytest
 from tests.cli.command import COMMAND, Done, Listener, ended, failure, head, run, start
 from tests.cli.putting import CREATED, LARGE, fed, uploaded, url_of
 from tests.cli.terminal import Terminal
-from tests.servers import Endpoint, NginxEndpoints
-from tests.uploads import CONTINUE
+from tests.support.servers import Endpoint, NginxEndpoints
+from tests.support.uploads import CONTINUE
 
 QUICKLY = ["--retry-delay", "0.001"]
 

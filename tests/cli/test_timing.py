@@ -7,7 +7,6 @@ import signal
 
 import pytest
 
-from tests.apps import document
 from tests.cli.command import (
     COMMAND,
     INTERRUPTED,
@@ -21,7 +20,8 @@ from tests.cli.command import (
     start,
 )
 from tests.cli.terminal import Terminal
-from tests.servers import HOST, Endpoint, NginxEndpoints, Proxies
+from tests.support.apps import document
+from tests.support.servers import HOST, Endpoint, NginxEndpoints, Proxies
 
 HEADER = [
     "status", "bytes", "bytes/s", "resolving/ms", "connecting/ms", "TLS/ms", "sending/ms",

@@ -14,7 +14,7 @@ from dugong.cli.measure import PHASES, Exchange
 from dugong.cli.waterfall import saving, waterfall
 from tests.cli.command import Listener, ended, head, run, start
 from tests.cli.exchanges import ANSWERED, CONNECTING, exchange
-from tests.servers import Endpoint
+from tests.support.servers import Endpoint
 
 NS = "{http://www.w3.org/2000/svg}"
 

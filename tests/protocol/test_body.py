@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dugong import InvalidResponse
 from dugong.protocol.body import Chunked, Decoder, Length, UntilClose
-from tests.ways import in_every_way, ways
+from tests.support.ways import in_every_way, ways
 
 ENDED = "ended"
 

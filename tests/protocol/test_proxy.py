@@ -20,9 +20,9 @@ from dugong import (
 from dugong.protocol.limits import MAX_REFUSAL_SIZE, REFUSAL_TIMEOUT
 from dugong.protocol.proxy import Proxy, parse_proxy, tunnel_fields
 from dugong.session.tunnel import co_open_tunnel
-from tests.drive import advance, drive
+from tests.support.drive import advance, drive
+from tests.support.ways import ways
 from tests.transport.tools import Ends
-from tests.ways import ways
 
 if TYPE_CHECKING:
     from dugong.protocol.messages import HeadersArgument

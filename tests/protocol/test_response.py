@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dugong import HTTPResponse, InvalidResponse, UnsupportedResponse
 from dugong.protocol.response import find_head, parse_fields, parse_head
-from tests.ways import in_every_way, ways
+from tests.support.ways import in_every_way, ways
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
 

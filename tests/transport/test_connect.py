@@ -17,10 +17,10 @@ from dugong.transport.monitor import Monitor
 from dugong.transport.resolve import AddressInfo
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream
-from tests.drive import advance, drive
-from tests.peer import Peer
+from tests.support.drive import advance, drive
+from tests.support.peer import Peer
+from tests.support.wire import HOST, Certificates, tcp_pair
 from tests.transport.tools import busy_server, refusing_address, tunnelled, tunnelling_peer
-from tests.wire import HOST, Certificates, tcp_pair
 
 Dial = Generator[PollNeeded, Any, Stream]
 

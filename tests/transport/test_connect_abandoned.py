@@ -17,8 +17,9 @@ from dugong.transport.connect import Dialer, Route
 from dugong.transport.monitor import Monitor
 from dugong.transport.resolve import AddressInfo
 from dugong.transport.stream import Stream
-from tests.drive import drive
-from tests.peer import Peer
+from tests.support.drive import drive
+from tests.support.peer import Peer
+from tests.support.wire import HOST, Certificates, tcp_pair
 from tests.transport.tools import (
     DESCRIPTORS,
     busy_server,
@@ -27,7 +28,6 @@ from tests.transport.tools import (
     tunnelled,
     tunnelling_peer,
 )
-from tests.wire import HOST, Certificates, tcp_pair
 
 Dial = Generator[PollNeeded, Any, Stream]
 

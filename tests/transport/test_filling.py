@@ -10,7 +10,7 @@ import pytest
 from dugong import POLLIN, ConnectionClosed, ConnectionTimedOut, PollNeeded
 from dugong.transport.monitor import Monitor
 from dugong.transport.stream import PIECE_SIZE, Stream
-from tests.wire import tcp_pair
+from tests.support.wire import tcp_pair
 
 PIECE = PIECE_SIZE
 

@@ -8,7 +8,7 @@ import pytest
 
 from dugong import POLLIN, POLLOUT, PollNeeded, Timeouts
 from dugong.transport.poll import Limits
-from tests.turned import Turned
+from tests.support.turned import Turned
 
 
 @pytest.fixture

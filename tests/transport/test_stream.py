@@ -18,7 +18,7 @@ from dugong import POLLIN, POLLOUT, ConnectionClosed, ConnectionTimedOut, PollNe
 from dugong.transport.monitor import Monitor
 from dugong.transport.poll import Co
 from dugong.transport.stream import Stream, after
-from tests.wire import tcp_pair
+from tests.support.wire import tcp_pair
 
 
 class Plain:

@@ -18,8 +18,8 @@ from dugong.transport import stream as stream_module
 from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream
-from tests.peer import Peer
-from tests.wire import HOST, Certificates, tcp_pair
+from tests.support.peer import Peer
+from tests.support.wire import HOST, Certificates, tcp_pair
 
 GUARD = 20
 

@@ -14,10 +14,10 @@ from dugong.transport.connect import Dialer, Route
 from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream, wanted
-from tests.drive import advance, drive
-from tests.peer import Peer
+from tests.support.drive import advance, drive
+from tests.support.peer import Peer
+from tests.support.wire import HOST, Certificates, tcp_pair
 from tests.transport.tools import Ends
-from tests.wire import HOST, Certificates, tcp_pair
 
 RECORD = 16 * 1024  # RFC 8446 section 5.1
 

@@ -15,10 +15,10 @@ from dugong import is_temp_network_error
 from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
 from dugong.transport.trace import Trace, open_trace
-from tests.exchanges import works
-from tests.styles import StyledWire
+from tests.support.exchanges import works
+from tests.support.styles import StyledWire
+from tests.support.wire import tcp_pair
 from tests.transport.tools import open_descriptors
-from tests.wire import tcp_pair
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, template: Path | str) -> Trace | None:

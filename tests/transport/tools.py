@@ -15,9 +15,9 @@ from dugong.transport.monitor import Monitor
 from dugong.transport.poll import Co
 from dugong.transport.resolve import AddressInfo, Lookup
 from dugong.transport.stream import Stream
-from tests.drive import drive
-from tests.peer import Peer
-from tests.wire import HOST, Certificates, tcp_pair
+from tests.support.drive import drive
+from tests.support.peer import Peer
+from tests.support.wire import HOST, Certificates, tcp_pair
 
 DESCRIPTORS = Path("/proc/self/fd")
 
