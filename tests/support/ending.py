@@ -2,9 +2,9 @@
 
 Run as ``python -m tests.support.ending WHERE STYLE SERVER``.
 
-*SERVER* is `Answering.argument` (`tests.support.answering`). For each way of reaching it the program
-has two connections: a "warm" one that was used before, and a "cold" one. It prints what came of a request
-on each of them: the body, or the error.
+*SERVER* is `Answering.argument` (`tests.support.answering`). For each way of reaching it, the
+program has two connections: a "warm" one that was used before, and a "cold" one. It prints the
+result of a request on each of them: the body, or the error.
 """
 
 # The order of what follows matters: handlers are registered before dugong is imported, or after.

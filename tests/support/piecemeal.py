@@ -1,8 +1,8 @@
 """A server that does everything in small pieces, so that a client of it waits often.
 
 Run as ``python -m tests.support.piecemeal PORT TLS_PORT CHAIN KEY``. It answers
-``/length/SIZE/TOKEN`` and ``/chunked/SIZE/TOKEN``, whatever the method, with `answer`: what belongs to this path and
-this request body, and to no other.
+``/length/SIZE/TOKEN`` and ``/chunked/SIZE/TOKEN``, whatever the method, with `answer`: what belongs
+to this path and this request body, and to no other.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dugong import POLLIN, POLLOUT, PollNeeded, UnsupportedResponse, eval_coroutine
+from dugong.session.tunnel import tunnel_of
 from dugong.transport.connect import Dialer, Route
 from dugong.transport.monitor import Monitor
 from dugong.transport.resolve import AddressInfo
@@ -35,7 +36,7 @@ def server() -> Iterator[socket.socket]:
 def dial(route: Route, events: list[str] | None = None) -> Dial:
     activity = Monitor()
     activity.on_event = None if events is None else events.append
-    return Dialer(route, activity).co_dial()
+    return Dialer(route, activity, tunnel_of(route, activity)).co_dial()
 
 
 def connect(*args: Any, **options: Any) -> Stream:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dugong import POLLIN, ConnectionClosed, InvalidResponse, PollNeeded, eval_coroutine
+from dugong.session.tunnel import tunnel_of
 from dugong.transport.connect import Dialer, Route
 from dugong.transport.monitor import Monitor
 from dugong.transport.resolve import AddressInfo
@@ -33,7 +34,7 @@ Dial = Generator[PollNeeded, Any, Stream]
 
 
 def dial(route: Route) -> Dial:
-    return Dialer(route, Monitor()).co_dial()
+    return Dialer(route, Monitor(), tunnel_of(route, Monitor())).co_dial()
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_cancel(stage: str, hanging: Route, certificates: Certificates) -> None:
                 ("", 0), sock=near, ssl_context=certificates.client, server_hostname=HOST
             ),
         }[stage]
-        dialer = Dialer(route, Monitor())
+        dialer = Dialer(route, Monitor(), tunnel_of(route, Monitor()))
         waits = threading.Event()
 
         def announced() -> Generator[PollNeeded, Any, Stream]:
@@ -115,7 +116,7 @@ def test_cancel_before(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             "address": Route(busy.getsockname()),
             "unix socket": Route(("", 0), unix_socket=str(tmp_path / "socket")),
         }[kind]
-        dialer = Dialer(route, Monitor())
+        dialer = Dialer(route, Monitor(), tunnel_of(route, Monitor()))
         dialer.cancel()
         with pytest.raises(ConnectionClosed):
             next(dialer.co_dial())

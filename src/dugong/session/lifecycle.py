@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
 from ..protocol.exchange import Exchange
@@ -21,10 +19,7 @@ from ..transport.sockets import socketpair
 from ..transport.stream import Stream, shut_down
 from ..transport.trace import open_trace
 from .conflict import ConflictDetector
-from .tunnel import co_open_tunnel
-
-if TYPE_CHECKING:
-    from ..transport.connect import CoTunnel
+from .tunnel import tunnel_of
 
 #: Seconds after which a reader ahead of the sender looks whether there still is a sender. A second
 #: exception may have kept the first one's handler from waking it.
@@ -74,7 +69,7 @@ class Lifecycle:
             return self.stream
         if self._dialer is not None:
             raise StateError("another call is connecting this connection")
-        dialer = Dialer(self.route, self.monitor, _tunnel(self.route, self.monitor))
+        dialer = Dialer(self.route, self.monitor, tunnel_of(self.route, self.monitor))
         try:
             self._dialer = dialer
             if self.closed:  # before there was a dialer to cancel
@@ -250,16 +245,3 @@ class Lifecycle:
         sock = stream.detach()
         sock.setblocking(True)
         return sock
-
-
-def _tunnel(route: Route, monitor: Monitor) -> CoTunnel | None:
-    """Return what opens the tunnel that *route* needs, ``None`` if it needs none."""
-    if route.tunnel is None or route.proxy is None:
-        return None
-    return partial(
-        co_open_tunnel,
-        authority=route.tunnel,
-        fields=route.proxy.fields,
-        headers=route.tunnel_fields,
-        clock=monitor.clock,
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -24,11 +25,27 @@ from ..protocol.reader import ResponseReader
 from ..protocol.request import Defaults, prepare
 from ..protocol.state import ConnectionState
 from ..protocol.states import SWITCHED
+from ..transport.connect import Route
+from ..transport.monitor import Monitor
 from ..transport.poll import Co, PollNeeded
 from ..transport.stream import Stream
 
 if TYPE_CHECKING:
     from ..protocol.messages import HeadersArgument
+    from ..transport.connect import CoTunnel
+
+
+def tunnel_of(route: Route, monitor: Monitor) -> CoTunnel | None:
+    """Return what opens the tunnel that *route* needs, ``None`` if it needs none."""
+    if route.tunnel is None or route.proxy is None:
+        return None
+    return partial(
+        co_open_tunnel,
+        authority=route.tunnel,
+        fields=route.proxy.fields,
+        headers=route.tunnel_fields,
+        clock=monitor.clock,
+    )
 
 
 def co_open_tunnel(
