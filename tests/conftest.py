@@ -76,6 +76,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections() -> None:
+    """Take what earlier modules have left out of each later collection, too: reports, caches."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def certificates() -> Certificates:
     """A certificate authority, and contexts for both ends."""

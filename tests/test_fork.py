@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dugong import BodyFollowing, ConnectionClosed, HTTPConnection, StateError, eval_coroutine
-from dugong.connection.pipeline import session as run
+from dugong.connection.pipeline import session
 from dugong.transport.resolve import AddressInfo
 from tests.support.drive import advance, drive
 from tests.support.exchanges import EMPTY, OK, works
@@ -155,7 +155,7 @@ async def test_between_writes(wire: StyledWire, act: Act) -> None:
 
 @every_act
 async def test_in_a_pipeline(wire: StyledWire, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "PATIENCE", 1000.0)  # forking takes its time on a busy machine
+    monkeypatch.setattr(session, "PATIENCE", 1000.0)  # forking takes its time on a busy machine
     listener = wire.listen()
     conn, peer = wire.dial(listener), listener.peer()
     peer.expect_request(b"GET /0")

@@ -154,9 +154,9 @@ def test_timeout_beyond_what_the_system_can_count(listener: Listener) -> None:
 IMPATIENT = """
 import sys
 from dugong.cli import main
-from dugong.pipeline import run
+from dugong.connection.pipeline import session
 
-run.PATIENCE = 2  # longer than this server may have to wait for its turn
+session.PATIENCE = 2  # longer than this server may have to wait for its turn
 sys.exit(main())
 """
 

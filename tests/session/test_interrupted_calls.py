@@ -8,10 +8,12 @@ Each visit to a place takes two or three connections, so not all places are visi
 - Generators are interrupted at every place, also within what the package calls. So are blocking
   calls over TCP.
 - In asyncio and trio, only the package itself is interrupted: an event loop does not survive an
-  interrupt in the middle of its own functions. Every second place is visited, because the engine
+  interrupt in the middle of its own functions. Every third place is visited, because the engine
   is the one of the generators.
 - Over TLS, every fifth place is visited in other styles than generators. What drives these does the
   same with TLS as without.
+- Over TLS, operations that consist of others, or hardly differ from one, are interrupted at a fifth
+  of these places.
 - A cold `send_request` visits every place of connecting. Other operations that connect visit every
   fifth of these, to see what they do with an exception from there.
 """
@@ -145,6 +147,7 @@ class Operation:
         in_body: whether it reads a body.
         piped: whether it is a step of a pipeline.
         sparse: of the places within connecting, each of this many is visited.
+        variant: whether it consists of other operations here, or hardly differs from one.
     """
 
     act: Act
@@ -152,23 +155,24 @@ class Operation:
     in_body: bool = False
     piped: bool = False
     sparse: int = 5
+    variant: bool = False
 
 
 #: With a name that says whether the connection has been used before: `warm` or `cold`.
 OPERATIONS = {
-    "connect-cold": Operation(connect),
-    "connect-warm": Operation(connect),
+    "connect-cold": Operation(connect, variant=True),
+    "connect-warm": Operation(connect, variant=True),
     "send_request-cold": Operation(ask, sparse=1),
     "send_request-warm": Operation(ask),
-    "send_request with a body-warm": Operation(upload),
+    "send_request with a body-warm": Operation(upload, variant=True),
     "read_response-cold": Operation(read_response, ask),
     "read_response-warm": Operation(read_response, ask),
     "readall-cold": Operation(readall, ask_and_read, in_body=True),
     "readall-warm": Operation(readall, ask_and_read, in_body=True),
-    "read-warm": Operation(read, ask_and_read, in_body=True),
-    "request-cold": Operation(request_head),
-    "request-warm": Operation(request_head),
-    "request with a body-warm": Operation(request_with_body),
+    "read-warm": Operation(read, ask_and_read, in_body=True, variant=True),
+    "request-cold": Operation(request_head, variant=True),
+    "request-warm": Operation(request_head, variant=True),
+    "request with a body-warm": Operation(request_with_body, variant=True),
     "first step of a pipeline-cold": Operation(step, begin_pipeline, piped=True),
     "first step of a pipeline-warm": Operation(step, begin_pipeline, piped=True),
     "next step of a pipeline-warm": Operation(step, take_first_step, piped=True),
@@ -248,11 +252,12 @@ class Walk:
         self.playing = wire.playing if isinstance(wire, BlockingWire) else nullcontext
 
     def _usual_stride(self) -> int:
-        if isinstance(self.wire, GeneratorWire):
-            return 1
+        stride = 3 if self.inner else 1
         if self.wire.tls:
-            return 5
-        return 2 if self.inner else 1
+            stride = 1 if isinstance(self.wire, GeneratorWire) else 5
+            if self.operation.variant:
+                stride *= 5
+        return stride
 
     async def visit(self) -> int:
         """Go through all places. Returns how many there are.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionTimedOut, PollNeeded, Request
-from dugong.connection.pipeline import session as run
+from dugong.connection.pipeline import session
 from tests.support.drive import advance, drive
 from tests.support.exchanges import EMPTY, OK
 from tests.support.peer import Peer
@@ -23,12 +23,12 @@ from tests.support.styles_in_loops import AsyncioWire, TrioWire
 from tests.support.uploads import Turning
 from tests.support.wire import Wire
 
-SECONDS = run.PATIENCE
+SECONDS = session.PATIENCE
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "PATIENCE", 0.05)
+    monkeypatch.setattr(session, "PATIENCE", 0.05)
 
 
 def kinds(wire: StyledWire) -> list[Callable[[list[str]], Any]]:
@@ -81,7 +81,7 @@ async def test_bodies_that_can_be_sent_again(wire: StyledWire) -> None:
 @pytest.mark.styles("blocking", "asyncio", "trio")  # for generators it is their driver's to do
 async def test_a_shorter_time_limit(wire: StyledWire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that it ends do not begin to wait from the start: a later one succeeds."""
-    monkeypatch.setattr(run, "PATIENCE", 0.3)
+    monkeypatch.setattr(session, "PATIENCE", 0.3)
     server = Server(wire, drops=True)
     conn = wire.dial(server.listener)
     pipeline = conn.pipeline(paths(6))
