@@ -1,27 +1,27 @@
-"""Everything dugong raises, and which of it a retry may cure.
+"""The exceptions that dugong raises, and which of them are transient.
 
 ::
 
     DugongError
      ├── ConnectionClosed        (ConnectionError)  an established connection ended
      ├── ConnectionTimedOut      (TimeoutError)     a time limit has passed
-     ├── TunnelRefused           (ConnectionError)  the proxy said no to CONNECT
-     ├── HostnameNotResolvable                      the DNS works and knows no such host
-     ├── DNSUnavailable                             the DNS itself does not answer
-     ├── InvalidResponse                            the server broke the protocol or a limit
-     ├── UnsupportedResponse                        valid, but nothing this client speaks
+     ├── TunnelRefused           (ConnectionError)  the proxy refused a CONNECT request
+     ├── HostnameNotResolvable                      the DNS works, but the host has no address
+     ├── DNSUnavailable                             the DNS does not answer
+     ├── InvalidResponse                            the server violated the protocol or a limit
+     ├── UnsupportedResponse                        valid, but not supported by this client
      ├── InvalidRequest          (ValueError)       an argument is not valid
-     ├── StateError                                 this call makes no sense now
+     ├── StateError                                 the call is not allowed in this state
      ├── ExcessBodyData                             more body data than announced
      ├── BodyChanged             (ValueError)       a file changed while it was being sent
-     └── DigestMismatch          (ValueError)       a body does not have the digest announced
+     └── DigestMismatch          (ValueError)       a body does not have the announced digest
 
-The operating system's own errors pass through while connecting: refused, unreachable, a
-certificate that is not trusted.  Whatever ends an exchange carries the four attributes of
-`DugongError`, the system's errors included.
+While connecting, errors of the operating system and the TLS library pass through: connection
+refused, host unreachable, certificate not trusted. Every exception that ends an exchange has the
+four attributes of `DugongError`, including those errors.
 
-All of these can be pickled and copied.  A request in `unanswered` may have a body that cannot be
-pickled, such as a file; `dugong.Request` leaves it out.
+All exceptions can be pickled and copied. If a request in `unanswered` has a body that cannot be
+pickled, such as a file, `dugong.Request` leaves that body out.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ __all__ = [
 
 
 class DugongError(Exception):
-    """The root of all exceptions that dugong defines.
+    """The base class of all exceptions that dugong defines.
 
     Attributes:
         bytes_sent: bytes of the failed request, head and body, that were given to the system.
         response_started: whether any byte of the request's final response had arrived.
         safe_to_retry: whether the same arguments can be sent again without doing anything twice.
-            None of the request's bytes was sent, or its method is idempotent (RFC 9110 section
-            9.2.2) and its body is not a used-up iterable. A file is back at the position where
-            it started. False if the headers were given as an iterator, which is used up.
-        unanswered: the `dugong.Request` objects that had no complete response, oldest first.
+            True if none of the request's bytes was sent, or if its method is idempotent (RFC 9110
+            section 9.2.2) and its body is not a used-up iterable. A file is then back at the
+            position where it started. False if the headers were an iterator, which is used up.
+        unanswered: the `dugong.Request` objects without a complete response, oldest first.
     """
 
     bytes_sent: int = 0
@@ -76,14 +76,15 @@ class DugongError(Exception):
     unanswered: tuple[Request, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By default an exception is built again by calling its class with its `args`. That fails
-        # where the constructor takes other arguments than it passes on, in subclasses too.
+        # By default, unpickling calls the class with the exception's `args`. That fails if a
+        # constructor takes other arguments than those it passes on, as some of ours do, and as
+        # those of subclasses may.
         _, args, *state = cast("tuple[Any, ...]", super().__reduce__())
         return _restore, (type(self), args), *state
 
 
 def _restore(kind: type[DugongError], args: tuple[Any, ...]) -> DugongError:
-    """Make an exception without calling a constructor of ours or of a subclass."""
+    """Create an exception without calling its constructor."""
     base = OSError if issubclass(kind, OSError) else Exception
     exc = base.__new__(kind, *args)
     base.__init__(exc, *args)  # where *kind* has a constructor, `OSError.__new__` ignores *args*
@@ -91,9 +92,9 @@ def _restore(kind: type[DugongError], args: tuple[Any, ...]) -> DugongError:
 
 
 class ConnectionClosed(DugongError, ConnectionError):
-    """An established connection ended, or was found ended, before its work was done.
+    """An established connection ended before its exchanges were complete.
 
-    ``__cause__`` is the system's or the TLS library's error, if there was one.
+    ``__cause__`` is the error of the system or the TLS library, if there was one.
 
     Attributes:
         alert: the fatal TLS alert with which the server ended the connection, by its name in RFC
@@ -109,26 +110,26 @@ class ConnectionClosed(DugongError, ConnectionError):
 
 
 class ConnectionTimedOut(DugongError, TimeoutError):
-    """A time limit of the caller's has passed, or the system has given the connection up.
+    """One of the caller's time limits has passed, or the system has dropped the connection.
 
-    A read that timed out may be repeated and loses nothing. A send that timed out ends sending.
+    A read that timed out can be repeated and loses nothing. A send that timed out ends sending.
 
     Attributes:
-        phase: what the call was waiting for: ``'pool'``, ``'resolve'``, ``'connect'`` (a tunnel
-            included), ``'tls'``, ``'send'``, ``'response'`` or ``'body'``. ``None`` if it was
-            raised in a coroutine that is not ours.
+        phase: what the call was waiting for: ``'pool'``, ``'resolve'``, ``'connect'`` (including
+            a tunnel), ``'tls'``, ``'send'``, ``'response'`` or ``'body'``. ``None`` in a coroutine
+            of the caller's own.
     """
 
     phase: str | None = None
 
 
 class Remembered:
-    """An exception that a connection keeps, to raise later errors from it.
+    """An exception that a connection remembers as the cause of later errors.
 
-    The frames in its traceback refer to the connection. If the connection also referred to the
-    exception, it would not be closed with the last reference to it, but by the garbage collector.
-    So this reference is weak. When nothing else refers to the exception, a copy without a traceback
-    takes its place.
+    The frames in its traceback refer to the connection. A strong reference from the connection to
+    the exception would make a cycle, and only the garbage collector would close the connection. So
+    the reference is weak. If nothing else refers to the exception, a copy without a traceback
+    replaces it.
     """
 
     __slots__ = ("_copy", "_find")
@@ -138,18 +139,18 @@ class Remembered:
         self._copy: BaseException | None = None
 
     def weaken(self) -> None:
-        """Refer to the exception weakly from now on."""
+        """Make the reference to the exception weak."""
         exc = self.exc
         assert exc is not None
         try:
             copied = copy(exc)
             copied.__cause__ = copy(exc.__cause__)
-        except Exception:  # a class of the caller's may not allow it
+        except Exception:  # an exception class of the caller's may not support copying
             return
         self._copy = copied
         try:
             self._find = ref(exc)
-        except TypeError:  # Python's own classes do not allow it
+        except TypeError:  # built-in exceptions do not support weak references
             self._find = _nothing
 
     @property
@@ -172,7 +173,7 @@ class TunnelRefused(DugongError, ConnectionError):
         status: the status code of the proxy's response, an `int`.
         reason: its reason phrase, a `str`.
         headers: its fields, a `dugong.Headers`.
-        body: what was received of its body within two seconds, at most 64 KiB of `bytes`.
+        body: the part of its body that arrived within two seconds, at most 64 KiB of `bytes`.
     """
 
     def __init__(self, status: int, reason: str, headers: Headers, body: bytes = b"") -> None:
@@ -196,7 +197,7 @@ class _NameError(DugongError):
 
 
 class HostnameNotResolvable(_NameError):
-    """The domain name system works, and has no address for this name.
+    """The domain name system works, but has no address for this name.
 
     Attributes:
         name: the host name, a `str`.
@@ -206,7 +207,7 @@ class HostnameNotResolvable(_NameError):
 
 
 class DNSUnavailable(_NameError):
-    """A name could not be looked up, and nor could any other: the network may be down.
+    """The name could not be looked up, and neither could any other: the network may be down.
 
     Attributes:
         name: the host name, a `str`.
@@ -215,7 +216,7 @@ class DNSUnavailable(_NameError):
     _text = "cannot look up {!r}: the domain name system does not answer"
 
 
-#: What is wrong with a response.
+#: The invalid part of a response (see `InvalidResponse`).
 Part: TypeAlias = Literal[
     "status-line", "head", "framing", "chunk", "trailer", "coding", "limit", "early"
 ]
@@ -228,16 +229,16 @@ class _ResponseError(DugongError):
 
 
 class InvalidResponse(_ResponseError):
-    """The server sent something that HTTP/1.1 does not allow, is ambiguous, or exceeds a limit.
+    """The server sent data that HTTP/1.1 does not allow, or that is ambiguous or exceeds a limit.
 
     Attributes:
-        response: the `dugong.HTTPResponse` whose head had been understood, or ``None``.
-        part: what is wrong, one of these strings. ``status-line``: the status line, or the first
-            bytes are not HTTP. ``head``: a field line. ``framing``: the fields do not determine
-            where the body ends. ``chunk``: a chunk's size line, or the end of its data.
+        response: the `dugong.HTTPResponse` whose head had been parsed, or ``None``.
+        part: the invalid part, one of these strings. ``status-line``: the status line, or the
+            first bytes are not HTTP. ``head``: a field line. ``framing``: the fields do not
+            determine where the body ends. ``chunk``: a chunk's size line, or the end of its data.
             ``trailer``: the trailer section. ``coding``: the data do not match their content
-            coding. ``limit``: a limit is exceeded. ``early``: bytes arrived before the request
-            was sent.
+            coding. ``limit``: a limit is exceeded. ``early``: the response arrived before its
+            request was sent.
     """
 
     def __init__(
@@ -248,12 +249,13 @@ class InvalidResponse(_ResponseError):
 
 
 class UnsupportedResponse(_ResponseError):
-    """The server sent something valid that this client does not speak.
+    """The server sent a valid response that this client does not support.
 
-    A transfer coding other than chunked, another protocol, an upgrade nobody asked for.
+    Examples are a transfer coding other than chunked, another protocol version, and an upgrade
+    that was not requested.
 
     Attributes:
-        response: the `dugong.HTTPResponse` whose head had been understood, or ``None``.
+        response: the `dugong.HTTPResponse` whose head had been parsed, or ``None``.
     """
 
 
@@ -266,7 +268,7 @@ class InvalidRequest(DugongError, ValueError):
 
 
 class StateError(DugongError):
-    """The call does not fit the state of the connection. Nothing was sent or read."""
+    """The call is not allowed in this state of the connection. Nothing was sent or read."""
 
 
 class ExcessBodyData(DugongError):
@@ -282,18 +284,22 @@ class DigestMismatch(DugongError, ValueError):
 
 
 def add_address(exc: DugongError | OSError, where: str) -> None:
-    """Add to the message of *exc*, which ended connecting, where that was to.
+    """Add the destination to the message of *exc*, which was raised while connecting.
 
-    Class, `errno` and `strerror` stay as they are, except for the `strerror` of an `ssl.SSLError`,
-    which is all that such an error shows.
+    The class, `errno` and `strerror` do not change. The exception is the `strerror` of an
+    `ssl.SSLError`, because its message shows nothing else.
+
+    Args:
+        exc: the exception.
+        where: the destination, as `Dialer.where` describes it.
     """
     text = f" (connecting to {where})"
     if isinstance(exc, _NameError):
-        if not where.startswith(exc.name):  # it is the proxy's name that has no address
+        if not where.startswith(exc.name):  # the failed name is that of the proxy
             exc._where = text
     elif isinstance(exc, OSError) and exc.errno is not None and type(exc).__str__ is _SYSTEM_STR:
         if exc.filename is None:
-            exc.filename = where  # which the system's errors show behind their text
+            exc.filename = where  # errors of the system show it after their text
     elif exc.args and isinstance(exc.args[-1], str):
         message = exc.args[-1] + text
         exc.args = (*exc.args[:-1], message)
@@ -304,7 +310,7 @@ def add_address(exc: DugongError | OSError, where: str) -> None:
 _SYSTEM_STR = OSError.__str__
 
 
-#: What the system reports of a network that may be well again a moment later.
+#: Errors of the system that may be transient.
 _TEMPORARY_ERRNOS = frozenset(
     getattr(errno, name)
     for name in (
@@ -315,12 +321,12 @@ _TEMPORARY_ERRNOS = frozenset(
     if hasattr(errno, name)
 )  # fmt: skip
 
-#: Gateways answer CONNECT with these when the server behind them is out of reach for now.
+#: Status codes with which proxies refuse a CONNECT while the server is temporarily unreachable.
 _TEMPORARY_TUNNEL_STATUSES = frozenset({502, 503, 504})
 
 
-#: The TLS alerts that reject a certificate, the protocol version or the parameters (RFC 8446
-#: section 6.2, and those of earlier versions). The same configuration gets the same answer.
+#: TLS alerts that reject a certificate, the protocol version or the parameters (RFC 8446 section
+#: 6.2, and those of earlier versions). A retry with the same configuration gets the same alert.
 _REJECTIONS = frozenset({
     "handshake_failure", "no_certificate", "bad_certificate", "unsupported_certificate",
     "certificate_revoked", "certificate_expired", "certificate_unknown", "illegal_parameter",
@@ -332,22 +338,23 @@ _REJECTIONS = frozenset({
 })  # fmt: skip
 
 #: The other fatal alerts. They report damaged data, or a failure of the server that is "unrelated
-#: to the peer" (RFC 8446 section 6.2): another attempt may succeed.
+#: to the peer" (RFC 8446 section 6.2). A retry may succeed.
 _FAILURES = frozenset({
     "unexpected_message", "bad_record_mac", "decryption_failed", "record_overflow",
     "decompression_failure", "internal_error", "user_canceled", "no_renegotiation",
 })  # fmt: skip
 
-#: How OpenSSL names an alert, in the attribute `reason` or, if Python does not know that, in the
-#: message: TLSV13_ALERT_CERTIFICATE_REQUIRED, TLSV1_UNRECOGNIZED_NAME, "ssl/tls alert unknown ca".
+#: OpenSSL's name of an alert, in the attribute `reason` or, if Python does not know the reason, in
+#: the message. Examples: TLSV13_ALERT_CERTIFICATE_REQUIRED, TLSV1_UNRECOGNIZED_NAME, "ssl/tls alert
+#: unknown ca".
 _ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13|SSL/TLS)[_ ](?:ALERT[_ ])?([A-Z_ ]+)", re.IGNORECASE)
 
 
 def tls_alert(exc: BaseException) -> str | None:
-    """Return the name of the fatal TLS alert that *exc* itself reports, ``None`` if it does not."""
+    """Return the name of the fatal TLS alert that *exc* itself reports; ``None`` if it has none."""
     if isinstance(exc, ConnectionClosed):
         return exc.alert
-    ssl = sys.modules.get("ssl")  # without it there is no SSLError
+    ssl = sys.modules.get("ssl")  # there is no SSLError if the module was not imported
     if ssl is None or not isinstance(exc, ssl.SSLError):
         return None
     match = _ALERT.search(getattr(exc, "reason", None) or str(exc))
@@ -358,12 +365,12 @@ def tls_alert(exc: BaseException) -> str | None:
 
 
 def _alert_behind(exc: BaseException | None) -> str | None:
-    """Return the alert that *exc* reports, or one of its causes.
+    """Return the TLS alert that *exc* or one of its causes reports, or ``None``.
 
-    The context of an exception counts as its cause only where it must be: in an exception that a
-    caller raises while handling another. An error of the system, or one of ours, has its own
-    cause. If it was raised by the second attempt in the handler of the first, it says nothing
-    about the alert of the first.
+    ``__context__`` counts as a cause only for exceptions of a caller's own class, which may be
+    raised while another is handled. An error of ours or of the system has its own cause. Example:
+    a caller retries in the handler of a first failure, and the second attempt fails. The context
+    of the second error is the first, but the alert of the first is not the reason for the second.
     """
     seen: set[int] = set()
     while exc is not None and id(exc) not in seen:
@@ -379,18 +386,17 @@ def _alert_behind(exc: BaseException | None) -> str | None:
 def is_temp_network_error(exc: BaseException) -> bool:
     """Return whether *exc* is a transient network error, so that a retry may succeed.
 
-    True for every `ConnectionError` and `TimeoutError` (dugong's own included), `DNSUnavailable`,
+    True for every `ConnectionError` and `TimeoutError` (including dugong's own), `DNSUnavailable`,
     `InterruptedError`, unreachable hosts and networks, TLS connections that ended early, and
     tunnels refused with 502, 503 or 504. False for other refused tunnels,
     `HostnameNotResolvable`, certificate errors, protocol errors and misuse.
 
-    It is also false for any exception whose cause is a fatal TLS alert that rejects the
-    certificate, the protocol version or the parameters (RFC 8446 section 6.2). In TLS 1.3 such an
-    alert arrives after the handshake, and is reported as a `ConnectionClosed`. Other alerts, such
-    as ``internal_error``, count as transient.
+    Also false for any exception whose cause is a fatal TLS alert that rejects the certificate, the
+    protocol version or the parameters (RFC 8446 section 6.2). In TLS 1.3, such an alert may arrive
+    after the handshake, and is reported as a `ConnectionClosed`. Other alerts, such as
+    ``internal_error``, count as transient.
 
-    Whether the request itself may be sent again is another question:
-    see `DugongError.safe_to_retry`.
+    This does not mean that the request can be sent again: see `DugongError.safe_to_retry`.
     """
     alert = _alert_behind(exc)
     if alert in _REJECTIONS:
@@ -401,7 +407,7 @@ def is_temp_network_error(exc: BaseException) -> bool:
         return True
     ssl = sys.modules.get("ssl")
     if ssl is not None and isinstance(exc, ssl.SSLError):
-        # Its errno is OpenSSL's, not the system's, and 3.11 to 3.13 differ in the class.
+        # The errno is OpenSSL's, not the system's, and the class differs in Python 3.11 to 3.13.
         return (
             alert is not None
             or isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))

@@ -1,1 +1,1 @@
-"""HTTP/1.1 as bytes and values, without any I/O."""
+"""HTTP/1.1 without I/O: bytes and end of stream in, messages and bytes out."""

@@ -1,6 +1,6 @@
 """Checks of arguments: ports, time limits, sizes. Each error names the argument and the value.
 
-What belongs to a request is checked in `request`, and host names in `authority`.
+Arguments that describe a request are checked in `request`, and host names in `authority`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any
 
 from ..errors import InvalidRequest
 
-#: Characters of a value that a message shows.
+#: The most characters of a value that a message shows.
 _MOST_SHOWN = 80
 
-# What may stand before an "@" is user information (RFC 3986 section 3.2.1), unless a path has begun
-# before it. The other two characters are those that compatibility normalisation turns into "@".
+# Text before an "@" may be user information (RFC 3986 section 3.2.1), unless a path begins before
+# it. Compatibility normalisation turns the other two characters into "@".
 _USER_INFORMATION = re.compile(r"(?!/(?!/)).*[@\uff20\ufe6b]", re.DOTALL)
 
 
 def shown(value: object) -> str:
-    """Return *value* as messages show it: in quotes, not too long, without user information."""
+    """Return *value* for a message: in quotes, shortened, and without user information."""
     if isinstance(value, str):
         value = str.__str__(value)
         if secret := _USER_INFORMATION.match(value):
@@ -33,10 +33,14 @@ def shown(value: object) -> str:
 
 
 def exactly_str(text: Any, what: str) -> str:
-    """Return *text* as nothing but a `str`: a subclass may look different when it is formatted.
+    """Return *text* as an exact `str`. A subclass may format differently than it was validated.
+
+    Args:
+        text: the argument.
+        what: its name, for messages.
 
     Raises:
-        TypeError: it is no `str`.
+        TypeError: *text* is not a `str`.
     """
     if type(text) is str:
         return text
@@ -48,9 +52,14 @@ def exactly_str(text: Any, what: str) -> str:
 def check_port(port: Any, what: str = "port", lowest: int = 1) -> int:
     """Return *port* as an `int`.
 
+    Args:
+        port: the argument.
+        what: its name, for messages.
+        lowest: the smallest valid port.
+
     Raises:
-        TypeError: it is not an integer.
-        InvalidRequest: there is no such port.
+        TypeError: *port* is not an integer.
+        InvalidRequest: it is not in the range from *lowest* to 65535.
     """
     number = check_int(port, what)
     if not lowest <= number <= 65535:
@@ -59,16 +68,16 @@ def check_port(port: Any, what: str = "port", lowest: int = 1) -> int:
 
 
 def check_seconds(seconds: Any, what: str, kind: str = "a number of seconds") -> float | None:
-    """Return a time limit.
+    """Return a time limit in seconds, or ``None`` for no limit.
 
     Args:
         seconds: the argument.
-        what: its name.
-        kind: what else than ``None`` it may be.
+        what: its name, for messages.
+        kind: a description of its valid values other than ``None``, for messages.
 
     Raises:
-        TypeError: it is neither a number nor ``None``.
-        InvalidRequest: it is negative or not a number (NaN).
+        TypeError: *seconds* is neither a number nor ``None``.
+        InvalidRequest: it is negative or NaN.
     """
     if seconds is None:
         return None
@@ -85,10 +94,15 @@ def check_seconds(seconds: Any, what: str, kind: str = "a number of seconds") ->
 
 
 def check_size(size: Any, what: str, lowest: int = 0) -> int:
-    """Return a number of bytes or the like as an `int`.
+    """Return a size, such as a number of bytes, as an `int`.
+
+    Args:
+        size: the argument.
+        what: its name, for messages.
+        lowest: the smallest valid size.
 
     Raises:
-        TypeError: it is not an integer.
+        TypeError: *size* is not an integer.
         InvalidRequest: it is less than *lowest*.
     """
     number = check_int(size, what)
@@ -100,8 +114,12 @@ def check_size(size: Any, what: str, lowest: int = 0) -> int:
 def check_int(value: Any, what: str) -> int:
     """Return an integer as an `int`.
 
+    Args:
+        value: the argument.
+        what: its name, for messages.
+
     Raises:
-        TypeError: it is something else, such as True.
+        TypeError: *value* is not an integer. A `bool` is not accepted.
     """
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise TypeError(f"{what} is an int, not {_with_type(value)}")
@@ -109,10 +127,10 @@ def check_int(value: Any, what: str) -> int:
 
 
 def check_generator(crt: Any) -> None:
-    """Make sure that *crt* is a coroutine in the sense of this package.
+    """Check that *crt* is a coroutine in the sense of this package, which is a generator.
 
     Raises:
-        TypeError: it is something else, such as a method that was not called.
+        TypeError: it is not, for example because a method was passed without calling it.
     """
     if not hasattr(type(crt), "__next__") or not hasattr(crt, "throw"):
         raise TypeError(
@@ -121,5 +139,5 @@ def check_generator(crt: Any) -> None:
 
 
 def _with_type(value: object) -> str:
-    """Return what a message says of a value that has the wrong type."""
+    """Return a value of the wrong type with its type, for a message."""
     return "None" if value is None else f"{shown(value)} (a {type(value).__name__})"

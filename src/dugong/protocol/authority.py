@@ -1,21 +1,20 @@
 """Host names, and the authority of URLs and of ``Host`` (RFC 3986 section 3.2).
 
-A name is converted to ASCII once, by `check_host`, and validated afterwards. What comes out is
-the only name from there on: it is looked up, sent in ``Host`` and in the TLS handshake, compared
-with the certificate, and shown in messages. So no conversion further down can make another name
-of it.
+`check_host` converts a name to ASCII once, and validates it after that. The result is used
+everywhere: it is looked up, sent in ``Host`` and in the TLS handshake, compared with the
+certificate, and shown in messages. So no later conversion can turn it into another name.
 
-Decided here:
+Decisions:
 
-* A name has letters, digits, hyphens and underscores in labels of 1 to 63 characters. It may end
-  with a dot. `tls_name` leaves that out (RFC 6066 section 3); nothing else does.
-* A name of nothing but numbers is an IPv4 address, which has four decimal numbers. The system
-  would take ``127.1`` and ``0x7f000001`` for addresses, too, but certificates and other programs
-  do not.
-* Only IPv6 addresses have a zone (RFC 4007 section 11). It is for the system alone.
-* Names beyond ASCII are converted as browsers do it (UTS 46, nontransitional) by the package
-  ``idna``. Without it there is Python's codec, which implements IDNA 2003. Where that would lead
-  to another host, the name is refused.
+* A name consists of labels of 1 to 63 letters, digits, hyphens and underscores. It may end with a
+  dot. Only `tls_name` removes that (RFC 6066 section 3).
+* A name that consists only of numbers must be an IPv4 address, with four decimal numbers. The
+  system would also accept ``127.1`` and ``0x7f000001`` as addresses, but certificates and other
+  programs do not.
+* Only IPv6 addresses have a zone (RFC 4007 section 11). It is used only for the system.
+* Names beyond ASCII are converted by the package ``idna``, like in browsers (UTS 46,
+  nontransitional). If it is not installed, Python's codec converts them. That implements IDNA 2003,
+  so a name for which it would lead to another host is refused.
 """
 
 from __future__ import annotations
@@ -28,23 +27,24 @@ from ..errors import InvalidRequest
 from . import grammar
 from .arguments import check_port, exactly_str, shown
 
-#: Characters of a name without its last dot (RFC 1035 section 2.3.4 limits it to 255 octets).
+#: The most characters of a name, without a final dot. RFC 1035 section 2.3.4 limits a name to 255
+#: octets in the wire format, which has one length octet before each label and one at the end.
 _MAX_NAME = 253
 
-#: Characters for which IDNA 2003 and UTS 46 lead to different names: the deviations of UTS 46
-#: section 7 (sharp s, final sigma and the joiners), capitals of Cherokee, and fillers without a
-#: shape. A comparison of all code points of Unicode 3.2 has found no others.
+#: Characters that IDNA 2003 and UTS 46 convert to different names: the deviations of UTS 46 section
+#: 7 (sharp s, final sigma and the joiners), Cherokee capitals, and invisible fillers. A comparison
+#: of all code points of Unicode 3.2 found no others.
 _DEVIATIONS = re.compile("[\xdf\u03c2\u200c\u200d\u115f\u1160\u13a0-\u13f4\u17b4\u17b5]")
 
 _IPV6_CHARACTERS = frozenset("0123456789ABCDEFabcdef:.%")
 
 
 def check_host(host: Any, what: str = "hostname") -> str:
-    """Return a host name or address as it is used everywhere: in ASCII, without brackets.
+    """Return a host name or address, in ASCII and without brackets.
 
     Args:
-        host: a name, in Unicode or ASCII, or an address, an IPv6 one without brackets.
-        what: the argument, for messages.
+        host: a name, in Unicode or ASCII, or an address, IPv6 without brackets.
+        what: the name of the argument, for messages.
 
     Raises:
         TypeError: *host* is not a `str`.
@@ -80,7 +80,7 @@ def _both(given: str, name: str) -> str:
 
 
 def _check_ipv6(address: str, what: str) -> str:
-    from ipaddress import IPv6Address  # loaded only by those who have such an address
+    from ipaddress import IPv6Address  # imported only for such an address
 
     bare, percent, zone = address.partition("%")
     try:
@@ -88,14 +88,15 @@ def _check_ipv6(address: str, what: str) -> str:
     except ValueError:
         bare = ""
     if not bare or (percent and not grammar.ZONE.fullmatch(zone)):
-        # Lists of proxies have lines such as host:port:user:password.
+        # Not shown unless it looks like an address: lists of proxies contain lines such as
+        # host:port:user:password.
         given = shown(address) if _IPV6_CHARACTERS.issuperset(address) else "with ':' in it"
         raise InvalidRequest(f"{what} {given} is not a host name or address")
     return address
 
 
 def _to_ascii(name: str, what: str) -> str:
-    """Return a name beyond ASCII as it is in the DNS. What comes out may be no valid name."""
+    """Return a name beyond ASCII in its form for the DNS. The caller validates the result."""
     try:
         import idna
     except ImportError:
@@ -109,9 +110,9 @@ def _to_ascii(name: str, what: str) -> str:
 def _to_ascii_2003(name: str, what: str) -> str:
     from stringprep import in_table_a1
 
-    # The codec looks for dots before it normalises, and so misses those that appear only then.
+    # The codec splits at dots before it normalises, and misses dots that normalisation produces.
     normal = unicodedata.normalize("NFKC", name)
-    # Of what is not in Unicode 3.2 the codec knows neither the case nor what it is equivalent to.
+    # The codec has no case mappings and equivalences for characters outside Unicode 3.2.
     if _DEVIATIONS.search(normal) or any(map(in_table_a1, name)):
         raise InvalidRequest(
             f"{what} {shown(name)} has characters for which the package idna is needed "
@@ -124,11 +125,11 @@ def _to_ascii_2003(name: str, what: str) -> str:
 
 
 def check_address(address: Any, what: str) -> tuple[str, int]:
-    """Return an address to connect to, a pair of host and port.
+    """Return an address to connect to, checked: a pair of host and port.
 
     Args:
         address: a tuple or a list.
-        what: the argument, for messages.
+        what: the name of the argument, for messages.
 
     Raises:
         TypeError: *address*, or a part of it, has the wrong type.
@@ -139,7 +140,12 @@ def check_address(address: Any, what: str) -> tuple[str, int]:
 
 
 def pair(address: Any, what: str) -> tuple[Any, Any]:
-    """Return a tuple or a list of host and port as a tuple, whatever the two are."""
+    """Return a tuple or list with two items as a tuple. The items are not checked.
+
+    Raises:
+        TypeError: *address* is not a tuple or list.
+        InvalidRequest: it does not have two items.
+    """
     if not isinstance(address, (tuple, list)):
         raise TypeError(f"{what} is a pair (host, port), not {type(address).__name__}")
     if len(address) != 2:
@@ -150,7 +156,11 @@ def pair(address: Any, what: str) -> tuple[Any, Any]:
 
 
 def tls_name(host: str) -> str:
-    """Return what TLS is told of a host that `check_host` has returned (RFC 6066 section 3)."""
+    """Return the name for the TLS handshake (RFC 6066 section 3).
+
+    Args:
+        host: the result of `check_host`.
+    """
     return host.partition("%")[0].removesuffix(".")
 
 
@@ -158,8 +168,8 @@ def authority(host: str, port: int | None) -> str:
     """Return host and port as in a URL.
 
     Args:
-        host: what `check_host` has returned.
-        port: the port, ``None`` to leave it out.
+        host: the result of `check_host`.
+        port: the port, ``None`` to omit it.
     """
     if ":" in host:
         host = f"[{host.partition('%')[0]}]"

@@ -1,20 +1,24 @@
-"""Bodies of responses, decoded where they lie: `Length`, `Chunked`, `UntilClose`.
+"""Decoders for response bodies, which work in place: `Length`, `Chunked`, `UntilClose`.
 
-A decoder never holds bytes. It announces what comes next, and is told what came:
+Theory of operation
+===================
 
-``payload``
-    How many bytes of payload may come next, which whoever asked for them may receive straight
-    into a buffer of his own; `took` tells how many did.
-``line_limit``
-    With no payload next: how many bytes the line that comes next may have, CRLF included; `line`
-    takes it. Chunked bodies alone have lines: between chunks, and the trailer section.
-Neither
-    The body has ended.
+A decoder never holds bytes, so payload is copied at most once: the system can receive it directly
+into the caller's buffer. The decoder announces what is next, and its user reports what arrived.
+At any time it is in one of three states:
 
-`Chunked.size` is the size of the chunk that it is in, or was in last, and `Chunked.line_size` how
-many bytes are likely to come between this chunk and the next.
+1. ``payload`` is positive: up to that many bytes of payload are next. The user receives them,
+   directly into the caller's buffer if it likes, and reports their number with `took`.
+2. ``payload`` is 0 and ``line_limit`` is positive: a line is next, of at most that many bytes
+   with its CRLF. The user passes it to `line`. Only chunked bodies have lines, between chunks and
+   in the trailer section.
+3. Both are 0: the body has ended.
 
-`ended_by_close` tells whether the end of the connection ends the body, or truncates it.
+`ended_by_close` is true if the end of the connection ends the body, and false if it truncates it.
+
+`Chunked.size` is the size of the current chunk, or of the last one. `Chunked.line_size` is the
+expected number of bytes between this chunk and the next. Both help `reader` to decide how much to
+receive into which buffer.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from .limits import MAX_CHUNK_LINE_SIZE, MAX_FIELDS, MAX_LINE_SIZE, MAX_TRAILER_
 from .messages import NO_TRAILERS
 from .response import parse_fields
 
-#: Payload is taken from a buffer in no more pieces than that at once.
+#: The largest number of pieces that one call takes from a buffer.
 _MOST_PIECES = 4096
 
 
@@ -70,16 +74,19 @@ class UntilClose:
         raise AssertionError("a close-delimited body has no lines")
 
     def close(self) -> None:
-        """The connection has ended, and the body with it."""
+        """End the body, because the connection has ended."""
         self.payload = 0
 
 
 class Chunked:
     """A body in chunks (RFC 9112 section 7.1).
 
-    Extensions are checked and ignored. The lines come in this order; *data* is payload::
+    Chunk extensions are validated and ignored. The lines come in this order; *data* is payload::
 
         size, data, end of data, size, data, end of data, ..., size 0, trailer, ..., empty line
+
+    `take` and `skip_lines` handle the usual lines, those without extensions, several at once and
+    inside the buffer. `line` handles any line, and is the only one that reports errors.
     """
 
     __slots__ = (
@@ -102,8 +109,8 @@ class Chunked:
         self.line_limit = MAX_CHUNK_LINE_SIZE
         self.trailers = NO_TRAILERS
         self._in_data = False
-        self._separator = b"\r\n"  # what was between the last two chunks: both lines
-        self._run = 4  # how many chunks at once are compared with the last one
+        self._separator = b"\r\n"  # both lines between the last two chunks
+        self._run = 4  # how many chunks `_alike` compares at once
         self._trailer_fields: list[tuple[str, str]] | None = None
         self._trailer_size = 0
 
@@ -119,14 +126,17 @@ class Chunked:
     def take(
         self, data: bytearray, view: memoryview, start: int, end: int, most: int
     ) -> tuple[list[memoryview], int]:
-        """Take payload that lies in *data*, and plain lines between, without a call for each step.
+        """Take payload from a buffer, and the plain lines between chunks.
 
         Args:
-            view: all of *data*.
-            most: how many bytes of payload are wanted.
+            data: the buffer.
+            view: a view of all of *data*.
+            start: the index of the first byte not yet consumed.
+            end: the index behind the last byte received.
+            most: the number of bytes of payload that are wanted.
 
         Returns:
-            The payload as pieces of *view*, and the index behind all that was taken.
+            The payload as pieces of *view*, and the index behind the last byte taken.
         """
         pieces: list[memoryview] = []
         while start < end and most and len(pieces) < _MOST_PIECES:
@@ -148,11 +158,16 @@ class Chunked:
         return pieces, start
 
     def _alike(self, data: bytearray, start: int, end: int, most: int) -> int:
-        """Return how many whole chunks lie there that have the same size line as the last one.
+        """Return how many complete chunks with the same size line as the last one come next.
 
-        All of these lines are compared at once, the first bytes of all, then the second. How many
-        are looked at grows with how many were alike before: a server that mixes sizes must not be
-        able to make this cost more than it saves.
+        Servers that stream usually send chunks of one size. Their lines are then at equal
+        distances in the buffer, and a slice with that step holds the same byte of each line. So
+        all lines are compared with one operation for each byte of a line, instead of one match
+        for each chunk.
+
+        A server that mixes sizes must not make this cost more than it saves. So the number of
+        chunks compared at once (`_run`) starts small, and is then four times the number that were
+        alike the last time.
         """
         separator = self._separator
         if not (self._in_data and data.startswith(separator, start, end)):
@@ -171,10 +186,10 @@ class Chunked:
         return count
 
     def skip_lines(self, data: bytearray, start: int, end: int) -> int:
-        """Take both lines between two chunks at once, where they are in *data* and are plain.
+        """Take both lines between two chunks, if both are in *data* and have no extensions.
 
         Returns:
-            Where the next payload begins; *start* if `line` has to take the next line.
+            The index where the next payload begins; *start* if `line` has to take the next line.
         """
         match = grammar.NEXT_CHUNK.match(data, start, end) if self._in_data else None
         size = 0 if match is None else int(match[1], 16)
@@ -190,10 +205,10 @@ class Chunked:
         self.line_limit = 0
 
     def line(self, line: bytes) -> None:
-        """Take the next line with its CRLF, or the first `line_limit` bytes of it if it is longer.
+        """Take the next line with its CRLF, or the first `line_limit` bytes of a longer one.
 
         Raises:
-            InvalidResponse: it is not the line that must come now.
+            InvalidResponse: the line is not valid at this point, or a limit is exceeded.
         """
         if self._in_data:
             if line != b"\r\n":

@@ -1,4 +1,4 @@
-"""The receive buffer: heads, chunk lines, and what arrives together with them."""
+"""The receive buffer, for heads, chunk lines, and data that arrives together with them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 class ReceiveBuffer:
     """Bytes that were received and not yet consumed.
 
-    It is small at first, because many connections never need more, and grows while what is
-    received fills it: up to `RECEIVE_SIZE` to save system calls, beyond that for long heads only.
+    The buffer is small at first, because many connections never need more. It doubles when a
+    receive has filled it. Up to `RECEIVE_SIZE` that saves system calls. Beyond that, it grows only
+    if a single head fills it.
 
     Attributes:
-        data: the storage; what it holds lies between `start` and `end`, both 0 if that is nothing.
-        view: all of `data` as a view.
-        scanned: how far `data` was searched in vain for the end of a head or line.
+        data: the storage. The bytes are between `start` and `end`, which are both 0 if there are
+            none.
+        view: a view of all of `data`.
+        scanned: the index up to which `data` was searched for the end of a head or line, without
+            finding it. So no byte is searched again when more arrive.
     """
 
     __slots__ = ("_filled", "data", "end", "scanned", "start", "view")
@@ -31,13 +34,16 @@ class ReceiveBuffer:
         self.start = 0
         self.end = 0
         self.scanned = 0
-        self._filled = False  # by what was received last
+        self._filled = False  # whether the last receive filled the buffer to its end
 
     def __len__(self) -> int:
         return self.end - self.start
 
     def room(self) -> memoryview:
-        """Return a writable view of the free space behind the bytes; never an empty one."""
+        """Return a writable view of the free space behind the bytes. It is never empty.
+
+        This may move the bytes. Views and indexes from before are not valid any more.
+        """
         if self._filled or self.end == len(self.data):
             self._make_room()
         return self.view[self.end :] if self.end else self.view
@@ -55,12 +61,12 @@ class ReceiveBuffer:
         self._filled = False
 
     def received(self, count: int) -> None:
-        """*count* bytes were put into `room`."""
+        """Record that *count* bytes were received into `room`."""
         self.end += count
         self._filled = self.end == len(self.data)
 
     def consume(self, count: int) -> None:
-        """Drop *count* bytes from the front."""
+        """Drop the first *count* bytes."""
         self.start += count
         if self.start == self.end:
             self.start = self.end = 0
@@ -71,7 +77,7 @@ class ReceiveBuffer:
         self.consume(start - self.start)
 
     def take(self, count: int) -> bytes:
-        """Return and drop at most *count* bytes."""
+        """Return and drop the first *count* bytes, or all if there are fewer."""
         end = self.start + count
         if end < self.end:
             data = bytes(self.view[self.start : end])
@@ -82,9 +88,9 @@ class ReceiveBuffer:
         return data
 
     def find_line(self, limit: int) -> int:
-        """Return the length of the first line, line end included; -1 if its end has not arrived.
+        """Return the length of the first line, including its LF; -1 if its end has not arrived.
 
-        No more than *limit* bytes are searched.
+        At most *limit* bytes are searched.
         """
         stop = min(self.end, self.start + limit)
         found = self.data.find(b"\n", self.scanned, stop)
@@ -95,10 +101,10 @@ class ReceiveBuffer:
 
 
 def writable_view(buf: WriteableBuffer) -> memoryview:
-    """View a buffer of any format and shape as flat bytes.
+    """Return a flat view of the bytes of a buffer of any format and shape.
 
     Raises:
-        TypeError: it is not a buffer, or not to be written to, or not in one piece.
+        TypeError: *buf* is not a buffer, or it is read-only or not contiguous.
     """
     try:
         view = memoryview(buf)
@@ -114,16 +120,16 @@ def writable_view(buf: WriteableBuffer) -> memoryview:
 
 
 class Gathered:
-    """What a `readall` has gathered when it is interrupted, for the reads that come after it.
+    """The bytes gathered by an interrupted `readall`, for the reads after it.
 
     Attributes:
-        left: how many bytes are not yet taken.
+        left: the number of bytes not yet taken.
     """
 
     __slots__ = ("_data", "_read", "left")
 
     def __init__(self) -> None:
-        self._data = BytesIO()  # gives its bytes without a second copy
+        self._data = BytesIO()  # its `getvalue` does not copy the bytes
         self._read = 0
         self.left = 0
 
@@ -132,7 +138,7 @@ class Gathered:
         self.left += self._data.write(data)
 
     def take(self, count: int) -> bytes:
-        """Return and drop at most *count* bytes."""
+        """Return and drop the first *count* bytes, or all if there are fewer."""
         self._data.seek(self._read)
         data = self._data.read(count)
         self._read += len(data)

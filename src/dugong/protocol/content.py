@@ -1,47 +1,55 @@
 """Request bodies that are passed with the request: bytes, iterables, and three kinds of files.
 
-Each knows its length, if that is known, and whether it can be sent again. A *replayable* body
-(bytes, a file that can seek) can. A *one-shot* body (any other iterable or file) is gone once a
-part of it was taken.
+Theory of operation
+===================
 
-A sender calls `Content.take` until that returns nothing, and counts in `sent` how much of it went
-out. Then it calls `finish`, or `restore` if the request failed and is safe to retry. A body
-that is longer or shorter than announced raises before its last byte is handed out, so that no
-server mistakes a part of it for the whole.
+`content_of` chooses the class for a body. Each class reports the body's length, or ``None`` if it
+is unknown, and whether the body can be sent again. A *replayable* body (bytes, a file that can
+seek) can. A *one-shot* body (any other iterable or file) cannot, once any of it was taken.
+
+A sender uses a `Content` like this:
+
+1. It calls `Content.take` until that returns an empty view, and adds to `sent` how many of those
+   bytes were sent.
+2. Then it calls `finish`, or `restore` if the request failed and is safe to retry.
+3. A body that is longer or shorter than announced raises before its last byte is handed out.
+   Otherwise a server would accept a truncated body, because its length matches.
 
 Files
 =====
 
-Only for a plain file is it certain that its descriptor gives what `read` would give. The
-descriptor of a `GzipFile` is that of the compressed file, and a spooled file may have none yet. So
-only an `io.FileIO`, alone or directly under an `io.BufferedReader` or `io.BufferedRandom`, over a
-regular file, is read by descriptor (and may be sent by ``sendfile``). Everything else is read in
-blocks.
+Reading a file by its descriptor is only correct for a plain file. The descriptor of a `GzipFile`
+is that of the compressed file, and a spooled file may not have one yet. So a `FileContent` is an
+`io.FileIO`, alone or directly below an `io.BufferedReader` or `io.BufferedRandom`, over a regular
+file. It is read by descriptor, and may be sent by ``sendfile``. Every other file is read in blocks
+(`ReadFileContent`).
 
-The system reports the length of a `FileContent`. Other files that can seek are measured by seeking,
-except those that would have to decompress everything to find their end. If no length is known, the
-body goes in chunks. If the caller asks for chunks, a `ReadFileContent` is not measured.
+The system reports the length of a `FileContent`. Other files that can seek are measured by
+seeking, except those that would decompress everything to find their end. A body of unknown length
+is sent in chunks. If the caller asks for chunks, the length of a file is not needed, and the file
+is not measured.
 
-If the caller announces a length, a file may be part of something else: a pipe, a socket, a slice of
-a file with other readers. Such a `FileSectionContent` is neither measured nor moved. No more of it
-is read than was announced, and it is one-shot.
+If the caller announces a length, the file may be part of something else: a pipe, a socket, or a
+section of a file that has other readers. Such a `FileSectionContent` is not measured, and its
+position is not changed except by reading. No more than the announced length is read. It is
+one-shot.
 
 Async iterables
 ===============
 
-A coroutine cannot await, so its driver fetches the items (`AsyncIterableContent.fetch`), and `take`
-returns what was fetched. An exception of the iterable is kept until then, so `take` raises it, as
-it does that of any other iterable. After a step that was interrupted, `take` raises too: the
-iterable has probably ended, and its end must not be taken for the end of the body.
+Our coroutines are generators and cannot await. Instead, their driver fetches the items
+(`AsyncIterableContent.fetch`), and `take` returns them. An exception raised by the iterable is
+kept, so that `take` raises it, as for any other iterable. `take` also raises after an interrupted
+fetch: an async generator has ended then, and that must not be taken for the end of the body.
 
 Used-up bodies
 ==============
 
-A one-shot body that was taken would be sent as an empty one the second time, so it is refused.
-What was taken is remembered by weak reference, because a body may hold any amount of memory. The
-built-in iterators (``map``, ``iter([...])``) have no weak references. Of these, the `Request` is
-remembered instead: it refers to the body, and lives as long as the exchange, its response or its
-exception. When all of these are gone, such an iterator is not recognised any more.
+A one-shot body that was taken once would be empty the second time, so `content_of` refuses it.
+Taken bodies are remembered by weak reference, because a body may hold any amount of memory. The
+built-in iterators (``map``, ``iter([...])``) do not support weak references. For these, the
+`Request` is remembered instead. It refers to the body, and lives as long as the exchange, its
+response or its exception. Once all of these are gone, such an iterator is no longer recognised.
 """
 
 from __future__ import annotations
@@ -64,21 +72,22 @@ if TYPE_CHECKING:
 
     from .messages import Request
 
-_NOTHING: Final = memoryview(b"")  # not to be released
+_NOTHING: Final = memoryview(b"")  # shared: never release it
 _END: Final = object()
 
 
 class Content:
-    """A request body that is given whole.
+    """A request body that is passed with its request.
 
     Args:
-        length: its bytes, ``None`` if that is not known.
-        file: the file that it is read from, if that can seek; it starts at its position.
+        length: the number of bytes, ``None`` if it is unknown.
+        file: the file that the body is read from, if it can seek. The body starts at its current
+            position.
 
     Attributes:
-        length: as given.
+        length: the number of bytes, ``None`` if it is unknown.
         taken: whether any of it was taken.
-        sent: how many bytes of it were given to the system.
+        sent: the number of its bytes that were given to the system.
         failed: whether the caller's own iterable or file has raised an exception.
     """
 
@@ -100,32 +109,33 @@ class Content:
 
     @property
     def repeatable(self) -> bool:
-        """Whether all of it can be sent, or sent again."""
+        """Whether all of it can be sent from now on: it is replayable, or untouched."""
         return self.replayable or not self.taken
 
     def take(self) -> memoryview:
-        """Return the next bytes, an empty view at the end.
+        """Return the next bytes; an empty view at the end.
 
         Raises:
-            BodyChanged: it is longer or shorter than announced.
-            ExcessBodyData: an iterable gives more than announced.
-            TypeError: it gives something other than bytes.
-            Exception: whatever the caller's own iterable or file raises.
+            BodyChanged: the body is shorter than announced, or a file is longer.
+            ExcessBodyData: an iterable yields more than announced.
+            TypeError: the iterable or file returns something other than bytes.
+            Exception: any exception that the caller's own iterable or file raises.
         """
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Let go of it. A file is positioned behind what was sent."""
+        """Release the body. A replayable file is positioned behind the last byte that was sent."""
         if self.taken and not self._given_back:
             self._seek(self._start + self.sent)
 
     def restore(self) -> bool:
-        """Let go of it as it was given, for the caller to send it again.
+        """Release the body in its original state, so that the caller can send it again.
 
-        A second call does nothing: the caller may be sending it by then.
+        A second call does nothing, because the caller may be sending the file again by then.
 
         Returns:
-            Whether it is as it was given, or closed by the caller, and so never sent by mistake.
+            Whether the body is in its original state. Also true for a file that the caller has
+            closed: sending that again raises an exception, and never sends wrong data.
         """
         if self.taken and not self._given_back:
             self._given_back = self._seek(self._start)
@@ -136,7 +146,7 @@ class Content:
             return False
         try:
             self._file.seek(position)
-        except Exception:  # what ended the exchange matters more
+        except Exception:  # the exception that ended the exchange matters more
             return getattr(self._file, "closed", False) is True
         return True
 
@@ -168,7 +178,7 @@ class BytesContent(Content):
 
 
 class FileContent(Content):
-    """A regular file, read from its position on by its descriptor."""
+    """A regular file, read by its descriptor, from its current position."""
 
     __slots__ = ("_size", "offset")
 
@@ -190,14 +200,14 @@ class FileContent(Content):
 
     @property
     def left(self) -> int:
-        """How many bytes are still to be taken."""
+        """The number of bytes not yet taken."""
         return max(0, self._size - self.offset)
 
     def check(self) -> None:
-        """Make sure that the file has the size that was announced, where bytes of it are taken.
+        """Check that the file still has the announced size. Call this when bytes are taken.
 
         Raises:
-            BodyChanged: it has not.
+            BodyChanged: it has another size.
         """
         self.taken = True
         self._given_back = False
@@ -210,7 +220,7 @@ class FileContent(Content):
 
     def take(self) -> memoryview:
         data = os.pread(self.fd, min(BLOCK_SIZE, self.left), self.offset) if self.left else b""
-        self.check()  # after the reading, and so before the last byte is handed out
+        self.check()  # after reading, so before the last byte is handed out
         if self.left and not data:
             raise BodyChanged(f"the file ends {self.left} bytes before its size says")
         self.offset += len(data)
@@ -218,13 +228,13 @@ class FileContent(Content):
 
 
 class IterableContent(Content):
-    """A body that comes in pieces: the items of an iterable.
+    """The items of an iterable.
 
     Args:
         body: an iterable of bytes-like objects.
-        length: how many bytes they have together, ``None`` if that is not known.
+        length: the total number of bytes, ``None`` if it is unknown.
         request: the request whose body this is.
-        file: *body*, if that is a file that can seek.
+        file: *body*, if it is a file that can seek.
     """
 
     __slots__ = ("_body", "_ended", "_held", "_iterator", "_received", "_request")
@@ -247,7 +257,7 @@ class IterableContent(Content):
         return piece
 
     def _next(self) -> Any:
-        """Return the next item of the caller's, `_END` if there is none."""
+        """Return the caller's next item, or `_END`."""
         try:
             if self._iterator is None:
                 self._begin()
@@ -263,9 +273,10 @@ class IterableContent(Content):
             _note_spent(self._body, self._request)
 
     def _accept(self, item: Any) -> memoryview:
-        """Return what may be sent now that *item* has come: nothing if more has to come first.
+        """Return the bytes that may be sent after *item*; an empty view if none may be sent yet.
 
-        The piece that completes the length is held until the end has come behind it.
+        The piece that completes the announced length is held back until the iterable has ended.
+        If it yields more instead, the server has not received a complete body.
         """
         if item is _END:
             return self._accept_end()
@@ -275,7 +286,7 @@ class IterableContent(Content):
             return piece
         if self._received > self.length:
             raise self._too_long()
-        self._held = memoryview(bytes(piece))  # its giver may use it again for the next one
+        self._held = memoryview(bytes(piece))  # a copy: the iterable may reuse its buffer
         return _NOTHING
 
     def _accept_end(self) -> memoryview:
@@ -293,11 +304,13 @@ class IterableContent(Content):
 class AsyncIterableContent(IterableContent):
     """The items of an async iterable.
 
-    A driver that can await calls `fetch` before each `take` (see `PollNeeded.body`). The coroutines
-    accept such an iterable only in this form, because other drivers cannot do that.
+    A driver that can await calls `fetch` before each `take` (see `PollNeeded.body`). Other drivers
+    cannot do that. So the async methods wrap an async iterable in this class, and the coroutines
+    accept it only in this form.
 
     Args:
-        body: an async iterable of bytes-like objects. It is checked when its request is prepared.
+        body: an async iterable of bytes-like objects. `belongs_to` checks it when the request is
+            prepared.
     """
 
     __slots__ = ("_async_iterator", "_failure", "_fetching", "_piece")
@@ -307,17 +320,17 @@ class AsyncIterableContent(IterableContent):
         self._async_iterator: AsyncIterator[Any] | None = None
         self._piece = _NOTHING
         self._fetching = False
-        self._failure: Exception | None = None  # to be raised in place of the next piece
+        self._failure: Exception | None = None  # `take` raises it instead of the next piece
 
     def belongs_to(self, request: Request, length: int | None) -> None:
-        """Become the body of *request*, which gets the caller's own object in place of this one.
+        """Become the body of *request*. Its attribute `body` becomes the caller's own object.
 
         Args:
             request: the request.
-            length: the length that it announces, if any.
+            length: the length that it announces, or ``None``.
 
         Raises:
-            TypeError: the iterable is a file that gives text.
+            TypeError: the iterable is a text file.
             StateError: it was taken before.
         """
         request.body = self._body
@@ -330,14 +343,14 @@ class AsyncIterableContent(IterableContent):
 
     @property
     def must_fetch(self) -> bool:
-        """Whether the next piece is not there yet: `fetch` is to be called, or under way."""
+        """Whether the next piece is not available yet: `fetch` must be called, or is running."""
         return self._fetching or not (self._piece or self._failure or self._ended)
 
     async def fetch(self) -> None:
-        """Take items until one is not empty. If that fails, `take` raises the exception.
+        """Fetch items until one is not empty. If that fails, `take` raises the exception.
 
         Raises:
-            BaseException: one that is not an `Exception`, such as a cancellation.
+            BaseException: an exception that is not an `Exception`, such as a cancellation.
         """
         self._fetching = True
         try:
@@ -346,7 +359,7 @@ class AsyncIterableContent(IterableContent):
         except Exception as exc:
             self._failure = exc
         except BaseException:
-            # A generator has ended now, and its end would be taken for the end of the body.
+            # An async generator has ended now. Its end must not count as the end of the body.
             self._failure = _incomplete()
             raise
         finally:
@@ -355,7 +368,7 @@ class AsyncIterableContent(IterableContent):
     async def _next_item(self) -> Any:
         try:
             if self._async_iterator is None:
-                if _was_spent(self._body):  # by another request, since this one was prepared
+                if _was_spent(self._body):  # by another request, after this one was prepared
                     raise _used_up(self._body)
                 self._begin()
                 self._async_iterator = aiter(self._body)
@@ -373,15 +386,16 @@ class AsyncIterableContent(IterableContent):
             try:
                 raise failure
             finally:
-                del failure  # whose traceback would keep it, and the body, alive
+                # Its traceback refers to this frame. The cycle would keep the body alive.
+                del failure
         piece, self._piece = self._piece, _NOTHING
         return piece
 
     async def aclose(self) -> None:
-        """Close the iterable, begun or not. Nothing more can be taken.
+        """Close the iterable, whether it was started or not. After this, `take` raises.
 
         Raises:
-            BaseException: closing the iterable raised it.
+            BaseException: any exception from closing the iterable.
         """
         self._failure = self._failure or _incomplete()
         piece, self._piece = self._piece, _NOTHING
@@ -406,7 +420,7 @@ class ReadFileContent(IterableContent):
 
     Args:
         file: any object with a method ``read``.
-        length: as measured; ``None`` if that is not known.
+        length: the measured number of bytes; ``None`` if it is unknown.
         request: the request whose body this is.
         replayable: whether the file can seek.
     """
@@ -423,7 +437,9 @@ class ReadFileContent(IterableContent):
         try:
             if not self.taken:
                 self._begin()
-            if self._given_back:  # after a step of a pipeline that timed out
+            # `restore` has moved the file to its start, but the same exchange goes on: a step of
+            # a pipeline timed out and is repeated.
+            if self._given_back:
                 self._file.seek(self._start + self._received)
                 self._given_back = False
             block = self._body.read(size)
@@ -442,11 +458,11 @@ class ReadFileContent(IterableContent):
 
 
 class FileSectionContent(ReadFileContent):
-    """So many bytes of a file from its position on, which is only read.
+    """A given number of bytes of a file, from its current position. The file never seeks.
 
     Args:
         file: any object with a method ``read``.
-        length: how many bytes, as the caller announces it.
+        length: the number of bytes, as announced by the caller.
         request: the request whose body this is.
     """
 
@@ -459,7 +475,7 @@ class FileSectionContent(ReadFileContent):
         self._ended = length == 0
 
     def _begin(self) -> None:
-        self.taken = True  # but not used up: there may be more of the file, or it may seek
+        self.taken = True  # not noted as used up: the next request may send the next section
 
     def _block_size(self) -> int:
         return min(BLOCK_SIZE, self.length - self._received)
@@ -481,16 +497,16 @@ class FileSectionContent(ReadFileContent):
 def content_of(
     body: Any, request: Request | None = None, length: int | None = None, *, measure: bool = True
 ) -> Content:
-    """Return what there is to send of a body that is given whole.
+    """Return the `Content` for a body that is passed with its request.
 
     Args:
         body: the body.
         request: the request that it belongs to.
-        length: how many bytes the caller announces, if it does.
-        measure: whether the length of a file is of any use otherwise.
+        length: the number of bytes that the caller announces, or ``None``.
+        measure: whether to measure a file if *length* is ``None``.
 
     Raises:
-        TypeError: it is not bytes-like, a binary file or an iterable.
+        TypeError: *body* is not bytes-like, a binary file or an iterable.
         InvalidRequest: it is a file that is closed, or not open for reading.
         StateError: it is one-shot, and was taken before.
     """
@@ -522,7 +538,7 @@ def content_of(
         return _whole_file(body, request, measure)
     if isinstance(body, (list, tuple)):
         for item in body:
-            as_bytes(item)  # while nothing is sent
+            as_bytes(item)  # check all items before anything is sent
     if isinstance(body, Iterable):
         return IterableContent(body, length, request)
     raise TypeError(
@@ -532,17 +548,17 @@ def content_of(
 
 
 def is_replayable(body: Any) -> bool:
-    """Whether a body that is given whole can be sent more than once."""
+    """Return whether a body that is passed with its request can be sent more than once."""
     if body is None:
         return True
-    if hasattr(type(body), "__aiter__"):  # perhaps a file whose methods have to be awaited
+    if hasattr(type(body), "__aiter__"):  # it may be a file with async methods
         return False
     try:
         memoryview(body)
     except TypeError:
         pass
     except (ValueError, BufferError):
-        return False  # it is released, or a closed mmap
+        return False  # a released view, or a closed mmap
     else:
         return True
     if not hasattr(body, "read") or getattr(body, "closed", False) is True:
@@ -550,11 +566,13 @@ def is_replayable(body: Any) -> bool:
     try:
         return _can_seek(body)
     except (OSError, ValueError):
-        return False  # it is closed, and has no attribute of that name
+        return False  # it is closed, and has no attribute `closed`
 
 
 def as_bytes(data: Any) -> memoryview:
-    """View any bytes-like object, whatever its format and shape, as flat bytes.
+    """Return a flat view of the bytes of any bytes-like object, of any format and shape.
+
+    Data that is not contiguous is copied.
 
     Raises:
         TypeError: *data* is not bytes-like.
@@ -575,7 +593,7 @@ def as_bytes(data: Any) -> memoryview:
 
 _PLAIN_TYPES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
-#: Files that find their end only by decompressing everything before it.
+#: File classes that find their end only by decompressing everything before it.
 _DECOMPRESSING = (
     ("gzip", "GzipFile"), ("bz2", "BZ2File"), ("lzma", "LZMAFile"), ("zipfile", "ZipExtFile"),
 )  # fmt: skip
@@ -594,10 +612,10 @@ def _whole_file(file: Any, request: Request | None, measure: bool) -> Content:
     if not measure or _decompresses(file):
         return ReadFileContent(file, None, request, replayable=True)
     if getattr(file, "writable", lambda: False)():
-        file.flush()  # so that what was written before is sent too
+        file.flush()  # buffered writes are part of the body
     if _is_plain(file) and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and hasattr(os, "pread"):
         plain = FileContent(file)
-        # The system says 0 of files that it makes up as they are read, such as in /proc.
+        # The system reports size 0 for files that it generates on reading, such as in /proc.
         if plain.length or not os.pread(plain.fd, 1, plain.offset):
             return plain
         return ReadFileContent(file, None, request, replayable=True)
@@ -628,7 +646,7 @@ def _can_seek(file: Any) -> bool:
         return hasattr(file, "seek") and hasattr(file, "tell")
     if not seekable():
         return False
-    if _is_plain(file):  # terminals and other devices say that they can, and go on all the same
+    if _is_plain(file):  # terminals and other devices accept a seek but ignore it
         mode = os.fstat(file.fileno()).st_mode
         return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
     return True
@@ -642,10 +660,10 @@ def _decompresses(file: Any) -> bool:
     return False
 
 
-# One-shot bodies that were taken.
+# Used-up one-shot bodies.
 
-#: By the `id` of the body, because an iterator may compare equal to another, or not be hashable:
-#: the body itself, or the request that refers to it.
+#: From the `id` of a body to that body, or to the request that refers to it. The key is not the
+#: body itself, because an iterator may be unhashable or equal to another.
 _spent: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
@@ -662,7 +680,7 @@ def _was_spent(body: Any) -> bool:
     holder = _spent.get(id(body))
     if holder is not None and (holder is body or getattr(holder, "body", None) is body):
         return True
-    # Generators and async generators that have ended.
+    # A generator or async generator that has ended has no frame.
     return getattr(body, "gi_frame", body) is None or getattr(body, "ag_frame", body) is None
 
 

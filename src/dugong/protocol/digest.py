@@ -1,13 +1,16 @@
-"""Digests of response bodies, computed as they come in and checked in the end (RFC 9530).
+"""Digests of response bodies, computed while receiving and checked at the end (RFC 9530).
 
-Content-Digest is about the content of this very message, Repr-Digest about the whole
-representation, which in a 206 (Partial Content) is more than the content. Both may come in the
-head or in the trailer section.
+Content-Digest is the digest of the content of this message. Repr-Digest is the digest of the whole
+representation, which in a 206 (Partial Content) is larger than the content. Either field may be in
+the head or in the trailer section.
 
-Decided here: of the algorithms only sha-256 and sha-512 count, which are those that RFC 9530
-section 5 calls active; each value given for them has to be right. A field that is not valid is as
-good as none (RFC 9651 section 4.2), and a check that finds nothing to go by has failed: who asks
-for it must not take silence for a proof.
+Decisions:
+
+* Only sha-256 and sha-512 count, which RFC 9530 section 5 registers as active. Every value for
+  them must be correct.
+* A field that is not valid is ignored (RFC 9651 section 4.2).
+* If there is no digest to check against, the check fails: an unchecked body must not pass for a
+  checked one.
 """
 
 from __future__ import annotations
@@ -26,25 +29,25 @@ if TYPE_CHECKING:
 
 
 class Hash(Protocol):
-    """What bytes are fed to: the objects of `hashlib`, or anything else with this method."""
+    """An object that bytes are fed to: one of `hashlib`, or any other with this method."""
 
     def update(self, data: ReadableBuffer, /) -> Any: ...
 
 
-#: Names of algorithms (RFC 9530 section 7.2) and what `hashlib` calls them.
+#: From the names of algorithms (RFC 9530 section 7.2) to their names in `hashlib`.
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
 
 
 class BodyDigest:
-    """What one response's body is fed to.
+    """The hashes that one response's body is fed to.
 
     Args:
-        hashes: the caller's.
-        response: the response, its body unread.
+        hashes: the caller's own hashes.
+        response: the response. None of its body was read.
         check: whether the body must have the digests that the response announces.
 
     Raises:
-        DigestMismatch: it announces none, and no trailer section can follow.
+        DigestMismatch: the response announces no digest, and no trailer section can follow.
     """
 
     __slots__ = ("_computed", "_hashes", "_response")
@@ -57,7 +60,7 @@ class BodyDigest:
             return
         names = {name for _, name, _ in self._announced(response.headers)}
         if "Transfer-Encoding" in response.headers:
-            names = set(_ALGORITHMS)  # there may be trailers
+            names = set(_ALGORITHMS)  # the trailer section may announce any of them
         elif not names:
             raise _nothing_announced()
         import hashlib
@@ -66,15 +69,15 @@ class BodyDigest:
         self._hashes += self._computed.values()
 
     def update(self, data: ReadableBuffer) -> None:
-        """These bytes came next."""
+        """Feed the next bytes of the body to all hashes."""
         for one in self._hashes:
             one.update(data)
 
     def verify(self) -> None:
-        """The body is complete.
+        """Check the digests of the complete body.
 
         Raises:
-            DigestMismatch: it does not have a digest that is announced, or none is.
+            DigestMismatch: an announced digest is not that of the body, or none is announced.
         """
         if not self._computed:
             return
@@ -88,7 +91,7 @@ class BodyDigest:
             raise _nothing_announced()
 
     def _announced(self, headers: Headers) -> Iterator[tuple[str, str, bytes]]:
-        """Yield field, algorithm and digest of all that the body is to have."""
+        """Yield field, algorithm and digest for each digest that the body must have."""
         fields = ["Content-Digest"]
         if self._response.status != 206:
             fields.append("Repr-Digest")
@@ -103,7 +106,7 @@ def _nothing_announced() -> DigestMismatch:
 
 
 def _parse(value: str) -> dict[str, bytes]:
-    """Parse a dictionary of byte sequences; it is empty if *value* is not valid."""
+    """Parse a dictionary of byte sequences (RFC 9651). Return ``{}`` if *value* is not valid."""
     if not grammar.DIGESTS.fullmatch(value):
         return {}
     try:

@@ -1,4 +1,19 @@
-"""One exchange: a request and its response. `state` has those of a whole connection."""
+"""One exchange: a request, how much of it was sent, and what is known of its response.
+
+`state.ConnectionState` holds the exchanges of a whole connection.
+
+The hardest question an exchange has to answer is whether its request can be sent again without
+doing anything twice (`Exchange.safe_to_retry`). `bytes_sent` alone cannot answer it, because an
+exception may end a sending call after the system call has sent bytes and before they are counted:
+
+1. A signal handler raises right after the system call returns. So the writer sets `send_uncertain`
+   before each system call and clears it when the bytes are counted.
+2. OpenSSL has encrypted a record and written part of it, and then reports that it would block. It
+   counts nothing until the record is complete. So `send_uncertain` stays set while
+   `Stream.mid_write` is true.
+
+In both cases the request counts as sent, although `bytes_sent` may be 0.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +27,39 @@ if TYPE_CHECKING:
 
 
 class Exchange:
-    """One request, ready to be sent, and what has become of it.
+    """One request, ready to be sent, and the progress of its exchange.
 
     Attributes:
-        request: what the caller asked for.
+        request: the caller's request.
         head: request line and fields, with the empty line, as bytes.
         content: a body that was passed with the request; ``None`` if there is none, or if the
             caller writes it later.
         length: the number of bytes in the body; ``None`` if it is unknown.
         chunked: whether the body is sent in chunks (RFC 9112 section 7.1).
-        follows: whether the body is not sent at once with the head.
-        expect_continue: whether a 100 (Continue) is awaited before the body.
+        follows: whether the body is sent separately from the head.
+        expect_continue: whether the body awaits a 100 (Continue).
         may_drop_expect: whether the request can be sent again without Expect: the caller did not
             set that field, and the body is replayable.
         closes: whether this is the connection's last exchange.
-        upgrades: whether a 101 (Switching Protocols) is a valid answer.
-        headers_used_up: whether the caller passed the headers as an iterator, and has only that.
-        limits: the time limits of the exchange, if it has its own.
-        bytes_sent: how many of its bytes were given to the system, head and body.
+        upgrades: whether a 101 (Switching Protocols) is a valid response.
+        headers_used_up: whether the caller passed the headers as an iterator, which is now empty.
+        limits: the exchange's own time limits, or ``None``.
+        bytes_sent: bytes of head and body that were given to the system.
         body_left: bytes of the body not yet sent, if it follows; ``None`` if unknown (chunked).
         body_touched: whether any of a `BodyFollowing` body was given to the system.
         informational: the interim responses so far.
         response_started: whether any byte of the final response has arrived.
-        refused: whether its response has ended the sending of it.
+        refused: whether the response arrived early and ended sending.
         receive_tried: whether a call has tried to receive its response.
-        send_uncertain: whether bytes may have been sent that `bytes_sent` does not count. It is set
-            before each system call that sends, and cleared when the bytes are counted. A signal
-            handler may raise in between, and the request must not be taken for an unsent one then.
+        send_uncertain: whether bytes may have been sent that `bytes_sent` does not count.
         connection_lost: whether the system reported, while the request was being sent, that the
             connection is gone.
-        received_before: how many bytes the connection had received (`ResponseReader.total`) before
-            the first byte of the request was sent. Its response cannot be among them.
+        received_before: bytes that the connection had received (`ResponseReader.total`) before
+            the first byte of the request was sent. Its response cannot begin among them (RFC 9112
+            section 9.2).
     """
 
-    # The values that most exchanges keep are those of the class.
+    # Defaults are class attributes, because most exchanges never change them.
     head = b""
     chunked = False
     may_drop_expect = False
@@ -74,7 +88,13 @@ class Exchange:
 
     @property
     def safe_to_retry(self) -> bool:
-        """Whether the caller can send the request again, and that cannot do anything twice."""
+        """Whether the caller can send the request again without doing anything twice.
+
+        Either no byte of it can have been sent, or its method is idempotent (RFC 9110 section
+        9.2.2) and the caller has not written any of a `BodyFollowing`. Also, the headers are not a
+        used-up iterator, and the body is replayable or was never taken. A one-shot body that was
+        taken does not count against a request of which nothing was sent.
+        """
         unsent = self.bytes_sent == 0 and not self.send_uncertain
         if not unsent and (self.body_touched or self.request.method not in IDEMPOTENT_METHODS):
             return False
@@ -90,10 +110,10 @@ class Exchange:
         return content is not None and content.failed
 
     def restore(self) -> bool:
-        """Let go of the body. If the request is safe to retry, the caller gets it as it was given.
+        """Release the body. If the request is safe to retry, restore it for the caller first.
 
         Returns:
-            `safe_to_retry`, which is now certain: a file may turn out not to seek any more.
+            The final value of `safe_to_retry`. It is False after all if a file fails to seek back.
         """
         content, safe = self.content, self.safe_to_retry
         if content is None:

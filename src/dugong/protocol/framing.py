@@ -1,21 +1,24 @@
-"""Where a response ends, and whether the connection lives on (RFC 9112 sections 6.3 and 9.3).
+"""Framing: where a response ends, and whether the connection persists (RFC 9112 sections 6.3, 9.3).
 
-The rules of section 6.3, and what is done where they leave a choice or call a message faulty:
+These are the rules of section 6.3, with our decision where they leave a choice or declare a
+message faulty:
 
 1. A response to HEAD, and any 1xx, 204 or 304, has no body. For a 1xx or 204 the framing fields
-   are ignored, but if they announce a body (anything other than ``Content-Length: 0``), the
-   connection ends with this exchange: the server may send that body after all.
-2. A 2xx to CONNECT has no body: the connection becomes a tunnel; framing fields are ignored.
-3. Content-Length together with Transfer-Encoding is invalid: it is how responses are smuggled.
-4. ``Transfer-Encoding: chunked`` is read in chunks. Any other coding is unsupported; chunked
-   that is not last, or there twice, or has parameters (section 7.1), or is sent by an HTTP/1.0
-   server (section 6.1) is invalid, and so is what has not the form of a coding.
-5. Content-Length is a list of equal decimal numbers (usually of one); all else is invalid.
-   Neither list may have empty elements, which a sender is not allowed to generate.
-6. A response with neither ends with the connection.
+   are ignored. If they announce a body (anything other than ``Content-Length: 0``), the
+   connection ends with this exchange, because the server may send that body anyway.
+2. A 2xx response to CONNECT has no body, and its framing fields are ignored. The connection
+   becomes a tunnel. A 101 (Switching Protocols) is treated alike.
+3. Content-Length together with Transfer-Encoding is invalid, because response smuggling uses it.
+4. ``Transfer-Encoding: chunked`` is decoded. It is invalid in a response from an HTTP/1.0 server
+   (section 6.1), if chunked is not the last coding, occurs twice or has parameters (section 7.1),
+   and if an element does not have the form of a coding. Any other coding is unsupported.
+5. Content-Length is one decimal number, or a list of equal numbers. Anything else is invalid.
+   Empty elements are invalid in this list and in that of rule 4: a sender must not generate them
+   (RFC 9110 section 5.6.1.1).
+6. A response with neither field ends with the connection.
 
-The fields of responses to HEAD and of a 304 are checked like any other: they describe the body
-that a GET would return, and the next recipient may depend on them.
+The framing fields of a response to HEAD and of a 304 must be valid too. They describe the body
+that a GET would return, and a later recipient may depend on them.
 """
 
 from __future__ import annotations
@@ -30,15 +33,17 @@ from .messages import HTTPResponse
 class Delimiter(StrEnum):
     """What ends the body of a response."""
 
+    #: The response has no body.
     NONE = "none"
     LENGTH = "length"
     CHUNKED = "chunked"
+    #: The end of the connection.
     CLOSE = "close"
     #: Nothing: the connection no longer carries HTTP after this head.
     SWITCH = "switch"
 
 
-# The members by themselves: to look one up at its class takes three times as long.
+# Module-level names, because looking up a member in its class takes three times as long.
 NONE, LENGTH, CHUNKED, CLOSE, SWITCH = Delimiter
 
 
@@ -47,7 +52,7 @@ class Framing:
 
     Attributes:
         delimiter: what ends the body.
-        length: the body's length in bytes on the wire, ``None`` where only its end tells.
+        length: bytes of the body on the wire; ``None`` if they are known only at its end.
         closes: whether the connection ends with this response.
     """
 
@@ -60,10 +65,10 @@ class Framing:
 
 
 def frame(response: HTTPResponse) -> Framing:
-    """Decide where *response* ends.
+    """Return the framing of *response*, by the rules of this module.
 
     Raises:
-        InvalidResponse: the framing fields are wrong or contradict each other.
+        InvalidResponse: the framing fields are invalid or contradict each other.
         UnsupportedResponse: the body has a transfer coding other than chunked.
     """
     status = response.status
@@ -93,7 +98,7 @@ def frame(response: HTTPResponse) -> Framing:
 
 
 def announces_body(response: HTTPResponse) -> bool:
-    """Whether the fields of *response*, a 1xx or 204, announce the body that it cannot have."""
+    """Return whether a 1xx or 204 response announces a body, which it cannot have."""
     fields = response.headers.combined()
     lengths = grammar.split_list(fields.get("content-length", "0"))
     return "transfer-encoding" in fields or any(set(length) != {"0"} for length in lengths)
@@ -138,7 +143,10 @@ def _invalid(message: str, response: HTTPResponse) -> InvalidResponse:
 
 
 def keep_alive_timeout(response: HTTPResponse) -> int | None:
-    """Return the seconds that the server keeps an idle connection, if it says so."""
+    """Return for how many seconds the server keeps an idle connection, if it announces that.
+
+    The Keep-Alive field is described in RFC 2068 section 19.7.1.1. The value is only a hint.
+    """
     value = response.headers.combined().get("keep-alive")
     match = None if value is None else grammar.KEEP_ALIVE_TIMEOUT.search(value)
     return None if match is None else int(match[1])

@@ -1,4 +1,4 @@
-"""Fields: `Headers` as they came in a response, `CaseInsensitiveDict` for those of a request."""
+"""Fields: `Headers` for those of a response, `CaseInsensitiveDict` for those of a request."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Items(Protocol):
-        """What has fields as a mapping has them."""
+        """An object with a method `items`, like a mapping."""
 
         def items(self) -> Iterable[tuple[str, str]]: ...
 
 
 T = TypeVar("T")
 
-#: Fields whose values representations do not show.
+#: Fields whose values are hidden in representations.
 SECRET_FIELDS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 
 
 class Headers:
-    """The fields of a response, in the order in which they came, read like a mapping.
+    """The fields of a response, in the order received. Read it like a mapping.
 
-    Names are found whatever their case. Like the `email.message.Message` that it stands in for,
-    it gives ``None`` for ``headers['X']`` when there is no such field, the first value when
-    there are several, and repeats in `keys`, `values` and `items`.
+    Names are case-insensitive. Like the `email.message.Message` that it replaces,
+    ``headers['X']`` is ``None`` if there is no such field, and the first value if there are
+    several; `keys`, `values` and `items` include repeats.
 
-    Values are `str`, decoded as latin-1, and otherwise exactly as sent. It cannot be changed.
+    Values are `str`, decoded as latin-1, and otherwise exactly as sent. The object is immutable.
 
     Args:
         fields: pairs of name and value, or a mapping.
@@ -39,9 +39,9 @@ class Headers:
         TypeError: *fields* is something else, or a name or a value is not a `str`.
     """
 
-    # Responses with equal heads share one object (`response.KnownHead`), so nothing that an
-    # attribute leads to can be changed either. All is done by __new__, because __init__ could be
-    # called again.
+    # Responses with identical heads share one object (`response.KnownHead`), so it must be
+    # immutable, and so must the objects that its attributes refer to. `__new__` does all the work,
+    # because a caller could call `__init__` again.
     __slots__ = ("_fields", "_index")
 
     _fields: tuple[tuple[str, str], ...]
@@ -70,7 +70,7 @@ class Headers:
         return type(self), (self._fields,)
 
     def _first(self) -> Mapping[str, str]:
-        """The first value of each name, lower-cased; made on the first look."""
+        """Return the first value for each lower-case name. The index is built on first use."""
         index = self._index
         if index is None:
             first = {name.lower(): value for name, value in reversed(self._fields)}
@@ -104,7 +104,7 @@ class Headers:
         return [value for key, value in self._fields if key.lower() == name]
 
     def combined(self) -> dict[str, str]:
-        """Return the fields by lower-cased name, repeats as one list (RFC 9110 section 5.3)."""
+        """Return a `dict` by lower-case name, repeats joined by commas (RFC 9110 section 5.3)."""
         index = self._first()
         if len(index) == len(self._fields):
             return dict(index)
@@ -146,7 +146,7 @@ class Headers:
         return f"Headers({[(name, _shown(name, value)) for name, value in self._fields]!r})"
 
     def get_content_type(self) -> str:
-        """Return the media type in lower case, ``'text/plain'`` where there is no valid one."""
+        """Return the media type in lower case, ``'text/plain'`` if there is no valid one."""
         value = self._first().get("content-type", "").partition(";")[0].strip(" \t").lower()
         maintype, _, subtype = value.partition("/")
         if grammar.TOKEN.fullmatch(maintype) and grammar.TOKEN.fullmatch(subtype):
@@ -171,7 +171,7 @@ class Headers:
 
         Args:
             param: the parameter's name, in any case.
-            default: what to return when the field or the parameter is absent.
+            default: the result if the field or the parameter is absent.
             header: the field's name, in any case.
 
         Returns:
@@ -186,7 +186,7 @@ class Headers:
 
 
 def parsed(fields: Iterable[tuple[str, str]]) -> Headers:
-    """Return fields that are known to be pairs of `str`; the constructor looks at each of them."""
+    """Return `Headers` from pairs of `str`, without the checks of the constructor."""
     return Headers._of(fields)
 
 
@@ -203,10 +203,10 @@ def _shown(name: str, value: T) -> T | str:
 
 
 class CaseInsensitiveDict(MutableMapping[str, Any]):
-    """A `dict` whose keys are strings and are found whatever their case.
+    """A mutable mapping with case-insensitive `str` keys, for the *headers* of a request.
 
-    Iterating gives each key as it was last set. It equals any mapping with the same items, keys
-    compared without regard to case. Useful for the *headers* of a request.
+    Iteration yields each key in the case in which it was last set. It equals any mapping with the
+    same items, if their keys are compared case-insensitively.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class CaseInsensitiveDict(MutableMapping[str, Any]):
         return len(self._items)
 
     def lower_items(self) -> Iterator[tuple[str, Any]]:
-        """Iterate over the items with their keys in lower case."""
+        """Return an iterator over the items with their keys in lower case."""
         return ((lower, value) for lower, (_, value) in self._items.items())
 
     def copy(self) -> CaseInsensitiveDict:

@@ -1,4 +1,4 @@
-"""The values users meet: `Request`, `BodyFollowing`, `HTTPResponse`."""
+"""The messages that users handle: `Request`, `BodyFollowing`, `HTTPResponse`."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     Field: TypeAlias = tuple[str | bytes, FieldValue]
 
     class Items(Protocol):
-        """A mapping, or what has fields like one: `Headers` is no mapping, because of repeats."""
+        """A mapping, or an object like one. `Headers` is not a mapping, because it has repeats."""
 
         def items(self) -> Iterable[Field]: ...
 
-    # Not Iterable[Field]: a mapping is iterable, too, and mypy would infer the type of a literal
-    # such as {"A": "x", "B": 3} from that.
+    # Not Iterable[Field]: a mapping is iterable too, and mypy would infer the type of a literal
+    # such as {"A": "x", "B": 3} from it.
     HeadersArgument: TypeAlias = Items | Sequence[Field] | AbstractSet[Field] | Iterator[Field]
     WholeBody: TypeAlias = ReadableBuffer | BinaryIO | Iterable[ReadableBuffer] | None
     Body: TypeAlias = "WholeBody | BodyFollowing"
     AsyncBody: TypeAlias = AsyncIterable[ReadableBuffer]
 
-#: Methods that do the same whether a request is carried out once or more (RFC 9110 section 9.2.2).
+#: Methods with the same effect for one request as for several (RFC 9110 section 9.2.2).
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class _Picklable:
-    """Has slots, and can be pickled in every protocol: by itself, Python refuses 0 and 1."""
+    """A base class that makes classes with slots picklable in protocols 0 and 1 too."""
 
     __slots__ = ()
 
@@ -48,11 +48,11 @@ class _Picklable:
 
 
 class BodyFollowing(_Picklable):
-    """Announces a request body that is given later, by `write`.
+    """Announces a request body that the caller sends later, with `write`.
 
     Args:
-        length: the number of bytes that will be written, or ``None`` if that is not known.
-            The body is then sent in chunks (RFC 9112 section 7.1) and ended by `end_body`.
+        length: the number of bytes that will be written, or ``None`` if it is unknown. The body
+            is then sent in chunks (RFC 9112 section 7.1), and `end_body` ends it.
 
     Raises:
         TypeError: *length* is not an integer.
@@ -69,21 +69,21 @@ class BodyFollowing(_Picklable):
 
 
 class Request:
-    """What was, or is to be, asked of a server.
+    """A request: method, request target, fields and body.
 
     Attributes:
         method: the method, such as ``'GET'``.
         path: the request target.
         headers: a mapping or an iterable of pairs, or ``None``.
-        body: what `send_request` takes as a body, or ``None``.
-        replayable: whether the body can be sent more than once. There is none, or it is
-            bytes-like, or a file that can seek. To send a file again after a success, seek back
-            to its start first; after a failure that is `safe_to_retry`, it is there already.
-        incomplete: whether something was left out when it was pickled.
+        body: a body as for `send_request`, or ``None``.
+        replayable: whether the body can be sent more than once: there is none, or it is
+            bytes-like, or a file that can seek. To send a file again after a success, seek to its
+            start first. After a failure that is `safe_to_retry`, it is already there.
+        incomplete: whether pickling has left something out.
 
-    A request can be pickled and deep-copied. A body that cannot be pickled, such as a generator or
-    an open file, or cannot be unpickled, is left out of the new request. So are such fields. Such a
-    request is `incomplete` and not `replayable`, and `pipeline` refuses it.
+    A request can be pickled and deep-copied. Headers or a body that cannot be pickled or unpickled,
+    such as a generator or an open file, are left out of the new request. Then it is `incomplete`
+    and not `replayable`, and `pipeline` refuses it.
     """
 
     __slots__ = ("__weakref__", "body", "headers", "incomplete", "method", "path")
@@ -108,15 +108,16 @@ class Request:
         return {**(attributes or {}), **slots}
 
     def __copy__(self) -> Self:
-        """Return a request with the same body, whatever that is."""
+        """Return a request with the same headers and body, which are not copied."""
         copied = object.__new__(type(self))
         for name, value in self._attributes().items():
             setattr(copied, name, value)
         return copied
 
-    # Headers and bodies are pickled on their own, so that one that fails is left out alone. It may
-    # fail only when it is unpickled, in a process that does not know its class. An exception that
-    # cannot be unpickled would break a whole pool of processes.
+    # Headers and body are pickled separately, so that only the one that fails is left out. One may
+    # also fail when it is unpickled, in a process that does not have its class. It must not make
+    # the exception that contains this request fail: an exception that cannot be unpickled breaks a
+    # whole process pool.
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         plain, pickled = {}, {}
@@ -128,7 +129,7 @@ class Request:
         return copyreg.__newobj__, (type(self),), (plain, pickled)  # type: ignore[attr-defined]
 
     def __setstate__(self, state: tuple[dict[str, Any], dict[str, bytes]]) -> None:
-        import pickle  # which ``import dugong`` does not need
+        import pickle  # here, because ``import dugong`` does not need it
 
         plain, pickled = state
         for name, value in plain.items():
@@ -141,7 +142,7 @@ class Request:
             setattr(self, name, value)
 
     def __repr__(self) -> str:
-        parts: tuple[Any, Any] = self.method, self.path  # which nobody has checked
+        parts: tuple[Any, Any] = self.method, self.path  # not validated yet
         line = (
             shown(part)[1:-1] if isinstance(part, str) else type(part).__name__ for part in parts
         )
@@ -152,7 +153,7 @@ _PLAIN = frozenset((type(None), bool, int, str, bytes, bytearray))
 
 
 def _pickled(value: Any, protocol: int) -> bytes:
-    """Return *value* pickled. If that fails, return no bytes, with which `pickle.loads` fails."""
+    """Return *value* pickled, or ``b""`` if that fails. `pickle.loads` then fails too."""
     import pickle
 
     try:
@@ -166,15 +167,15 @@ class HTTPResponse(_Picklable):
 
     Attributes:
         method: the method of the request that this answers.
-        path: its request target, as given to `send_request`.
-        request: the `Request` that this answers; one given to `pipeline` is here itself.
+        path: its request target, as passed to `send_request`.
+        request: the `Request` that this answers; with `pipeline`, the same object that was passed.
         status: the status code, an `int`.
         reason: the reason phrase, a `str`, which may be empty.
         headers: the fields, a `Headers`.
-        length: the number of bytes of body on the wire; 0 if there is no body, ``None`` if only
-            its end will tell.
+        length: the number of bytes of body on the wire; 0 if there is no body, ``None`` if the
+            number is unknown until its end.
         version: the server's protocol version, ``'1.1'`` or ``'1.0'``.
-        informational: the interim (1xx) responses that came before, a list of `HTTPResponse`.
+        informational: the interim (1xx) responses before this one, a list of `HTTPResponse`.
         trailers: the fields of the trailer section, a `Headers`; empty until the body was read.
         will_close: whether the connection ends with this response.
     """
@@ -227,10 +228,10 @@ class HTTPResponse(_Picklable):
         self._request = request
 
     def without_request(self) -> HTTPResponse:
-        """Return a copy that does not keep the request alive, nor its body."""
+        """Return a copy that does not refer to the request and its body."""
         copied = copy(self)
         copied._request = None
-        copied.informational = []  # which are responses to the same request
+        copied.informational = []  # they refer to the same request
         return copied
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""HTTP proxies: how callers name one, and the fields for it."""
+"""HTTP proxies: the argument *proxy*, and the fields for requests to a proxy."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class Proxy:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The field lines for requests that the proxy itself is to read, by lower-case name."""
+        """The field lines for requests that the proxy itself reads, by lower-case name."""
         if self.authorization is None:
             return {}
         return {"proxy-authorization": f"Proxy-Authorization: {self.authorization}"}
 
 
 def parse_proxy(proxy: Any) -> Proxy:
-    """Understand what users give as a proxy.
+    """Parse the argument *proxy*.
 
     Args:
         proxy: ``(host, port)`` or ``'http://[user:password@]host[:port]'``.
 
     Raises:
-        TypeError: it is neither, or a part of it has the wrong type.
-        InvalidRequest: a part of it is not valid. The message does not show a URL, because parts
-            of one that is not understood may be secret.
+        TypeError: *proxy* is neither, or a part of it has the wrong type.
+        InvalidRequest: a part of it is not valid. The message never shows a URL that could not be
+            parsed, because any part of it may be a secret.
     """
     if isinstance(proxy, (tuple, list)):
         return Proxy(*check_address(proxy, "proxy"))
@@ -71,12 +71,12 @@ def parse_proxy(proxy: Any) -> Proxy:
 
 def _basic(credentials: str) -> str:
     """Return the basic credentials for the user information of a URL (RFC 7617 section 2)."""
-    from urllib.parse import unquote_to_bytes  # loaded only by those who have such a URL
+    from urllib.parse import unquote_to_bytes  # imported only for such a URL
 
     try:
         user, password = (unquote_to_bytes(part) for part in credentials.partition(":")[::2])
     except UnicodeEncodeError:
-        user = password = b"\0"  # a surrogate
+        user = password = b"\0"  # a surrogate: refuse it like a control character
     if b":" in user or grammar.CONTROL.search((user + password).decode("latin-1")):
         raise InvalidRequest(
             "proxy has a colon in its user name, or a control character there or in its password"
@@ -85,10 +85,10 @@ def _basic(credentials: str) -> str:
 
 
 def tunnel_fields(headers: HeadersArgument | None) -> list[tuple[str, str | int]]:
-    """Return a copy of the caller's fields for CONNECT.
+    """Return a copy of the caller's fields for a CONNECT request, checked.
 
     Raises:
-        TypeError, InvalidRequest: they are not valid fields of a CONNECT request.
+        TypeError, InvalidRequest: a field is not valid in a CONNECT request.
     """
     request = Request("CONNECT", "host:443", headers)
     try:

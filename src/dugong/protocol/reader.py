@@ -3,8 +3,8 @@
 Theory of operation
 ===================
 
-`ResponseReader` never receives anything. Its user asks where the next bytes belong, puts them
-there, and reports how many there were; 0 reports the end of the stream::
+`ResponseReader` performs no I/O. Its user asks where the next bytes belong, receives them there,
+and reports their number. 0 reports the end of the stream::
 
     while (response := reader.next_response(exchange)) is None:
         room = reader.target()
@@ -12,32 +12,38 @@ there, and reports how many there were; 0 reports the end of the stream::
 
     while (room := reader.target(view)) is not None:
         if count := reader.received(room, recv_into(room)):
-            break                              # payload, straight in the view
+            break                              # payload, directly in the view
     else:
         count = reader.take_into(view)         # payload from the buffer; 0 at the end of the body
 
+The reader is inside a body while `ResponseReader.body` is a decoder, and otherwise at a head. The
+decoder says whether payload or a line is next (see `body`).
+
 1. **Heads** pass through the buffer. The reader parses a head when all of it has arrived
    (RFC 9112 section 2.2). Interim responses (RFC 9110 section 15.2) are collected in the exchange,
-   except a 100 that the writer awaits, which is returned.
-2. **Payload goes straight to the caller** if no line can precede it and enough of it is missing.
-   Chunk-size lines and the trailer section (RFC 9112 section 7.1) pass through the buffer, and so
-   do chunks that are smaller than the caller's view and than the buffer: one system call for each
+   except the 100 that the writer awaits, which is returned.
+2. **Payload goes directly to the caller** if it is next on the wire and enough of it is missing.
+   Chunk-size lines and the trailer section (RFC 9112 section 7.1) pass through the buffer. So do
+   chunks that are smaller than both the caller's view and the buffer: one system call for each
    of them would cost more than copying them.
 3. **The end of a body** is its last byte if its length is known. A chunked body ends with its
-   trailer section and a close-delimited one with the stream, so later bytes end them:
-   `end_target` receives nothing but such bytes.
+   trailer section, and a close-delimited body with the stream. Both come after the last payload,
+   so a read that has its payload may not know that it was the last. `end_target` receives only
+   bytes that may end the body.
 4. **The end of the stream** completes a close-delimited body. Anywhere else it truncates a head or
-   a body, and raises `ConnectionClosed` (RFC 9112 section 8). Whether the stream itself ended
-   properly is the transport's knowledge: over TLS, a missing close_notify is an exception there and
-   never gets here as a 0.
+   a body, and raises `ConnectionClosed` (RFC 9112 section 8). The transport decides whether the
+   stream itself ended properly: over TLS, a missing close_notify raises an exception there and
+   is never reported here as a 0.
 5. **Early bytes** are not a response (RFC 9112 section 9.2). `total` counts the bytes received. The
-   writer notes it in an exchange before it sends the first byte of the request. If the head of the
-   response began before that count, the server sent it unasked.
-6. **Stray bytes** after the last response are of no use to anybody: no request may be answered by
-   them, so `drop_strays` announces a close, and `idle_fault` refuses the connection.
-7. An exception leaves the position where it was, so calling the same method again raises it again.
-   The user decides whether it ends the connection, and then calls `fail`. Looking ahead for the end
-   of a body must not fail a read that has its payload.
+   writer stores it in an exchange before it sends the first byte of the request. If the head of
+   the response began before that count, the server cannot have sent it in response, and the
+   reader raises `InvalidResponse`.
+6. **Stray bytes** after the last response make the connection unusable, because no later request
+   may be answered by them. `drop_strays` announces a close when they are already in the buffer.
+   The transport's `Stream.idle_fault` finds those that arrive later.
+7. An exception does not move the position, so calling the same method again raises it again. The
+   user decides whether it ends the connection, and then calls `fail`. For example, an error found
+   while looking ahead for the end of a body must not fail the read that already has payload.
 
 `ConnectionState` decides what a response means for the connection. This class decides what the
 bytes mean.
@@ -66,10 +72,10 @@ from .response import KnownHead, find_head, parse_head
 from .state import ConnectionState
 from .states import RESPONSE_BODY
 
-#: What ends a body, or the wait for a head, before its time.
+#: Exceptions that end a body, or the wait for a head, early.
 FAILURES = (ConnectionClosed, ConnectionTimedOut, InvalidResponse, UnsupportedResponse)
 
-#: `ResponseReader.direct`: the next bytes are to be received into the buffer.
+#: `ResponseReader.direct` returns this if the next bytes belong in the buffer.
 BUFFERED = -1
 
 
@@ -80,16 +86,16 @@ class ResponseReader:
         state: the exchanges of the connection.
 
     Attributes:
-        buffer: the bytes that were received and not yet consumed.
-        total: how many bytes were received, consumed or not.
+        buffer: bytes that were received and not yet consumed.
+        total: the number of bytes received, consumed or not.
         response: the response whose head was read last.
-        body: what is left of its body; ``None`` once that has ended.
-        ended: the response whose last byte was consumed; the user sets it to ``None``. A response
-            without a body is complete when `next_response` returns it.
+        body: the decoder for the rest of its body; ``None`` once that has ended.
+        ended: the response whose last byte was consumed; the user resets it to ``None``. It is not
+            set for a response without a body, which is complete when `next_response` returns it.
         keep_alive: for how many seconds the server keeps the connection after it; ``None`` if the
             server has not announced that.
         sent_body: whether its request had a body.
-        digest: what the body's bytes are checked by; ``None`` if by nothing.
+        digest: the hashes that the body is fed to; ``None`` if there are none.
     """
 
     __slots__ = (
@@ -116,30 +122,32 @@ class ResponseReader:
         self.digest: BodyDigest | None = None
         self.keep_alive: int | None = None
         self.sent_body = False
-        self._untouched = False  # none of the body was read
-        self._known: KnownHead | None = None  # the last head
+        self._untouched = False  # whether none of the current body was read
+        self._known: KnownHead | None = None  # the last final head
 
     # Heads.
 
     def next_response(self, exchange: Exchange) -> HTTPResponse | None:
-        """Consume the head that the buffer begins with.
+        """Consume the head at the beginning of the buffer.
 
         Args:
-            exchange: the oldest one, whose response comes next.
+            exchange: the oldest exchange, whose response is next.
 
         Returns:
             The final response, a 101 (Switching Protocols), or the 100 (Continue) that the writer
             awaits. ``None`` if more bytes are needed.
 
         Raises:
-            InvalidResponse: the head is not valid, or arrived before its request was sent, or a
-                limit is exceeded. The buffer still begins with it.
-            UnsupportedResponse: it is valid, and means something that is not supported.
+            InvalidResponse: the head is not valid, or arrived before its request was sent, or
+                exceeds a limit. The buffer still begins with it.
+            UnsupportedResponse: the head is valid, but its meaning is not supported. The buffer
+                still begins with it.
         """
         buffer, request = self.buffer, exchange.request
         while buffer.end > buffer.start:
             known = self._known
             exchange.response_started = True
+            # A server's heads are often identical. Comparing bytes is faster than parsing them.
             if known is not None and buffer.data.startswith(known.head, buffer.start, buffer.end):
                 head = known.head
             else:
@@ -147,6 +155,7 @@ class ResponseReader:
                 end = find_head(buffer.data, buffer.start, buffer.end, buffer.scanned)
                 if end < 0:
                     buffer.scanned = buffer.end
+                    # Part of an interim response is no sign that the request was processed.
                     code = buffer.start + len("HTTP/1.1 ")
                     exchange.response_started = not buffer.data.startswith(b"1", code, buffer.end)
                     return None
@@ -157,6 +166,9 @@ class ResponseReader:
                 known = None
                 response = parse_head(head, request.method, request.path)
                 response.request = request
+            # Rule 5, by the position of the head's first byte in the stream. It would not do to
+            # require an empty buffer when a request is sent: with pipelining, it may rightfully
+            # hold responses to earlier requests.
             if self.total - (buffer.end - buffer.start) < exchange.received_before:
                 raise InvalidResponse(
                     "the response arrived before its request was sent", response, part="early"
@@ -190,22 +202,22 @@ class ResponseReader:
             else:
                 self.body = UntilClose()
 
-    # What to receive, and where.
+    # Receiving.
 
     def target(self, view: memoryview | None = None) -> memoryview | None:
-        """Return where the next bytes are to be received.
+        """Return the buffer for the next bytes.
 
         Args:
-            view: where the caller wants payload, not empty.
+            view: the caller's buffer for payload, not empty; ``None`` when reading a head.
 
         Returns:
-            A part of *view* from its beginning, or of the buffer; ``None`` if nothing is to be
-            received, because the buffer holds what comes next, or the body has ended. Report the
-            number of bytes with `received`, also if it is 0.
+            The beginning of *view*, or a part of the receive buffer. Receive into it and report
+            the number of bytes with `received`, even if it is 0. ``None`` if nothing must be
+            received, because the buffer holds payload or the body has ended.
 
         Raises:
             InvalidResponse: a chunk line or the trailer section is not valid.
-            DigestMismatch: the body has ended, and does not have the digest announced.
+            DigestMismatch: the body has ended and does not have the announced digest.
         """
         if view is None or self.body is None:
             return self.room() if view is None else None
@@ -216,11 +228,11 @@ class ResponseReader:
         return self.room() if count else None
 
     def direct(self, size: int) -> int:
-        """Return how many bytes of payload may be received straight by a caller who wants *size*.
+        """Return how many bytes of payload a caller that wants *size* bytes may receive directly.
 
         Returns:
-            A number that may exceed *size*; `BUFFERED` if the next bytes are to be received into
-            `room`; 0 if none are to be received. Raises as `target`.
+            A number that may exceed *size*; `BUFFERED` if the next bytes belong in `room`; 0 if
+            none must be received. Raises as `target`.
         """
         buffer = self.buffer
         while (body := self.body) is not None:
@@ -229,6 +241,8 @@ class ResponseReader:
                     return 0
                 if payload >= size or not isinstance(body, Chunked):
                     return payload
+                # The end of a chunk. It goes directly to the caller if it would not fit in the
+                # buffer, or if the chunk is so large that one more call hardly matters.
                 if payload >= len(buffer.data) or body.size >= RECEIVE_SIZE:
                     return payload
                 return BUFFERED
@@ -239,9 +253,10 @@ class ResponseReader:
         return 0
 
     def end_target(self) -> memoryview | None:
-        """Return where to receive what may end the body, as `target`; ``None`` if nothing may.
+        """Return the buffer for bytes that may end the body. Raises as `target`.
 
-        That is so while more payload is certain to come, and once the body has ended.
+        Returns:
+            As `target`. ``None`` while more payload is certain to follow, and after the end.
         """
         while (body := self.body) is not None:
             if body.payload:
@@ -255,14 +270,14 @@ class ResponseReader:
         return None
 
     def received(self, room: memoryview, count: int) -> int:
-        """Take *count* bytes that were received into *room*; 0 for the end of the stream.
+        """Record that *count* bytes were received into *room*, 0 at the end of the stream.
 
         Args:
-            room: what `target` or `end_target` returned.
+            room: the result of `target` or `end_target`.
             count: the number of bytes.
 
         Returns:
-            How many of them are payload in the caller's own view.
+            The number of bytes of payload in the caller's own view.
 
         Raises:
             ConnectionClosed: the stream ended in the middle of a head or a body, or before a head.
@@ -278,10 +293,13 @@ class ResponseReader:
         return 0
 
     def received_payload(self, data: bytes) -> None:
-        """Take payload that was received into an object of its own: no more than `direct` allows.
+        """Record payload that was received as a separate object.
+
+        Args:
+            data: at most as many bytes as `direct` returned; empty at the end of the stream.
 
         Raises:
-            ConnectionClosed: *data* is empty, and that end of the stream truncates the body.
+            ConnectionClosed: the end of the stream truncates the body.
         """
         self.total += len(data)
         if data:
@@ -297,10 +315,14 @@ class ResponseReader:
             self.digest.update(data[:count])
 
     def room(self) -> memoryview:
-        """Return where to receive what passes through the buffer: heads, lines, small chunks."""
+        """Return the free part of the receive buffer, for heads, lines and small chunks.
+
+        Between large chunks it is limited to the expected size of the lines. More would receive
+        the beginning of the next chunk, which is better received directly by the caller.
+        """
         room, body = self.buffer.room(), self.body
         if isinstance(body, Chunked) and body.size >= RECEIVE_SIZE:
-            return room[: body.line_size]  # the rest goes straight to the caller
+            return room[: body.line_size]
         return room
 
     def _end_of_stream(self) -> None:
@@ -318,10 +340,10 @@ class ResponseReader:
         else:
             raise ConnectionClosed("the connection ended in the middle of a chunked body")
 
-    # What the buffer holds.
+    # Buffered payload.
 
     def take(self, most: int) -> bytes:
-        """Return at most *most* bytes of payload from the buffer, ``b""`` if it has none."""
+        """Return at most *most* bytes of payload from the buffer; ``b""`` if it has none."""
         return b"".join(self._pieces(most)) if self.has_payload else b""
 
     def take_into(self, view: memoryview) -> int:
@@ -340,7 +362,7 @@ class ResponseReader:
         return self.body is not None and self.body.payload > 0 and self.buffer.end > 0
 
     def _pieces(self, most: int) -> list[memoryview]:
-        """Consume payload. It is to be copied before anything is received."""
+        """Consume payload. The views are valid until the next receive, so copy them first."""
         body, buffer = self.body, self.buffer
         assert body is not None
         self._untouched = False
@@ -357,10 +379,10 @@ class ResponseReader:
         return pieces
 
     def take_rest(self, length: int) -> bytes:
-        """Return the *length* bytes that are left of the body, which the buffer holds, and end it.
+        """Return the last *length* bytes of the body, which the buffer holds, and end the body.
 
         Raises:
-            DigestMismatch: it does not have the digest announced.
+            DigestMismatch: the body does not have the announced digest.
         """
         body, rest = self.body, self.buffer.take(length)
         assert body is not None
@@ -371,7 +393,7 @@ class ResponseReader:
         return rest
 
     def _take_line(self, body: Decoder) -> bool:
-        """Have *body* take its next line, or two, from the buffer. Returns whether it was there."""
+        """Pass the next line, or two, from the buffer to *body*. Return whether it has arrived."""
         buffer, limit = self.buffer, body.line_limit
         if isinstance(body, Chunked):
             start = body.skip_lines(buffer.data, buffer.start, buffer.end)
@@ -400,16 +422,22 @@ class ResponseReader:
         self.state.body_ended(response)
 
     def forget_request(self) -> None:
-        """The response is complete: do not keep its request's body alive, which may be large."""
+        """Drop the reference to the request of a complete response: its body may be large."""
         assert self.response is not None
         self.response = self.response.without_request()
 
     def hash_body(self, hashes: Sequence[Hash], check: bool) -> None:
-        """Feed the body that is about to be read to *hashes*, and check its digests if asked to.
+        """Feed the body that is about to be read to *hashes*.
+
+        Args:
+            hashes: objects with a method ``update``.
+            check: whether to check the digests that the response announces (RFC 9530).
 
         Raises:
             StateError: there is no such body, or some of it was read.
-            DigestMismatch: there is nothing to check it by; or it is empty, and that is wrong.
+            TypeError: an item of *hashes* has no such method.
+            DigestMismatch: the response announces no digest; or its body is empty, and the digest
+                is not that of an empty body.
         """
         response = self.response
         if response is None or not self._untouched:
@@ -439,7 +467,10 @@ class ResponseReader:
             raise
 
     def fail(self, exc: Exception) -> None:
-        """Add what is known to *exc*; end receiving, unless the same call may succeed later."""
+        """Complete the attributes of *exc*, and end receiving unless it is a timeout.
+
+        After a timeout, the same call can be repeated. Nothing was lost.
+        """
         state = self.state
         if isinstance(exc, (InvalidResponse, UnsupportedResponse)) and exc.response is None:
             exc.response = self.response if self.body is not None else None
@@ -448,7 +479,11 @@ class ResponseReader:
             state.fail(exc)
 
     def drop_strays(self) -> None:
-        """Let no further request be sent if the buffer has more than the last body can take."""
+        """Announce a close if the buffer holds bytes beyond the end of the last response.
+
+        No request can be answered by them, so no further request is accepted. The check needs a
+        body of known length, and no other exchange in flight.
+        """
         body = self.body
         has_strays = isinstance(body, Length) and len(self.buffer) > body.payload
         if has_strays and len(self.state.queue) == 1:

@@ -1,8 +1,18 @@
-"""A request's head as bytes. Past this module no caller's text can put a line on the wire.
+"""Validation of requests, and serialisation of their heads. Prevents header injection.
 
-Everything is validated before anything is written, so an `InvalidRequest` or `TypeError` from
-here means that nothing was sent. No message shows the value of a field, or a name that is not
-valid: either may be a secret.
+This module turns the caller's method, request target and fields into the lines of a request:
+
+1. The request line and each field are matched against patterns in `grammar`. None of them matches
+   CR, LF or NUL, so a value cannot add a line (RFC 9110 section 5.5).
+2. The body is measured, if it was passed with the request (see `content`).
+3. Content-Length, Transfer-Encoding and Expect are compared with the body, and Host with the
+   request target. A request that contradicts itself is never sent.
+4. The head is serialised, with the fields that are missing.
+
+All of this happens before the first byte is sent, so an `InvalidRequest` or `TypeError` from here
+means that nothing was sent. Error messages never show the value of a field, nor a name that is not
+valid, because either may be a secret. The values of Host, Expect and the framing fields are an
+exception.
 """
 
 from __future__ import annotations
@@ -22,21 +32,22 @@ from .target import check_target
 if TYPE_CHECKING:
     from .messages import Body, HeadersArgument
 
-#: Methods whose bodyless requests say so: a server would wonder otherwise (RFC 9110 section 8.6).
+#: Methods that anticipate a body. Without one, they get ``Content-Length: 0`` (RFC 9110 section
+#: 8.6).
 _METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 
-#: Fields without which a request would have another meaning, or none.
+#: Fields that the caller cannot leave out, because the request's meaning depends on them.
 _NEEDED = frozenset({"host", "content-length", "transfer-encoding"})
 
 
 class Defaults:
-    """Field lines that are added to a request unless the caller gives the field.
+    """Field lines that are added to a request unless the caller sets the field.
 
     Args:
-        lines: by the field's name in lower case, ``host`` first (RFC 9110 section 7.2).
+        lines: from a lower-case field name to a line, ``host`` first (RFC 9110 section 7.2).
 
     Attributes:
-        all: the lines for a request of which no field is given.
+        all: the lines for a request without fields from the caller.
     """
 
     __slots__ = ("_lines", "all")
@@ -46,11 +57,11 @@ class Defaults:
         self.all = "".join(self._lines.values())
 
     def unless(self, given: Container[str]) -> str:
-        """Return those lines whose field is not *given*."""
+        """Return the lines whose field is not in *given*."""
         return "".join([line for name, line in self._lines.items() if name not in given])
 
 
-#: For a request of which every field is given.
+#: For a request to which no field is added.
 NO_DEFAULTS = Defaults({})
 
 
@@ -64,16 +75,18 @@ def prepare(
     """Validate a request and serialise its head (RFC 9112 section 3).
 
     Args:
-        request: its headers are replaced by the fields that they had if they may be used up then.
-        expect100: whether to ask for a 100 (Continue), and to await it; ``None`` to do so if the
-            caller's own field asks, or the body is large or of unknown length.
-        defaults: what to add unless the caller gave it.
-        target: the request target as it goes on the wire, if that is not the request's path.
-        may_ask: whether *expect100* ``None`` goes by the body.
+        request: the request. If its headers are an iterator, they are replaced by a list, because
+            a retry needs them again.
+        expect100: whether to send Expect and wait for a 100 (Continue). ``None`` does so if the
+            caller's own fields include Expect, or if the body is passed with the request and is
+            large or of unknown length.
+        defaults: field lines to add unless the caller sets the field.
+        target: the request target on the wire, if it differs from the request's path.
+        may_ask: False if *expect100* ``None`` must ignore the size of the body.
 
     Raises:
         TypeError: an argument, a name or a value has the wrong type.
-        InvalidRequest: the method, the target or a field is not valid, or does not fit the rest.
+        InvalidRequest: the method, the target or a field is not valid, or contradicts the rest.
         StateError: the body is one-shot, and was taken before.
     """
     method, headers, body = request.method, request.headers, request.body
@@ -118,7 +131,7 @@ def prepare(
 
 
 def _check(exchange: Exchange, fields: Fields, host: str | None) -> str:
-    """Compare the caller's fields with the rest of the request; return those about its body."""
+    """Compare the caller's fields with the rest of the request. Return framing lines to add."""
     request, content, lower = exchange.request, exchange.content, fields.values
     framing = _framing(request.method, request.body, exchange.length, lower)
     exchange.chunked = exchange.length is None or "transfer-encoding" in lower
@@ -135,7 +148,7 @@ def _check(exchange: Exchange, fields: Fields, host: str | None) -> str:
 
 
 def _measure(request: Request, lower: Mapping[str, str]) -> tuple[Content | None, int | None]:
-    """Return what there is to send already, if anything, and the length of the whole body."""
+    """Return the body that was passed with the request, if any, and the length of the body."""
     body = request.body
     if body is None:
         return None, 0
@@ -158,16 +171,16 @@ def _content_length(given: str) -> int:
 
 
 class Fields:
-    """Fields that the caller gives, validated.
+    """The caller's fields, validated.
 
     Args:
         headers: a mapping or pairs, ``None`` for no fields.
 
     Attributes:
-        values: by lower-case name, repeats joined by commas.
+        values: from lower-case names to values, repeats joined by commas.
         left_out: the lower-case names of fields whose value is ``None``.
-        lines: the field lines, without that of Host.
-        host: the line of Host, empty if it is not given.
+        lines: the field lines except Host.
+        host: the line of Host, empty if the caller does not set it.
 
     Raises:
         TypeError: *headers*, a name or a value has the wrong type.
@@ -211,7 +224,7 @@ class Fields:
 
 
 def _pairs(headers: Any) -> Iterable[Any]:
-    """Return what *headers* consists of. Iterating over the result does not fail by its type."""
+    """Return the pairs of *headers*, or raise a `TypeError` that explains what to pass instead."""
     if isinstance(headers, (bytes, bytearray, memoryview, BodyFollowing)) or hasattr(
         headers, "read"
     ):
@@ -259,7 +272,7 @@ def _value_as_str(value: Any, name: str) -> str:
         )
     try:
         return str(int(value))
-    except ValueError:  # it has thousands of digits
+    except ValueError:  # thousands of digits
         raise InvalidRequest(f"the value of field {name} is too large a number") from None
 
 
@@ -282,7 +295,7 @@ def _bad_value(value: str, name: str) -> InvalidRequest:
 
 
 def _kind_of(char: str) -> str:
-    """Describe a character that is not allowed, which may be a part of a secret."""
+    """Describe an invalid character without showing it: it may be part of a secret."""
     if char in "\r\n":
         return "a line end"
     if char > "\xff":
@@ -297,7 +310,7 @@ def _tokens(value: str) -> list[str]:
 
 
 def _check_host(lower: Mapping[str, str], host: str | None) -> None:
-    """Check the caller's Host. It must be the one that the request target has, *host*, if any."""
+    """Check the caller's Host field. If the request target names a *host*, they must be equal."""
     given = lower.get("host")
     if given is None:
         return
@@ -311,7 +324,7 @@ def _check_host(lower: Mapping[str, str], host: str | None) -> None:
 
 
 def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, str]) -> str:
-    """Return the framing lines to add, after checking those of the caller against the body."""
+    """Check the caller's framing fields against the body. Return the framing lines to add."""
     given_length = lower.get("content-length")
     given_coding = lower.get("transfer-encoding")
     if given_coding is not None:
@@ -357,7 +370,7 @@ def _expect(lower: Mapping[str, str], length: int | None, wanted: bool) -> str:
     return ""
 
 
-#: Fields that a recipient needs before the body, or acts on (RFC 9110 section 6.5.1).
+#: Fields that a recipient needs before the body, or that affect framing (RFC 9110 section 6.5.1).
 _NOT_IN_TRAILERS = frozenset(
     {"content-length", "transfer-encoding", "host", "trailer", "te", "connection", "expect"}
 )
@@ -367,8 +380,8 @@ def serialise_trailers(trailers: HeadersArgument | None) -> bytes:
     """Return the end of a chunked body: last chunk, trailer section, empty line.
 
     Raises:
-        TypeError: the type of a name or a value is wrong.
-        InvalidRequest: a field is not valid, or has no place in a trailer section.
+        TypeError: a name or a value has the wrong type.
+        InvalidRequest: a field is not valid, or not allowed in a trailer section.
     """
     fields = Fields(trailers)
     if fields.left_out:

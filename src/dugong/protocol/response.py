@@ -1,13 +1,14 @@
-"""Complete response heads, from bytes to `HTTPResponse`, strictly (RFC 9112 sections 4 and 5).
+"""Strict parsing of complete response heads (RFC 9112 sections 4 and 5).
 
-What is accepted is decided in `grammar`. Here, and only here, is decided besides:
+The patterns in `grammar` decide what is valid. This module adds these decisions:
 
-* obs-fold is replaced by one SP (RFC 9112 section 5.2), but never in a field that determines
-  where the body ends, and never before the first field.
-* A status code is 100 to 999. RFC 9110 section 15 asks to treat codes above 599 as a server's
-  error, which is for the caller to do; below 100 nothing is known about them, framing included.
-* Any ``HTTP/1.x`` above 1.0 is treated as 1.1 (RFC 9110 section 2.5); other major versions are
-  `UnsupportedResponse`, and so is a server that starts with an HTTP/2 frame.
+* obs-fold is replaced by one SP (RFC 9112 section 5.2). It is invalid before the first field, and
+  in a field that determines where the body ends.
+* A status code is from 100 to 999. RFC 9110 section 15 recommends treating codes above 599 as
+  server errors; that is left to the caller. Codes below 100 have no defined meaning, not even a
+  framing, and are invalid.
+* Every ``HTTP/1.x`` above 1.0 is treated as 1.1 (RFC 9110 section 2.5). Other major versions raise
+  `UnsupportedResponse`, and so does a server that begins with an HTTP/2 frame.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ _START = b"HTTP/"
 
 
 def find_head(data: bytearray, start: int, end: int, scanned: int) -> int:
-    """Look for the end of the head that begins at *start*.
+    """Find the end of the head that begins at *start*.
 
     Args:
         data: a buffer that is filled from *start* to *end*.
-        start: where the head begins.
-        end: where the bytes received so far end.
-        scanned: where the last call for this head left off (its *end*), *start* at first: no
-            byte is looked at more than a few times, in however small pieces a head arrives.
+        start: the index of the first byte of the head.
+        end: the index behind the last byte received.
+        scanned: *end* of the last call for this head, or *start* in the first call. No byte is
+            searched more than a few times, even if a head arrives in very small pieces.
 
     Returns:
         The index behind the head's empty line, or -1 if that has not arrived.
 
     Raises:
-        InvalidResponse: what has arrived cannot become a valid head.
+        InvalidResponse: the bytes received cannot become a valid head.
         UnsupportedResponse: the server speaks HTTP/2.
     """
     if not data.startswith(_START, start, end):
@@ -66,14 +67,15 @@ def _head_too_long() -> InvalidResponse:
 
 
 def _not_http(begin: bytes) -> InvalidResponse | UnsupportedResponse:
-    # A frame header: 24 bits of length, then the type; SETTINGS is 4 and GOAWAY is 7.
+    # An HTTP/2 frame header (RFC 9113 section 4.1): 24 bits of length, the type (SETTINGS is 4 and
+    # GOAWAY is 7), flags, and the stream identifier, which is 0 for both types.
     if len(begin) >= 9 and begin[0] == 0 and begin[3] in (4, 7) and begin[5:9] == bytes(4):
         return UnsupportedResponse("the server speaks HTTP/2, not HTTP/1.1")
     return InvalidResponse(f"not an HTTP response: {begin!r}", part="status-line")
 
 
 def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
-    """Parse a complete head, its empty line included.
+    """Parse a complete head, including its empty line.
 
     Args:
         head: the bytes from the status line to the empty line.
@@ -81,10 +83,10 @@ def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
         path: the request's target.
 
     Returns:
-        The response; `framing` is to say how long its body is.
+        The response. Its attribute `length` is not set; see `framing.frame`.
 
     Raises:
-        InvalidResponse: the head is not valid, or beyond a limit.
+        InvalidResponse: the head is not valid, or exceeds a limit.
         UnsupportedResponse: the major version is not 1.
     """
     text = head.decode("latin-1")
@@ -96,7 +98,7 @@ def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
     return HTTPResponse(method, path, status, reason, parsed(fields), None, version)
 
 
-@lru_cache(maxsize=64)  # a server has few of them
+@lru_cache(maxsize=64)  # a server sends few different status lines
 def _parse_status_line(line: str) -> tuple[str, int, str]:
     """Return version, status code and reason phrase."""
     match = grammar.STATUS_LINE.fullmatch(line)
@@ -109,9 +111,9 @@ def _parse_status_line(line: str) -> tuple[str, int, str]:
 
 
 class KnownHead:
-    """A final head that was parsed, for the next one: a server's heads are often alike.
+    """A parsed final head, to avoid parsing an identical one: a server's heads are often identical.
 
-    What it means depends on its bytes and on the request's method, and on nothing else.
+    The meaning of a head depends only on its bytes and on the request's method.
 
     Attributes:
         head: the bytes from the status line to the empty line.
@@ -136,14 +138,14 @@ class KnownHead:
         self.method = response.method
         self.framing = framing
         self.keep_alive = keep_alive_timeout(response)
-        # Not the response itself: that is the caller's, who may change it.
+        # Not the response itself: it belongs to the caller, who may change it.
         self._status = response.status
         self._reason = response.reason
         self._fields = response.headers
         self._version = response.version
 
     def response(self, request: Request) -> HTTPResponse:
-        """Return what `parse_head` would return for the same head, and a request of this method."""
+        """Return the result of `parse_head` for this head and a request with the same method."""
         return HTTPResponse(
             self.method, request.path, self._status, self._reason, self._fields, None,
             self._version, request,
@@ -155,10 +157,13 @@ def parse_fields(block: str, *, trailer: bool = False) -> list[tuple[str, str]]:
 
     Args:
         block: the lines of a head or a trailer section, without the empty line.
-        trailer: whether they are of a trailer section, where obs-fold is not accepted.
+        trailer: whether they are from a trailer section, where obs-fold is invalid.
+
+    Returns:
+        Pairs of name and value.
 
     Raises:
-        InvalidResponse: a line is not valid, or there are too many of them.
+        InvalidResponse: a line is not valid, or there are too many lines.
     """
     fields: list[tuple[str, str]] = grammar.FIELD_LINE.findall(block)
     if len(fields) != block.count("\n"):
@@ -169,7 +174,7 @@ def parse_fields(block: str, *, trailer: bool = False) -> list[tuple[str, str]]:
 
 
 def _parse_unusual(block: str, trailer: bool) -> list[tuple[str, str]]:
-    """Parse field lines, some of which may have white space behind their value."""
+    """Parse field lines that may have white space after their values."""
     block = grammar.TRAILING_SPACE.sub("\r\n", block)
     fields: list[tuple[str, str]] = grammar.FIELD_LINE.findall(block)
     if len(fields) != block.count("\n"):
@@ -204,7 +209,7 @@ def _first_bad_line(block: str) -> str:
 
 
 def _excerpt(text: str) -> str:
-    """Return the beginning of a line for a message, without what may be a secret."""
+    """Return the beginning of a line for a message, without the values of secret fields."""
     line = text.partition("\n")[0]
     name = line.partition(":")[0]
     if name.strip().lower() in SECRET_FIELDS:

@@ -1,33 +1,59 @@
-"""The state of one connection: the requests in flight, and what may be done next.
+"""The state of one connection: the requests in flight, and which calls are allowed next.
 
 Theory of operation
 ===================
 
-An *exchange* is one request with its response. Those whose response is not complete stand in a
-queue, oldest first; responses come in that order (RFC 9112 section 9.3.2). Any number may be
-queued: that is pipelining, and it needs no mode.
+An *exchange* is one request with its response. `ConnectionState.queue` holds every exchange whose
+response is incomplete, oldest first. Responses arrive in that order (RFC 9112 section 9.3.2). The
+queue may hold any number of exchanges: that is pipelining, and it needs no mode.
 
-1. Each direction has a state of its own, and they fail separately: when sending was cut off, the
-   responses to requests that were sent whole can still be read.
-2. An exchange is queued when its request is *accepted*, before its first byte is sent, and leaves
-   the queue with the last byte of its response.
-3. A request that fails before its first byte is *withdrawn*, as if it had never been. Once a
-   byte is out there is no way back: a request cut off ends all sending on this connection.
-4. A response to a request that is cut off is read if it has arrived, but never waited for.
-5. With Expect (RFC 9110 section 10.1.1), sending waits in CONTINUE for what the server says: a
-   100, or a final response, which ends sending too, because nobody knows whether the server
-   still waits for the body. Whoever does not want to wait any longer may go ahead.
-6. A final response that comes while its request is still being sent ends sending, if it is a
-   refusal (300 and above) or announces to close. After another (2xx) sending goes on.
-7. Receiving fails for good at the first byte that is not understood. Nothing that follows it is
-   ever taken as a response.
-8. When either side has announced to close, no request is accepted any more, and what comes
-   behind the last response is not looked at (RFC 9112 section 9.6). An interim response that
-   announces a body counts as such an announcement: that body may follow although it must not.
-9. What had arrived before a request was sent is not the response to it, however many others are
+The sending direction is in one of these states (`states.Sending`):
+
+========= ===========================================================================
+READY     A request may be accepted.
+REQUEST   A request was accepted. Its head, and any body passed with it, is being sent.
+CONTINUE  The head is sent, and the body awaits a 100 (Continue).
+BODY      The head is sent, and the body follows.
+REFUSED   A final response arrived before the end of the body. Sending has ended.
+CUT_OFF   A request was sent only in part. Sending has ended.
+========= ===========================================================================
+
+The receiving direction is in HEAD, BODY, SWITCHED (101 or a tunnel) or FAILED
+(`states.Receiving`). The tables `SENDING` and `RECEIVING` in `states` are the complete set of
+transitions.
+
+1. Each direction has its own state, and they fail separately. When sending is cut off, the
+   responses to requests that were sent completely can still be read.
+2. An exchange enters the queue when its request is *accepted*, before its first byte is sent. It
+   leaves the queue with the last byte of its response.
+3. A request that fails before its first byte is sent is *withdrawn*: the state is as if it had
+   never been accepted. After the first byte, a failure *cuts off* the request, and that ends all
+   sending. The server still expects the missing bytes and would take the next request for them.
+4. A response to a request that was cut off is read if it has arrived, and never waited for.
+5. With Expect (RFC 9110 section 10.1.1), sending waits in CONTINUE for a 100 or a final response.
+   A final response ends sending, because the client cannot know whether the server still expects
+   the body. The caller may also stop waiting and send the body (`go_ahead`).
+6. A final response that arrives while its request is still being sent ends sending if it is a
+   refusal (300 and above) or announces a close. After any other (2xx), sending continues.
+7. Receiving fails permanently at the first byte that is not valid. No later byte is ever taken
+   for a response.
+8. Once either side has announced a close, no request is accepted, and bytes after the last
+   response are ignored (RFC 9112 section 9.6). An interim response that announces a body counts
+   as such an announcement: it must not have a body, but the server may send one anyway.
+9. Bytes that arrived before a request was sent are not its response, even if other requests are
    in flight (RFC 9112 section 9.2).
 
-`SENDING` and `RECEIVING` in `states` are the transitions, and all there are.
+Threads and interrupts
+======================
+
+One thread may send while another receives; both use this object without a lock. Each method
+belongs to one direction. The queue is shared: the sender appends and withdraws at its end, and
+the receiver removes from its front. Single operations of a `deque` are atomic. Where a method
+needs more than one, it copes with a change in between (`_oldest`, `_unanswered`).
+
+A signal handler may raise an exception between any two bytecodes. So the order of assignments
+matters wherever a comment says so: in each intermediate state, `finish` must still decide
+correctly whether part of the request may have been sent.
 """
 
 from __future__ import annotations
@@ -62,16 +88,17 @@ class ConnectionState:
     """The exchanges of one connection.
 
     Attributes:
-        queue: the exchanges whose response is not complete, oldest first.
+        queue: the exchanges whose response is incomplete, oldest first.
         sending: the state of the sending direction.
         receiving: the state of the receiving direction.
-        current: the exchange whose request is being sent, or was sent last.
-        following: the exchanges whose requests go out together with it, after it.
-        closing: whether either side has announced to close after an exchange.
+        current: the exchange whose request is being sent, or was sent last. ``None`` before the
+            first request. Also ``None`` after a complete exchange with a body, which may be large.
+        following: exchanges whose requests are sent in one piece with that of `current`, after it.
+        closing: whether either side has announced that it closes after an exchange.
         closed: whether that exchange's response is complete.
-        cut_off_by: what ended sending, once that is CUT_OFF.
-        failure: what ended receiving, once that is FAILED.
-        limited: whether any exchange has, or had, time limits of its own.
+        cut_off_by: the exception that ended sending, when `sending` is CUT_OFF.
+        failure: the exception that ended receiving, when `receiving` is FAILED.
+        limited: whether any exchange has, or had, its own time limits.
     """
 
     def __init__(self) -> None:
@@ -86,7 +113,7 @@ class ConnectionState:
         self.failure: Remembered | None = None
         self.limited = False
 
-    # What each response comes through does the same as these two, in place.
+    # Methods that run for every request or response do the same inline, which saves a call.
 
     def _send(self, event: str) -> None:
         self.sending = SENDING[self.sending][event]
@@ -94,21 +121,21 @@ class ConnectionState:
     def _receive(self, event: str) -> None:
         self.receiving = RECEIVING[self.receiving][event]
 
-    # What is asked.
+    # Queries.
 
     @property
     def pending(self) -> bool:
-        """Whether any response is not complete."""
+        """Whether any response is incomplete."""
         return bool(self.queue)
 
     @property
     def unread(self) -> bool:
-        """Whether a response can still be read that is not complete."""
+        """Whether any incomplete response can still be read."""
         return bool(self.queue) and self.failure is None
 
     @property
     def idle(self) -> bool:
-        """Whether everything is complete, and another request may be sent."""
+        """Whether all exchanges are complete and another request may be sent."""
         return (
             not self.queue
             and self.sending is states.READY
@@ -118,7 +145,7 @@ class ConnectionState:
 
     @property
     def outstanding(self) -> bool:
-        """Whether any request or response is unfinished that can still be finished."""
+        """Whether any unfinished request or response can still be finished."""
         if self.failure is not None:
             return False
         if self.is_sending:
@@ -134,28 +161,28 @@ class ConnectionState:
 
     @property
     def body_pending(self) -> bool:
-        """Whether an accepted request's body is unfinished, or awaits its 100."""
+        """Whether an accepted request's body is unfinished or awaits its 100 (Continue)."""
         return self.sending in (states.CONTINUE, states.REQUEST_BODY)
 
     @property
     def is_sending(self) -> bool:
-        """Whether part of an accepted request, which may have been answered, is yet to be sent."""
+        """Whether part of an accepted request is still unsent. It may have been answered."""
         return self.sending is states.REQUEST or self.body_pending
 
     def being_sent(self, exchange: Exchange) -> bool:
-        """Whether *exchange* has been accepted, and its head and given body are not yet out."""
+        """Whether *exchange* is accepted, and its head or the body passed with it is unsent."""
         return exchange is self.current and self.sending is states.REQUEST
 
     def is_awaiting_continue(self, exchange: Exchange) -> bool:
-        """Whether the body of *exchange* awaits its 100."""
+        """Whether the body of *exchange* awaits its 100 (Continue)."""
         return exchange is self.current and self.sending is states.CONTINUE
 
     def is_refused(self, exchange: Exchange) -> bool:
-        """Whether the response to *exchange* has ended the sending of it."""
+        """Whether the response to *exchange* arrived early and ended sending."""
         return exchange.refused
 
     def is_cut_off(self, exchange: Exchange) -> bool:
-        """Whether *exchange* will never be sent whole."""
+        """Whether *exchange* was sent only in part, and the rest will never be sent."""
         return exchange is self.current and self.sending is states.CUT_OFF
 
     def sending_limits(self) -> ExchangeLimits | None:
@@ -169,7 +196,7 @@ class ConnectionState:
 
     @property
     def cause_of_cut(self) -> BaseException | None:
-        """What ended sending, if that is CUT_OFF and the reason is worth telling."""
+        """The exception that ended sending, if `sending` is CUT_OFF and the exception is known."""
         return None if self.cut_off_by is None else self.cut_off_by.exc
 
     def check_alive(self) -> None:
@@ -179,21 +206,22 @@ class ConnectionState:
             raise self._described(ConnectionClosed(message)) from self.failure.exc
 
     def lost(self) -> ConnectionClosed:
-        """Return what to raise when the connection was closed with something unfinished."""
+        """Return the exception for a connection that was closed with unfinished exchanges."""
         return self._described(ConnectionClosed("the connection was closed by disconnect()"))
 
-    # The frames in the traceback of an exception do not refer to that exception. They refer to the
-    # connection, which would be closed by the garbage collector only.
-
-    # What sending does.
+    # Sending.
 
     def accept(self, exchange: Exchange) -> None:
-        """Queue an exchange whose request is about to be sent. The caller has the turn to send.
+        """Queue an exchange whose request is about to be sent.
+
+        The caller holds the turn to send, so no other call is sending. If this raises, nothing
+        has changed, except that a request left over by an interrupted call is settled (`finish`).
 
         Raises:
-            StateError: another request's body is unfinished, or the connection is switched to
+            StateError: another request's body is unfinished, or the connection has switched to
                 another protocol.
-            ConnectionClosed: sending has ended.
+            ConnectionClosed: sending has ended. If the request is safe to retry, its body is as
+                the caller passed it.
         """
         if (
             self.failure is not None
@@ -202,7 +230,9 @@ class ConnectionState:
             or self.receiving is states.SWITCHED
         ):
             self._check_acceptable(exchange)
-        # In this order: `finish` takes the current exchange for the one that is being sent.
+        # The order matters if an interrupt arrives in between. In REQUEST, `finish` assumes that
+        # `current` is being sent, so `current` is set first. `withdraw` expects that the exchange
+        # may not be queued yet, so the queue comes last.
         self.current = exchange
         self.sending = SENDING[self.sending]["accepted"]
         if exchange.limits is not None:
@@ -214,6 +244,9 @@ class ConnectionState:
         exc = self._not_accepted()
         if exc is not None:
             exc.safe_to_retry &= exchange.restore()
+            # The traceback refers to this frame. If the frame kept a reference to the exception,
+            # they would form a cycle that reaches the connection, and only the garbage collector
+            # would close that.
             try:
                 raise exc
             finally:
@@ -231,18 +264,25 @@ class ConnectionState:
         return None  # `finish` has cleared the way
 
     def accept_behind(self, exchange: Exchange) -> None:
-        """Queue one whose request goes out in one piece with that of the one accepted before it."""
-        exchange.send_uncertain = True  # from the first call of the system on
+        """Queue an exchange whose request is sent in one piece with the one accepted before it.
+
+        The requests share one buffer, and any system call may send bytes of several of them. So
+        `send_uncertain` is set now and stays set until the bytes of this request are counted.
+        """
+        exchange.send_uncertain = True
+        # In this order: after an interrupt in between, `_drop_behind` finds it in `following`.
         self.following.append(exchange)
         self.queue.append(exchange)
 
     def finish(self, exc: BaseException | None = None) -> None:
-        """Decide what becomes of a request that was being sent by a call that is over.
+        """Settle a request whose sending call has ended before the request was sent completely.
 
-        If no byte of it may be out, it counts as never made. The caller has the turn to send.
+        If none of its bytes can have been sent, the request is withdrawn. Otherwise it is cut
+        off, even if no byte was counted: a signal handler may have raised between the system call
+        and the counting (`Exchange.send_uncertain`). The caller holds the turn to send.
 
         Args:
-            exc: what ended that call, if that is known.
+            exc: the exception that ended that call, if it is known.
         """
         exchange = self.current
         if exchange is None or self.sending is not states.REQUEST:
@@ -253,7 +293,11 @@ class ConnectionState:
             self.withdraw(exchange)
 
     def _drop_behind(self) -> None:
-        """Forget the requests behind the current one, of which nothing will be sent."""
+        """Remove the requests behind the current one. None of their bytes will be sent.
+
+        An exchange leaves the queue first and `following` second. After an interrupt in between,
+        the next call finds it in `following` only, and continues.
+        """
         while self.following:
             exchange = self.following[-1]
             if self.queue[-1] is exchange:
@@ -277,26 +321,33 @@ class ConnectionState:
         return exc
 
     def _unanswered(self) -> tuple[Request, ...]:
-        # The other direction's thread may change the queue: copy it in one go.
+        # Iterating over a deque fails if another thread changes it. Copying it is atomic.
         return tuple([exchange.request for exchange in tuple(self.queue)])
 
     def withdraw(self, exchange: Exchange) -> None:
-        """Forget *exchange*, of which no byte was sent, and those behind it."""
+        """Remove *exchange*, of which no byte was sent, and those behind it. Sending is READY."""
         self._drop_behind()
-        if exchange in self.queue:  # an interrupt may have kept it from being queued
+        if exchange in self.queue:  # `accept` may have been interrupted before it queued this
             self.queue.remove(exchange)
         self._send("withdrawn")
         self.current = None
 
     def request_sent(self, exchange: Exchange) -> bool:
-        """The head is out, and the body that was given with it. Next is the one behind it.
+        """Record that the head is sent, and any body passed with it.
+
+        If other requests are sent in one piece with it, the next of them becomes `current`.
+        A ``Connection: close`` of ours counts from here on, not before: the server has not seen
+        it while the request may still fail.
 
         Returns:
-            Whether it is: a response may have ended the sending instead.
+            False if an early response has ended sending instead.
         """
         if self.sending is states.REFUSED:
             return False
         if self.following:
+            # In this order: after an interrupt in between, the next request is in both places and
+            # counts as being sent. In the other order, the request that was just sent completely
+            # would count as being sent, and its response would not be waited for.
             self.current = self.following[0]
             self.following.popleft()
             return True
@@ -313,11 +364,11 @@ class ConnectionState:
         return True
 
     def check_write(self, count: int) -> Exchange:
-        """Return the exchange whose body may have *count* bytes more now.
+        """Return the exchange that may send *count* more bytes of body now.
 
         Raises:
-            StateError: no body is due, or its 100 is awaited.
-            ExcessBodyData: more than announced.
+            StateError: no body is due, or its 100 (Continue) is awaited.
+            ExcessBodyData: *count* is more than the announced length leaves.
             ConnectionClosed: sending has ended.
         """
         self.check_alive()
@@ -333,7 +384,13 @@ class ConnectionState:
         return self.current
 
     def check_end(self, trailers: bool) -> Exchange | None:
-        """Return the exchange whose chunked body may end now; ``None`` if it has ended by itself.
+        """Return the exchange whose chunked body may end now.
+
+        Args:
+            trailers: whether the caller passed any trailer fields.
+
+        Returns:
+            ``None`` if the body has a known length and ended with its last byte.
 
         Raises:
             StateError: no body is due, or bytes of it are missing.
@@ -354,7 +411,7 @@ class ConnectionState:
         return exchange
 
     def body_sent(self, exchange: Exchange, count: int, last: bool = False) -> None:
-        """*count* bytes of body are out; *last* ends a body of unknown length."""
+        """Record that *count* bytes of body were sent. *last* ends a body of unknown length."""
         if exchange.body_left is not None:
             exchange.body_left -= count
             last = exchange.body_left == 0
@@ -364,31 +421,47 @@ class ConnectionState:
                 self._let_go()
 
     def go_ahead(self) -> None:
-        """The 100 that was awaited has not come in time: the body is due all the same."""
+        """Stop waiting for the 100 (Continue): the body is due without it.
+
+        A server may not know Expect, so a client must not wait indefinitely (RFC 9110 section
+        10.1.1).
+        """
         self._send("time passed")
 
     def answered_after_all(self) -> None:
-        """The last request could not be sent whole, and is answered: that is no failure."""
+        """Record that a request that was cut off has been answered.
+
+        The server responded and then closed the connection while the request was still being
+        sent. That is a refusal, not a failure.
+        """
         self._send("response after all")
 
     def cut_off(self, exchange: Exchange, exc: BaseException | None) -> None:
-        """*exchange* will not be sent whole, and no other after it."""
+        """End sending: *exchange* was sent only in part.
+
+        Does nothing if an early response has ended sending already.
+
+        Args:
+            exchange: the exchange being sent.
+            exc: the exception that ended the sending call, if it is known. A `GeneratorExit` is
+                not kept, because it explains nothing.
+        """
         if self.is_refused(exchange):
-            return  # which ends sending just as well
+            return
         self._drop_behind()
-        if exc is not None and not isinstance(exc, GeneratorExit):  # which explains nothing
+        if exc is not None and not isinstance(exc, GeneratorExit):
             self.cut_off_by = Remembered(exc)
         self._send("cut off")
         if self.cut_off_by is not None:
             self.cut_off_by.weaken()
 
-    # What receiving does.
+    # Receiving.
 
     def next(self) -> Exchange:
-        """Return the exchange whose response comes next.
+        """Return the exchange whose response is next.
 
         Raises:
-            StateError: there is none, or it is not to be read now.
+            StateError: there is none, or it cannot be read in this state.
             ConnectionClosed: receiving has failed, or the connection ended as announced.
         """
         if self.receiving is not states.HEAD:
@@ -408,13 +481,14 @@ class ConnectionState:
         return exchange
 
     def received_interim(self, exchange: Exchange, response: HTTPResponse) -> bool:
-        """Take a 1xx response other than 101 (RFC 9110 section 15.2).
+        """Record a 1xx response other than 101 (RFC 9110 section 15.2).
 
         Returns:
-            Whether it is the 100 (Continue) that was awaited.
+            Whether it is the 100 (Continue) that was awaited. Any other is added to
+            `Exchange.informational`.
 
         Raises:
-            InvalidResponse: there are too many of them.
+            InvalidResponse: the exchange has too many interim responses.
         """
         response.length = 0
         if announces_body(response):
@@ -424,7 +498,8 @@ class ConnectionState:
                 self._send("100")
                 return True
             if self.sending is states.REQUEST:
-                exchange.expect_continue = False  # it is here before the head is out
+                # It arrived before the whole head was sent: the body will not wait for another.
+                exchange.expect_continue = False
         if len(exchange.informational) >= MAX_INTERIM_RESPONSES:
             message = f"more than {MAX_INTERIM_RESPONSES} interim responses"
             raise InvalidResponse(message, response, part="limit")
@@ -432,10 +507,14 @@ class ConnectionState:
         return False
 
     def received_final(self, exchange: Exchange, response: HTTPResponse, framing: Framing) -> None:
-        """Take the head of a final response, 101 included.
+        """Record the head of a final response or a 101.
+
+        A response without a body is complete after this call, and the exchange leaves the queue.
+        So it does after a switch to another protocol.
 
         Raises:
-            UnsupportedResponse: it switches to a protocol that nobody asked for.
+            UnsupportedResponse: the server switches protocols without being asked. Nothing has
+                changed except `HTTPResponse.length`.
         """
         response.length = framing.length
         if response.status == 101 and not exchange.upgrades:
@@ -465,7 +544,7 @@ class ConnectionState:
         return self.sending is states.CONTINUE
 
     def body_ended(self, response: HTTPResponse) -> None:
-        """The oldest exchange's response is complete."""
+        """Record that the response of the oldest exchange is complete."""
         self.receiving = RECEIVING[self.receiving]["end of body"]
         exchange = self.queue.popleft()
         self.closed = response.will_close
@@ -473,21 +552,26 @@ class ConnectionState:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Forget the last request, which is answered, if it is sent too: its body may be large."""
+        """Drop the reference to an answered request that is not being sent any more.
+
+        Its body may be large, and the next request may be a long time away.
+        """
         if self.sending in (states.READY, states.REFUSED):
             self.current = None
 
     def fail(self, exc: BaseException) -> None:
-        """Nothing more can be received, for the first such reason."""
+        """End receiving because of *exc*. Only the first exception counts."""
         if self.failure is None:
             self.failure = Remembered(exc)
             self._receive("failed")
             self.failure.weaken()
 
     def _oldest(self) -> Exchange | None:
+        # One operation, not a check and then an access: a sender in another thread may withdraw
+        # the only exchange in between.
         try:
             return self.queue[0]
-        except IndexError:  # at once: a sender in another thread may be withdrawing it
+        except IndexError:
             return None
 
     def _described(self, exc: E, exchange: Exchange | None = None) -> E:
@@ -495,15 +579,16 @@ class ConnectionState:
         return exc
 
     def describe(self, exc: BaseException, exchange: Exchange | None = None) -> None:
-        """Give *exc* the attributes that a failure of *exchange* has (see `DugongError`).
+        """Set the attributes on *exc* that describe the failure of *exchange* (see `DugongError`).
 
-        If the request is safe to retry, its body is given back too: what the attribute promises
-        holds for the object that the caller still has. The exception is a body that another
-        thread or task is sending.
+        If the request is safe to retry, this also restores its body: `safe_to_retry` promises
+        that the object in the caller's hands can be sent again. A body that another thread or
+        task is sending at this moment is not touched. That is the case if a reader fails while
+        the oldest exchange is still being sent; the sender restores the body when it fails, too.
 
         Args:
             exc: the exception.
-            exchange: what the caller is sending; by default, the oldest exchange, if any.
+            exchange: the exchange that the caller is sending; by default, the oldest one, if any.
         """
         is_mine = exchange is not None
         exchange = exchange or self._oldest()

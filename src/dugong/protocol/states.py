@@ -1,6 +1,7 @@
-"""The states of both directions of a connection, and what leads from one to the next.
+"""The states of both directions of a connection, and the tables of their transitions.
 
-What they mean is told in `exchange`, which goes through them.
+`state.ConnectionState` goes through them. Its module describes the rules. An event that a state's
+row does not list is a bug of ours and raises `KeyError`.
 """
 
 from __future__ import annotations
@@ -10,27 +11,27 @@ from typing import Final
 
 
 class Sending(StrEnum):
-    """What the sending direction is at."""
+    """The state of the sending direction."""
 
-    __hash__ = str.__hash__  # that of an enum takes longer than all that a transition does
+    __hash__ = str.__hash__  # an enum's own hash takes longer than the rest of a transition
 
-    READY = "ready"  # for a request
-    REQUEST = "request"  # connecting, or sending a head and the body given with it
-    CONTINUE = "continue"  # awaiting the server's word before a body
-    BODY = "body"  # of a BodyFollowing, between the calls of write
-    REFUSED = "refused"  # a final response came before the end of the body
-    CUT_OFF = "cut off"  # a request was not sent whole
+    READY = "ready"  # a request may be accepted
+    REQUEST = "request"  # connecting, or sending a head and the body passed with it
+    CONTINUE = "continue"  # awaiting a 100 (Continue) or a final response before the body
+    BODY = "body"  # the body follows: a BodyFollowing, or one that awaited its 100
+    REFUSED = "refused"  # a final response arrived before the end of the body
+    CUT_OFF = "cut off"  # a request was sent only in part
 
 
 class Receiving(StrEnum):
-    """What the receiving direction is at."""
+    """The state of the receiving direction."""
 
     __hash__ = str.__hash__
 
-    HEAD = "head"  # next comes a head, if any request is in flight
-    BODY = "body"  # of the oldest exchange's response
-    SWITCHED = "switched"  # to another protocol (101), or to a tunnel (CONNECT)
-    FAILED = "failed"
+    HEAD = "head"  # a head is next, if any request is in flight
+    BODY = "body"  # inside the body of the oldest exchange's response
+    SWITCHED = "switched"  # another protocol (101) or a tunnel (CONNECT)
+    FAILED = "failed"  # nothing more can be received
 
 
 SENDING: Final[dict[Sending, dict[str, Sending]]] = {
@@ -69,9 +70,9 @@ RECEIVING: Final[dict[Receiving, dict[str, Receiving]]] = {
     Receiving.FAILED: {},
 }
 
-#: With the request, or its body, not yet sent whole.
+#: The states in which a request or its body is not completely sent, and may still be.
 UNSENT: Final = frozenset((Sending.REQUEST, Sending.CONTINUE, Sending.BODY))
 
-# The members by themselves: to look one up at its class takes three times as long.
+# Module-level names, because looking up a member in its class takes three times as long.
 READY, REQUEST, CONTINUE, REQUEST_BODY, REFUSED, CUT_OFF = Sending
 HEAD, RESPONSE_BODY, SWITCHED, FAILED = Receiving

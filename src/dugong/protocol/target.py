@@ -1,4 +1,6 @@
-"""Request targets: each has one of four forms, and the method decides which (RFC 9112 section 3.2).
+"""Request targets, and their four forms (RFC 9112 section 3.2).
+
+The method limits which forms are valid:
 
 ========== ================ ===================== =========================================
 form       example          methods               Host
@@ -9,8 +11,8 @@ authority  ``h:443``        CONNECT               that of the target (section 3.
 asterisk   ``*``            OPTIONS               the server's
 ========== ================ ===================== =========================================
 
-The fragment of a URL is not a part of any of them (RFC 9110 section 7.1), and user information is
-not sent (section 4.2.4).
+A fragment is not part of any form (RFC 9110 section 7.1), and user information is never sent
+(section 4.2.4).
 """
 
 from __future__ import annotations
@@ -22,14 +24,20 @@ from .authority import check_host
 
 
 def check_target(method: str, target: str) -> str | None:
-    """Check a method and a request target, anything but the usual origin-form.
+    """Check a method and a request target that are not a valid request line in origin-form.
+
+    `request.prepare` handles the usual origin-form itself.
+
+    Args:
+        method: the method.
+        target: the request target.
 
     Returns:
-        The host that the target names, with its port if it has one, as it must be in Host.
-        ``None`` if the target names no host.
+        The host in the target, with its port if it has one, as required in Host. ``None`` if the
+        target has no host.
 
     Raises:
-        InvalidRequest: the method is not a token, or the target does not have a form for it.
+        InvalidRequest: the method is not a token, or the target has no form that is valid for it.
     """
     if not grammar.TOKEN.fullmatch(method):
         if grammar.TOKEN.fullmatch(target) and "/" in method:

@@ -1,1 +1,1 @@
-"""All that can wait: name resolution, connecting, sending and receiving, as coroutines."""
+"""Everything that can wait: name resolution, connecting, sending and receiving, as coroutines."""

@@ -1,4 +1,4 @@
-"""Checks of arguments that are sockets, TLS contexts, or addresses in the system's own forms."""
+"""Checks of arguments that only the transport uses: sockets, TLS contexts, system addresses."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
     from .race import SocketOption
 
-#: Bytes of ``sun_path``. All but Linux follow BSD.
+#: Bytes of ``sun_path``. Systems other than Linux follow BSD.
 _MAX_PATH = 108 if sys.platform == "linux" else 104
 
-#: What `socket.socket.setsockopt` takes as an `int`: one of C.
+#: The integers that `socket.socket.setsockopt` accepts: those of a C ``int``.
 _C_INT = range(-(2**31), 2**31)
 
 
 def check_context(context: Any) -> ssl.SSLContext:
-    """Return a context for TLS connections.
+    """Return a context for TLS connections, checked.
 
     Raises:
-        TypeError: it is no context.
-        InvalidRequest: it is a server's, or made to take truncated data for complete.
+        TypeError: *context* is not an `ssl.SSLContext`.
+        InvalidRequest: it is a context for servers, or it accepts truncated data as complete.
     """
     if isinstance(context, type) or not callable(getattr(context, "wrap_bio", None)):
         raise TypeError(
             "ssl_context is an ssl.SSLContext, such as ssl.create_default_context(), "
             f"or None, not {context if isinstance(context, bool) else type(context).__name__}"
         )
-    # The constants come from the context's own enums: nothing can be imported any more while the
-    # interpreter shuts down, and connections are used there.
+    # The constants come from the context's own enums instead of the module ssl: imports fail while
+    # the interpreter shuts down, and connections may be used then.
     protocol, options = getattr(context, "protocol", None), getattr(context, "options", 0)
     if protocol is not None and protocol == getattr(type(protocol), "PROTOCOL_TLS_SERVER", None):
         raise InvalidRequest("ssl_context is for servers: pass ssl.create_default_context()")
@@ -50,11 +50,11 @@ def check_context(context: Any) -> ssl.SSLContext:
 
 
 def check_unix_socket(path: Any) -> str | bytes:
-    """Return the path of a unix socket; a leading NUL is Linux's mark of an abstract one.
+    """Return the path of a Unix socket, checked. On Linux, a leading NUL marks an abstract socket.
 
     Raises:
-        TypeError: it is no path.
-        InvalidRequest: there is no such path.
+        TypeError: *path* is not a path.
+        InvalidRequest: it is empty or too long, or has a NUL inside, or cannot be encoded.
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"unix_socket is a path, not {type(path).__name__}")
@@ -74,11 +74,11 @@ def check_unix_socket(path: Any) -> str | bytes:
 
 
 def check_source_address(address: Any) -> tuple[str, int]:
-    """Return an address to connect from. An empty host or the port 0 lets the system choose.
+    """Return an address to connect from. An empty host or port 0 lets the system choose.
 
     Raises:
         TypeError: *address*, or a part of it, has the wrong type.
-        InvalidRequest: it is not a pair, or a part of it is not valid.
+        InvalidRequest: *address* is not a pair, or a part of it is not valid.
     """
     host, port = pair(address, "source_address")
     host = exactly_str(host, "the host of source_address")
@@ -89,15 +89,15 @@ def check_source_address(address: Any) -> tuple[str, int]:
 
 
 def check_sock(sock: Any) -> socket.socket:
-    """Return a socket to take over.
+    """Return a socket to take over, checked.
 
     Raises:
-        TypeError: it is no socket.
-        InvalidRequest: it is closed, of another kind, or has TLS already.
+        TypeError: *sock* is not a socket.
+        InvalidRequest: it is closed, is not a stream socket, or already has TLS.
     """
     if not callable(getattr(sock, "setblocking", None)):
         raise TypeError(f"sock is a connected socket, not {type(sock).__name__}")
-    ssl = sys.modules.get("ssl")  # who has an SSLSocket has imported it
+    ssl = sys.modules.get("ssl")  # there is no SSLSocket if the module was not imported
     if ssl is not None and isinstance(sock, ssl.SSLSocket):
         raise InvalidRequest("sock has TLS already: pass a plain socket, and ssl_context=")
     if sock.fileno() < 0:
@@ -112,7 +112,7 @@ def check_options(options: Iterable[SocketOption]) -> tuple[SocketOption, ...]:
     """Return the argument *socket_options* as a tuple.
 
     Raises:
-        TypeError: it is no iterable of such tuples.
+        TypeError: *options* is not an iterable of tuples (level, option, value).
         InvalidRequest: a number is too large.
     """
     form = "socket_options is a list of tuples (level, option, value), where value is int or bytes"

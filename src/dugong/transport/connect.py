@@ -1,7 +1,17 @@
-"""From a name to a connected stream: resolve, connect, open a tunnel, shake hands.
+"""Connection setup: resolve the name, connect, open a tunnel, perform the TLS handshake.
 
-Nothing here blocks; every wait is a `PollNeeded`. A coroutine that is closed or fails half way
-closes what it had opened.
+Nothing here blocks; every wait is a `PollNeeded`. A coroutine that fails or is closed before the
+end closes every socket that it has opened. `Dialer.co_dial` goes through these phases, which
+`ConnectionTimedOut.phase` reports:
+
+1. ``resolve``: the addresses of the host (`resolve.Lookup`). Skipped for numeric addresses, Unix
+   sockets and sockets that the caller passes.
+2. ``connect``: the first address that answers (`race.Race`), and the proxy's tunnel, if any.
+3. ``tls``: the handshake (`tls.co_secure`), if the route has a TLS context.
+
+Another thread may cancel a dialer at any time (`Dialer.cancel`). It cannot end the wait directly,
+because that may happen in any driver. So `Dialer._wait` publishes the sockets that it waits for,
+and `cancel` shuts them down. The wait ends, and `_wait` finds that the dialer was cancelled.
 """
 
 from __future__ import annotations
@@ -26,28 +36,29 @@ from .stream import Attempt, Stream, shut_down
 if TYPE_CHECKING:
     import ssl
 
-    #: Waits for a readiness of any of these sockets.
+    #: Waits for a `PollNeeded`. The sockets are those that end the wait when they are shut down.
     Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
     CoTunnel: TypeAlias = Callable[[Stream], Co[None]]
     CoSecure: TypeAlias = Callable[[socket.socket, ssl.SSLContext, str, Monitor, Wait], Co[Stream]]
 
 
 class Route:
-    """How a connection to a server is made.
+    """How to connect to a server.
 
     Attributes:
-        address: host and port to dial, a proxy's included; unused with the next two.
-        unix_socket: path of a unix socket to dial instead, or ``None``.
+        address: host and port to connect to, those of the proxy if there is one; unused with
+            `unix_socket` or `sock`.
+        unix_socket: path of a Unix socket to connect to instead, or ``None``.
         sock: a connected socket to take over instead, or ``None``.
-        source_address: host and port to dial from, or ``None``.
-        proxy: the proxy that `address` is, or ``None``.
-        tunnel: ``host:port`` to have the proxy open a tunnel to, or ``None``.
-        tunnel_fields: the caller's own fields for that request.
-        ssl_context: for a TLS connection, or ``None``.
+        source_address: host and port to connect from, or ``None``.
+        proxy: the proxy at `address`, or ``None``.
+        tunnel: ``host:port`` to which the proxy opens a tunnel, or ``None``.
+        tunnel_fields: the caller's own fields for the CONNECT request.
+        ssl_context: the context of a TLS connection, or ``None``.
         server_hostname: the server's name for TLS.
-        authority: the server's name as it is in ``Host``.
+        authority: the server's name as in ``Host``.
         socket_options: arguments of `socket.socket.setsockopt`, for each socket.
-        defaults: fields that every request to it has unless the caller gives others.
+        defaults: fields that every request has unless the caller sets them.
     """
 
     __slots__ = (
@@ -86,12 +97,12 @@ class Route:
 
 
 class Dialer:
-    """Makes one connection, and can be told from another thread to give up.
+    """Makes one connection. Another thread can cancel it.
 
     Args:
-        route: how to get there.
+        route: how to connect.
         monitor: receives the events `resolved`, `connecting`, `connected` and `secured`.
-        tunnel: opens a tunnel on a connection to the route's proxy; unused without one.
+        tunnel: opens a tunnel on a connection to the route's proxy; unused without a tunnel.
     """
 
     def __init__(self, route: Route, monitor: Monitor, tunnel: CoTunnel | None = None) -> None:
@@ -108,7 +119,7 @@ class Dialer:
 
     @property
     def where(self) -> str:
-        """Where this connects to, for messages: the server, any proxy, and the address."""
+        """The destination, for messages: the server, any proxy, and the address."""
         route = self._route
         dialled, prefix = route.authority, ""
         if route.proxy is not None:
@@ -122,17 +133,20 @@ class Dialer:
         return prefix + dialled
 
     def cancel(self) -> None:
-        """Give up: `co_dial` raises `ConnectionClosed`. Callable from any thread, at any time.
+        """Cancel: `co_dial` raises `ConnectionClosed`. May be called in any thread, at any time.
 
-        This never waits for the lock. If it is taken, the dialer has just stopped waiting, and is
-        about to see that it was cancelled; or another thread is cancelling it.
+        The lock keeps the dialer from closing a socket that this is about to shut down. This
+        never waits for it, because it may run in a signal handler or a finalizer. If the lock is
+        taken, the dialer has just stopped waiting and checks `_cancelled` next, or another thread
+        is cancelling it.
         """
+        # First, so that a dialer that begins to wait after this does not miss it.
         self._cancelled = True
         with Attempt(self._lock) as taken:
             if taken:
                 try:
                     for sock in self._waiting_for:
-                        shut_down(sock)  # wakes the waiting call, which closes it
+                        shut_down(sock)  # ends the wait; the dialer closes the socket
                 finally:
                     self._lock.release()
 
@@ -141,11 +155,18 @@ class Dialer:
         self._cancelled = True
         self._lock = RLock()
         for sock in self._waiting_for:
-            sock.close()  # a call that waits for it in this very thread wakes up
+            sock.close()  # ends a wait in the thread that called fork()
         self._waiting_for = ()
 
     def _wait(self, socks: Iterable[socket.socket], need: PollNeeded) -> Co[None]:
-        """Wait for *need*, which any of *socks* brings about when it is shut down."""
+        """Wait for *need*. Shutting down any of *socks* ends the wait.
+
+        Raises:
+            ConnectionClosed: the dialer was cancelled, before the wait or during it.
+            ConnectionTimedOut: thrown by the driver.
+        """
+        # Publish first, check second: `cancel` sets its mark first and looks at the sockets
+        # second, so one of them sees the other.
         self._waiting_for = tuple(socks)
         need.phase = self._phase
         try:
@@ -155,7 +176,8 @@ class Dialer:
             exc.phase = exc.phase or self._phase
             raise
         finally:
-            with self._lock:  # what is closed from here on is not shut down any more
+            # After this, `cancel` shuts none of the sockets down, so they may be closed.
+            with self._lock:
                 self._waiting_for = ()
         self._check()
 
@@ -164,13 +186,14 @@ class Dialer:
             raise ConnectionClosed(f"the connection was closed {self._cancelled_by}")
 
     def co_dial(self) -> Co[Stream]:
-        """Connect.
+        """Connect, and return the stream. If this raises, every socket is closed.
 
         Raises:
-            HostnameNotResolvable, DNSUnavailable: there is no address to connect to.
-            TunnelRefused, InvalidResponse, ConnectionClosed: the proxy is not willing.
-            UnsupportedResponse: the server chose another protocol than HTTP/1.1 by ALPN.
-            OSError: the system's or the TLS library's reason.
+            HostnameNotResolvable, DNSUnavailable: the lookup found no address.
+            TunnelRefused, InvalidResponse: the proxy did not open the tunnel.
+            ConnectionClosed: the connection ended, or the dialer was cancelled.
+            UnsupportedResponse: the server chose a protocol other than HTTP/1.1 by ALPN.
+            OSError: connecting or the TLS handshake failed.
         """
         route = self._route
         sock = route.sock
@@ -194,7 +217,7 @@ class Dialer:
             raise
 
     def _co_open(self, route: Route) -> Co[socket.socket]:
-        self._check()  # otherwise a lookup that fails at once would hide that we gave up
+        self._check()  # a lookup that fails immediately must not hide the cancellation
         if route.unix_socket is not None:
             address = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", route.unix_socket)
             return (yield from self._co_connect_any([address], None))
@@ -238,7 +261,8 @@ class Dialer:
                 try:
                     yield from self._wait([sock], need)
                 except ConnectionTimedOut as exc:
-                    need = tunnel.throw(exc)  # which the body of a refusal survives
+                    # A timeout may end only the body of a refusal. Then the tunnel goes on.
+                    need = tunnel.throw(exc)
                 else:
                     need = next(tunnel)
         except StopIteration:
@@ -257,10 +281,10 @@ class Dialer:
 
 @cache
 def load_tls() -> CoSecure:
-    """Return `tls.co_secure`, importing that module and ssl, which ``import dugong`` does not.
+    """Return `tls.co_secure`. Imports that module and ssl, which ``import dugong`` does not.
 
-    A connection that is given an ssl_context calls this at once. It may still be used while the
-    interpreter shuts down, and nothing can be imported then.
+    A connection with an ssl_context calls this when it is created. It may be used while the
+    interpreter shuts down, and imports fail then.
     """
     from .tls import co_secure
 

@@ -1,4 +1,4 @@
-"""What has happened on a user's connection object: counters, events, and the clock."""
+"""`Monitor`: byte counters, events and the clock of a user's connection object."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 
 class Monitor:
-    """What the user is told, over all the connections that one object makes in its life.
+    """Counters and events for one user's object, across all connections that it makes.
 
     Attributes:
         bytes_sent: bytes given to the system, before encryption.
         bytes_received: bytes received, after decryption.
-        on_event: called with the name of whatever has just happened, or ``None``.
-        clock: what time it is, in seconds.
+        on_event: called with the name of each event, or ``None``.
+        clock: returns the time in seconds.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Monitor:
         self.clock: Callable[[], float] = time.monotonic
 
     def bytes_moved(self) -> int:
-        """Return how many bytes went either way."""
+        """Return the number of bytes sent and received."""
         return self.bytes_sent + self.bytes_received
 
     def event(self, name: str) -> None:

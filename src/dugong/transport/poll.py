@@ -1,4 +1,22 @@
-"""`PollNeeded`, by which a coroutine says what it waits for, and the driver that blocks."""
+"""`PollNeeded`, which a coroutine yields to wait, and the blocking driver.
+
+Theory of operation
+===================
+
+A coroutine of this package is a generator. It never blocks. When it cannot continue, it yields a
+`PollNeeded`: a descriptor, an event mask, and possibly a timeout. A *driver* waits in the style of
+the program (blocking, asyncio, trio) and resumes the coroutine:
+
+1. When the descriptor is ready, the driver resumes the coroutine with `next`. Ready includes failed
+   and closed: the coroutine repeats its system call and finds out.
+2. When `PollNeeded.timeout` has passed, the driver does the same. A coroutine must expect to be
+   resumed early and repeat the wait.
+3. When a limit of the driver's own has passed (`timeout`, `deadline`), the driver throws a
+   `ConnectionTimedOut` into the coroutine, which can release resources and add details.
+4. Any other exception that ends the driver, such as that of a signal handler, closes the coroutine.
+
+`run` is the blocking driver, and `Limits` keeps the time limits of one call for all drivers.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +34,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Event masks, as in `select.poll` and `select.epoll`. The numbers serve where `poll` is missing.
+#: Event masks, as in `select.poll` and `select.epoll`. The numbers are for systems without `poll`.
 POLLIN: int = getattr(select, "POLLIN", 1)
 POLLOUT: int = getattr(select, "POLLOUT", 4)
 
 
 class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot for timeout
-    """What a coroutine waits for before it is to be resumed: the pair ``(fd, mask)``.
+    """The condition that a coroutine waits for: the pair ``(fd, mask)``.
 
     Attributes:
         fd: a file descriptor.
         mask: `POLLIN`, `POLLOUT`, or both, as for `select.poll`.
-        timeout: seconds after which the coroutine wants to be resumed anyway, or ``None``.
-        phase: what the wait is part of (see `ConnectionTimedOut.phase`), or ``None``.
+        timeout: seconds after which the driver must resume the coroutine anyway, or ``None``.
+        phase: the phase that the wait is part of (see `ConnectionTimedOut.phase`), or ``None``.
     """
 
     timeout: float | None = None
     phase: str | None = None
-    #: Whether the coroutine keeps a limit of its own, in place of the driver's `timeout`.
+    #: Whether the coroutine keeps its own limit, and the driver's `timeout` does not apply.
     limited = False
-    #: The body whose next piece is to be fetched. If the descriptor is ready meanwhile, the
-    #: coroutine is to be resumed without it. Only for the drivers of the async methods.
+    #: The body whose next piece the driver must fetch. If the descriptor becomes ready first, the
+    #: driver resumes the coroutine without it. A mask of 0 means that there is no descriptor. Only
+    #: drivers of the async methods see this.
     body: AsyncIterableContent | None = None
     _poller: Any = None
 
@@ -63,14 +82,14 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
         return self[1]
 
     def poll(self, timeout: float | None = None) -> bool:
-        """Wait until the descriptor is ready.
+        """Block until the descriptor is ready.
 
         Args:
-            timeout: how many seconds to wait at most; ``None`` for no limit.
+            timeout: the longest wait in seconds; ``None`` for no limit.
 
         Returns:
-            Whether it is ready, also in the sense that it failed or was closed. Resume the
-            coroutine to find out.
+            Whether it is ready. A descriptor that has failed or was closed counts as ready: the
+            coroutine finds out when it is resumed.
         """
         left = timeout
         while True:
@@ -80,7 +99,7 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             else:
                 try:
                     ready = (self._poller or self._make_poller()).poll(seconds * 1000)
-                except RuntimeError:  # another thread waits by the same object
+                except RuntimeError:  # a poll object does not let two threads wait at a time
                     ready = self._make_poller().poll(seconds * 1000)
             if ready:
                 return True
@@ -106,45 +125,47 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
 
 _HAS_POLL = hasattr(select, "poll")
 
-#: Seconds after which a wait that blocks gives the interpreter a turn. A signal that comes between
-#: its last look for signals and the system call, or to another thread, does not end that call: its
-#: handler (ctrl-C, for one) would run when the wait is over, which may be never.
+#: Seconds after which a blocking wait returns to the interpreter, to run signal handlers. A signal
+#: that arrives between the interpreter's last check and the system call does not end that call, and
+#: neither does one that another thread receives. Without this limit, the handler (for example for
+#: ctrl-C) would run only when the wait is over, which may be never.
 _WAIT = 1.0
 
-#: Bytes after which a coroutine gives its driver a turn, although it could go on without waiting:
-#: to keep the time limits, and for the other tasks of an event loop. At a gigabyte a second, that
-#: is every 16 milliseconds.
+#: Bytes after which a coroutine yields although it could continue without waiting. The driver then
+#: checks its time limits, and an event loop runs its other tasks. At a gigabyte per second, that is
+#: every 16 milliseconds.
 TURN_SIZE = 16 * 1024 * 1024
 
 
 def pause(need: PollNeeded) -> PollNeeded:
-    """Return what to yield for no longer than the driver needs.
+    """Return a `PollNeeded` that gives the driver a turn and lets it continue immediately.
 
-    The descriptor is usually writable, so a driver that ignores the timeout goes on as well. What
-    it is waited for may have been received already, and lie in the buffers of the TLS library.
+    It has the timeout 0. Its mask includes `POLLOUT` for drivers that ignore the timeout, because
+    the descriptor is usually writable. `POLLIN` alone would not do: the received data may already
+    be in the buffers of the TLS library.
     """
     return PollNeeded(need.fd, POLLIN | POLLOUT, 0.0, need.phase)
 
 
-#: A coroutine in the sense of this package: it yields what it waits for and returns a T.
+#: A coroutine in the sense of this package: it yields `PollNeeded` and returns a T.
 Co: TypeAlias = Generator[PollNeeded, Any, T]
 
 
 def eval_coroutine(
     crt: Co[T], timeout: float | Timeouts | None = None, deadline: float | None = None
 ) -> T:
-    """Run a coroutine to its end, blocking whenever it waits, and return its result.
+    """Run a coroutine to its end, block whenever it waits, and return its result.
 
     Args:
         crt: any generator that yields `PollNeeded`.
-        timeout: seconds that one wait may take; ``None`` is no limit, 0 does not wait at all. Or
-            `Timeouts`.
-        deadline: seconds that all of it may take; ``None`` is no limit.
+        timeout: the limit for one wait in seconds, or `Timeouts`. ``None`` is no limit; 0 does not
+            wait at all.
+        deadline: the limit for the whole call in seconds; ``None`` is no limit.
 
     Raises:
         TypeError, InvalidRequest: an argument is not valid.
-        ConnectionTimedOut: it took longer. This is thrown into the coroutine, which may still
-            clean up, and add what it knows to the exception.
+        ConnectionTimedOut: a limit has passed. It is thrown into the coroutine, which can still
+            release resources and add details to the exception.
     """
     check_generator(crt)
     timeout = check_timeout(timeout)
@@ -158,7 +179,7 @@ def run(
     deadline: float | None,
     count: Callable[[], int] | None,
 ) -> T:
-    """Do what `eval_coroutine` does; *count* is as in `Limits`."""
+    """Run *crt* as `eval_coroutine` does, with checked arguments. For *count*, see `Limits`."""
     result: T
     try:
         limits = None if deadline is None else Limits(timeout, deadline, count)
@@ -168,8 +189,8 @@ def run(
         result = stop.value
         return result
     except BaseException:
-        # A signal handler may have raised: the frames of its exception would keep the coroutine in
-        # the middle of its work.
+        # A signal handler may have raised while the coroutine was suspended. The traceback would
+        # keep it alive and suspended, and its `finally` clauses would run much later.
         crt.close()
         raise
 
@@ -181,14 +202,14 @@ def run_on(
     count: Callable[[], int] | None,
     limits: Limits | None,
 ) -> NoReturn:
-    """Do the rest of `run`: *crt* was started, and has yielded *need*.
+    """Run the rest of *crt*, which has yielded *need*.
 
     Raises:
-        StopIteration: *crt* has returned this exception's value. Anything else comes from *crt*,
-            or from a signal handler: then the caller closes it.
+        StopIteration: *crt* has returned; its result is the exception's `value`. Any other
+            exception comes from *crt* or from a signal handler. Then the caller closes *crt*.
     """
     if not isinstance(timeout, Timeouts):
-        while limits is None and need.timeout is None:  # most waits
+        while limits is None and need.timeout is None:  # most waits need no `Limits`
             if need.poll(timeout) or timeout is None:
                 need = next(crt)
             else:
@@ -206,19 +227,19 @@ def run_on(
 
 
 def timed_out(message: str, phase: str | None) -> ConnectionTimedOut:
-    """Return what to throw into a coroutine whose time is over."""
+    """Return the `ConnectionTimedOut` to throw into a coroutine when a limit has passed."""
     exc = ConnectionTimedOut(message)
     exc.phase = phase
     return exc
 
 
 def quiet(seconds: float, phase: str | None) -> str:
-    """Return what a `ConnectionTimedOut` says when *seconds* were too long for one wait."""
+    """Return the message of a `ConnectionTimedOut` for one wait longer than *seconds*."""
     return _too_long("no byte moved for", seconds, phase, f"timeout={seconds:g}")
 
 
 def not_done(seconds: float, phase: str | None) -> str:
-    """Return what a `ConnectionTimedOut` says when a deadline of *seconds* has passed."""
+    """Return the message of a `ConnectionTimedOut` for a deadline of *seconds*."""
     return _too_long("not done within", seconds, phase, f"deadline={seconds:g}")
 
 
@@ -228,24 +249,28 @@ def _too_long(words: str, seconds: float, phase: str | None, limit: str) -> str:
     return f"{words} {seconds:g} {unit} ({where}{limit})"
 
 
-#: The phases that `Timeouts.connect` limits together.
+#: The phases to which `Timeouts.connect` applies as a whole.
 CONNECTING = ("resolve", "connect", "tls")
 
 
 class Limits:
     """The time limits of one call, for its driver.
 
+    *timeout* limits the time without progress. It restarts when a wait succeeds (`moved`) and when
+    *count* changes. It does not restart when a wait ends by `PollNeeded.timeout`: a coroutine that
+    waits in short steps must not outlive the limit.
+
     Args:
-        timeout: seconds that one wait may take, `Timeouts`, or ``None``.
-        deadline: seconds that the whole call may take, or ``None``.
-        count: returns how many bytes have moved. A change restarts *timeout*.
-        clock: what time it is, in seconds.
-        end: when *deadline* is over, if it has begun before this call.
+        timeout: the limit in seconds, `Timeouts`, or ``None``.
+        deadline: the limit for the whole call in seconds, or ``None``.
+        count: returns the number of bytes moved so far. A change restarts *timeout*.
+        clock: returns the time in seconds; by default `time.monotonic`.
+        end: the time when *deadline* passes, if it began before this call.
 
     Attributes:
-        over: whether the deadline has passed, so that nothing more is to be waited for. What is
-            there before the first wait is taken all the same.
-        phase: of the wait that was to take too long, as `next_wait` has returned.
+        over: whether the deadline has passed, so that the driver must not wait again. The first
+            wait of a call is exempt, so that data that has already arrived is still received.
+        phase: the phase of the wait that `next_wait` has limited.
     """
 
     __slots__ = (
@@ -285,18 +310,19 @@ class Limits:
         self.phase: str | None = None
 
     def moved(self) -> None:
-        """What was waited for has come, and did not merely take too long."""
+        """Record that a wait succeeded, as opposed to timing out."""
         self._quiet_since = None
 
     def next_wait(self, need: PollNeeded) -> tuple[float | None, str | None]:
-        """Return for how many seconds to wait, ``None`` for no limit, and what comes after them.
+        """Return the limit of the next wait.
 
-        That is the message of a `ConnectionTimedOut` to throw into the coroutine, or ``None`` if
-        it is then simply to be resumed.
+        Returns:
+            The seconds to wait, ``None`` for no limit; and the message of the `ConnectionTimedOut`
+            to throw into the coroutine after that, ``None`` if it is to be resumed instead.
         """
         seconds, too_long, self.phase = need.timeout, None, need.phase
         if not need.mask or need.body is not None:
-            self._quiet_since = None  # nothing is expected of the network
+            self._quiet_since = None  # the coroutine does not wait for the network
         elif self._timeout is not None and not need.limited:
             limit, since, words, name = self._limit(need)
             if limit is not None:
@@ -315,7 +341,7 @@ class Limits:
         return seconds, too_long
 
     def _limit(self, need: PollNeeded) -> tuple[float | None, float, str, str]:
-        """Return the limit of the wait, since when it counts, and what to say of it."""
+        """Return the limit in seconds, the time from which it counts, and words for a message."""
         if self._count is not None and self._counted != (count := self._count()):
             self._counted = count
             self._quiet_since = None
@@ -335,7 +361,7 @@ class Limits:
         if need.phase == "send":
             limit, name = timeout.send, "send"
         elif need.mask & POLLOUT and _is_shorter(timeout.send, limit):
-            # More is to be sent meanwhile, and cannot be.
+            # A receiver that waits for both: queued requests cannot be sent either.
             limit, name, self.phase = timeout.send, "send", "send"
         return limit, self._quiet_since, words, _named(name, limit)
 

@@ -1,12 +1,24 @@
 """Connecting to the first of several addresses that answers (RFC 8305, "Happy Eyeballs").
 
-Attempts begin `STAGGER` seconds after one another, or at once when the one before has failed;
-families alternate. The first that connects wins, and the others are closed. No thread is needed:
-an epoll (or kqueue) object is itself a descriptor to wait for, and stands for all attempts.
+Theory of operation
+===================
 
-Linux does not let a non-blocking socket wait until a Unix socket with a full backlog accepts a
-connection: ``connect`` fails with EAGAIN, and no descriptor becomes ready when there is room. Such
-an address is tried again after a while, for as long as the caller waits.
+1. Addresses are ordered so that the address families alternate (`alternate`). If all addresses of
+   one family are unreachable, the second attempt is of the other family.
+2. The first attempt begins immediately. Each further attempt begins `STAGGER` seconds after the
+   one before it, or immediately when an attempt fails.
+3. The first attempt that connects wins, and `Race.close` closes the others.
+4. If all fail, `step` raises the error of the first failure. The first address is the preferred
+   one, and its error is usually the one that explains the problem.
+
+A coroutine waits for one descriptor at a time, and a race has several. An epoll or kqueue object is
+itself a descriptor, which becomes ready when any of its members does. So a race with several
+addresses registers its sockets there, and needs no thread. Where no such object is available,
+`Race.need` waits for one socket at a time, and for at most `_LOOK_AGAIN` seconds.
+
+A Unix socket with a full backlog is a special case on Linux. A non-blocking ``connect`` fails with
+EAGAIN, and no descriptor becomes ready when there is room. So such a *busy* address is tried again
+after a pause that grows from `_FIRST_RETRY` to `_LAST_RETRY`, for as long as the caller waits.
 """
 
 from __future__ import annotations
@@ -27,14 +39,14 @@ from .sockets import adopt, socketpair
 #: Seconds between two attempts: RFC 8305 section 5, "Connection Attempt Delay".
 STAGGER = 0.25
 
-#: Seconds after which attempts are looked at where nothing can stand for all of them.
+#: Seconds between two checks of all attempts, where no descriptor stands for all of them.
 _LOOK_AGAIN = 0.05
 
-#: Seconds after which a busy address is tried again, at first and at most.
+#: Seconds before a busy address is tried again: the first pause, and the longest.
 _FIRST_RETRY = 0.001
 _LAST_RETRY = 0.05
 
-#: Connecting goes on by itself. On Windows it begins with WSAEWOULDBLOCK.
+#: Errors that mean that the system is still connecting. Windows starts with WSAEWOULDBLOCK.
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EALREADY, getattr(errno, "WSAEWOULDBLOCK", None))
 
 #: Level, option and value: arguments of `socket.socket.setsockopt`.
@@ -42,11 +54,11 @@ SocketOption: TypeAlias = tuple[int, int, int | bytes]
 
 
 def configure(sock: socket.socket, options: Iterable[SocketOption]) -> None:
-    """Set a socket's options: ours for TCP first, so that *options* can override them."""
+    """Set a socket's options: first our defaults for TCP, then *options*, which override them."""
     if sock.family != getattr(socket, "AF_UNIX", None):
-        # Without it, pipelined requests wait for each other's acknowledgement.
+        # Without TCP_NODELAY, a pipelined request waits for the acknowledgement of the one before.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Without it, a call without a time limit waits forever for a peer that has vanished.
+        # Without SO_KEEPALIVE, a call without a time limit waits forever for a peer that vanished.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for level, option, value in options:
         sock.setsockopt(level, option, value)
@@ -56,15 +68,15 @@ class Race:
     """Attempts to connect to any of several addresses.
 
     Args:
-        addresses: where to connect to, at least one, best first.
+        addresses: the addresses, at least one, best first.
         source_address: host and port to connect from, or ``None``.
-        clock: what time it is, in seconds.
+        clock: returns the time in seconds.
         socket_options: arguments of `socket.socket.setsockopt`, for each socket.
 
     Attributes:
         running: the sockets that are connecting, oldest first.
-        address: that of the socket that `step` returned, or of the error that it raised; before,
-            that of the last attempt. ``None`` if there was none.
+        address: the address of the socket that `step` returned, or of the error that it raised.
+            Until then, the address of the last attempt; ``None`` before the first.
     """
 
     def __init__(
@@ -86,18 +98,19 @@ class Race:
         self._never_ready: tuple[socket.socket, socket.socket] | None = None
         self.address: AddressInfo | None = None
         self.running: list[socket.socket] = []
-        # One attempt is its own descriptor; more need one that stands for them.
+        # A single attempt has one descriptor. Several need one that stands for all.
         self._selector = selectors.DefaultSelector() if len(self._addresses) > 1 else None
         disown_in_child(self)
 
     def step(self) -> socket.socket | None:
-        """Begin what is due and look how the attempts stand, without waiting.
+        """Check the running attempts and begin those that are due, without waiting.
 
         Returns:
-            The connected socket, ``None`` as long as there is none.
+            The connected socket, ``None`` if there is none yet. It is no longer part of the race,
+            so `close` leaves it open.
 
         Raises:
-            OSError: all addresses failed; that of the first that did.
+            OSError: all addresses failed. This is the first failure.
         """
         winner = self._look()
         while winner is None and self._addresses and self._is_due():
@@ -111,7 +124,8 @@ class Race:
     def need(self) -> PollNeeded:
         """Return what to wait for before the next `step`."""
         timeout = max(0.0, self._next_start - self._clock()) if self._addresses else None
-        if not self.running:  # all are busy
+        # All addresses are busy. Wait for a socket that never becomes ready, until the timeout.
+        if not self.running:
             self._never_ready = self._never_ready or socketpair()
             return PollNeeded(self._never_ready[0].fileno(), POLLIN, timeout)
         if self._selector is None:
@@ -123,18 +137,18 @@ class Race:
 
     @property
     def awaited(self) -> list[socket.socket]:
-        """The sockets of which each ends the wait for `need` when it is shut down."""
+        """The sockets waited for. Shutting down any of them ends the wait for `need`."""
         return self.running or [*(self._never_ready or ())]
 
     def close(self) -> None:
-        """Close whatever is still connecting."""
+        """Close all sockets that are still connecting."""
         if self._selector is not None:
             self._selector.close()
         for sock in (*self.running, *(self._never_ready or ())):
             sock.close()
 
-    # A child of a fork has a copy of the selector's descriptor, and none of a kqueue's: what its
-    # number stands for later is not to be closed.
+    # A child made by fork inherits an epoll descriptor, but not a kqueue. Either is closed right
+    # after the fork: later, the number may belong to another file.
     _disown = close
 
     def _is_due(self) -> bool:
@@ -192,18 +206,21 @@ class Race:
 
     def _failed(self, exc: OSError, address: AddressInfo) -> None:
         if self._failure is None or isinstance(self._failure, socket.gaierror):
-            self._failure = exc  # rather than that a source address is of another family
+            # A `gaierror` only means that the source address is of another family. Any other
+            # failure is more useful.
+            self._failure = exc
             self._failed_address = address
         self._next_start = self._clock()
 
     def _postpone(self, address: AddressInfo) -> None:
-        """Try *address* again after the others, and after a while."""
+        """Schedule a busy *address* behind the others, after a pause."""
         self._addresses.append(address)
         self._next_start = self._clock() + self._retry
         self._retry = min(2 * self._retry, _LAST_RETRY)
 
 
-#: Selectors that are descriptors themselves. gevent, for one, replaces them by one that is not.
+#: Selectors that are descriptors themselves. gevent, for example, replaces the default selector by
+#: one that is not.
 _WITH_DESCRIPTOR = tuple(
     getattr(selectors, name)
     for name in ("EpollSelector", "KqueueSelector")
@@ -212,7 +229,7 @@ _WITH_DESCRIPTOR = tuple(
 
 
 def address_text(address: AddressInfo) -> str:
-    """Return an address for a message: host and port, or the path of a Unix socket."""
+    """Return an address as text for a message: host and port, or the path of a Unix socket."""
     sockaddr = address[4]
     if not isinstance(sockaddr, tuple):
         return os.fsdecode(sockaddr)
@@ -235,7 +252,10 @@ def alternate(addresses: Iterable[AddressInfo]) -> list[AddressInfo]:
 
 
 def _connect_error(sock: socket.socket) -> int:
-    """Return how connecting stands: 0, an errno, or still in progress."""
+    """Return the result of a connect: 0, an errno, or EINPROGRESS while it is not known.
+
+    SO_ERROR alone is not enough. It is 0 both while connecting and after success.
+    """
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         return error

@@ -1,27 +1,33 @@
-"""Name resolution in helper threads, reported through a socket pair.
+"""Name resolution in helper threads, which report through a socket pair.
 
-Threads are bounded: when `MAX_THREADS` look-ups are under way, further ones wait for their turn.
-A thread ends when nothing is left to look up.
+Theory of operation
+===================
 
-There is no lock here. A lookup is abandoned when its coroutine ends, and that may happen in the
-garbage collector or in a signal handler: in the middle of any line below, in the same thread. A
-child made by fork would never see a lock released that one of its parent's threads held. So all
-that threads share is a deque and a set, whose methods are atomic:
+`socket.getaddrinfo` blocks, so a thread calls it. When it has a result, it shuts down its end of a
+socket pair. The other end, `Lookup.sock`, becomes readable, so a coroutine can wait for it like for
+any other descriptor. At most about `MAX_THREADS` lookups run at a time, and further ones are
+queued. A thread ends when the queue is empty.
 
-1. A lookup waits in `_queue` until a thread takes it. `Lookup.close` takes it off the queue, too.
-   Only one of them can, and that one closes the far end of the socket pair.
-2. Whoever queues a lookup looks at the number of threads *afterwards*; a thread that ends takes
-   itself off `_threads` and looks at the queue *afterwards*. So one of them sees the other, and
-   no lookup is left in the queue without a thread.
-3. Where no thread can be started any more, because the interpreter is shutting down, or at all,
-   because it is an isolated sub-interpreter, the caller's thread looks the name up and blocks for
-   that long. Python 3.11 starts threads while it shuts down; they never run.
+This module uses no lock, for two reasons. A coroutine may be closed by the garbage collector or by
+a signal handler, in the middle of any line below, in the same thread; its lookup is abandoned then,
+and would wait for a lock that its own thread holds. And in a child made by fork, a lock that
+another thread of the parent held is never released. So threads share only a deque and a set, and
+use only their atomic methods:
+
+1. A lookup stays in `_queue` until a thread or `Lookup.close` removes it. Only one of them can
+   succeed, and that one closes the far end of the socket pair.
+2. A caller that queues a lookup checks the number of threads *after* that. A thread that is about
+   to end removes itself from `_threads` and checks the queue *after* that. In any interleaving,
+   at least one of them sees the other, so no lookup remains in the queue without a thread.
+3. The caller's own thread looks the name up, and blocks, if no thread can be started: because the
+   interpreter is shutting down, or because it is an isolated sub-interpreter. Python 3.11 starts
+   threads even while it shuts down, but they never run.
 """
 
 from __future__ import annotations
 
-# Name lookup encodes every name by this codec. It cannot be imported while the interpreter shuts
-# down, and connections may be used then.
+# `getaddrinfo` encodes every name with this codec. Imports fail while the interpreter shuts down,
+# and connections may be used then, so this is imported early.
 import encodings.idna  # noqa: F401
 import errno
 import os
@@ -35,30 +41,30 @@ from typing import Any, TypeAlias
 from ..errors import DNSUnavailable, HostnameNotResolvable
 from .sockets import socketpair
 
-#: What `socket.getaddrinfo` gives: family, type, protocol, canonical name, address.
+#: An item of the result of `socket.getaddrinfo`: family, type, protocol, canonical name, address.
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
 
-#: Names that resolve wherever the DNS works. When none of them does, the DNS is down.
+#: Names that resolve wherever the DNS works. If none of them does, the DNS is unavailable.
 DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...] = (
     ("www.google.com", 80),
     ("www.iana.org", 80),
     ("c.root-servers.net", 53),
 )
 
-#: Lookups at a time, or a few more if several threads ask at once. The system's resolver mostly
-#: waits.
+#: Lookups that run at a time. A few more may run if several threads begin one simultaneously,
+#: because the limit is checked without a lock. Lookups use little processor time.
 MAX_THREADS = 32
 
 
 class Lookup:
-    """One lookup. Its result is available when `sock` becomes readable.
+    """One lookup, which begins immediately. Call `result` when `sock` becomes readable.
 
     Args:
         host: a host name.
-        port: for the addresses returned.
+        port: the port for the addresses returned.
 
     Raises:
-        RuntimeError: the system has no thread left.
+        RuntimeError: the system cannot start another thread.
         OSError: the process has no descriptor left.
 
     Attributes:
@@ -81,23 +87,26 @@ class Lookup:
             raise
 
     def run(self) -> None:
-        """Look the name up and report that, in the thread that took this off the queue. Blocks."""
+        """Look the name up and report the end. Blocks.
+
+        Runs in the thread that removed this from the queue.
+        """
         self._resolve()
-        with suppress(OSError):  # nothing waits any more
-            # Unlike close(), this also reaches the other end if a child made by fork has a copy of
-            # this one. Unlike a byte, it causes no SIGPIPE if nothing waits.
+        with suppress(OSError):  # the other end is closed already
+            # close() would not reach the other end if a child made by fork has a copy of this one.
+            # Sending a byte would cause a SIGPIPE if the other end is closed.
             self._far_end.shutdown(socket.SHUT_RDWR)
         self._far_end.close()
 
     def _resolve(self) -> None:
         try:
             self._addresses = resolve(self._host, self._port)
-        except BaseException as exc:  # the waiting side raises it
+        except BaseException as exc:  # `result` raises it
             self._failure = exc.with_traceback(None)
         self._done = True
 
     def close(self) -> None:
-        """Stop waiting. A lookup that has not begun is dropped."""
+        """Abandon the lookup. If no thread has begun it, none will."""
         if _withdraw(self):
             self._far_end.close()
         self.sock.close()
@@ -109,38 +118,42 @@ class Lookup:
             HostnameNotResolvable, DNSUnavailable, OSError: the lookup failed.
         """
         if not self._done and sys.is_finalizing():
-            self._resolve()  # the thread that was to do this has ended with all others
+            self._resolve()  # all other threads have ended, including the one that had this lookup
         if self._failure is not None:
             raise self._failure
         return self._addresses if self._done else None
 
 
 def numeric(host: str, port: int) -> list[AddressInfo] | None:
-    """Return the address that *host* is, ``None`` if it is a name. Never waits."""
+    """Return the addresses for a numeric *host*; ``None`` if it is a name. Never blocks."""
     try:
-        # As bytes, because Python's IDNA codec replaces the exception of a signal handler.
+        # As bytes. For a str, Python's IDNA codec would run, and if a signal handler raises in it,
+        # the codec replaces that exception.
         return _getaddrinfo(host.encode("ascii"), port, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
         return None
 
 
 def resolve(host: str, port: int) -> list[AddressInfo]:
-    """Look *host* up, and find out what it means when that fails. Blocks.
+    """Look *host* up, and classify a failure. Blocks.
+
+    The system's resolver often reports the same error for a name that does not exist and for a
+    network that is down. So after a failure, this looks up `DNS_TEST_HOSTNAMES`.
 
     Raises:
         DNSUnavailable: the DNS asks to try again, or resolves none of `DNS_TEST_HOSTNAMES`.
-        HostnameNotResolvable: the DNS works, and has no address for *host*.
-        OSError: this process has no descriptor or memory left for the look-up.
+        HostnameNotResolvable: the DNS works and has no address for *host*.
+        OSError: this process has no descriptor or memory left for the lookup.
     """
     try:
         return _look_up(host, port)
-    except UnicodeError:  # no name of the DNS looks like that
+    except UnicodeError:  # not a valid name in the DNS
         raise HostnameNotResolvable(host) from None
     except socket.gaierror as exc:
         if exc.errno == socket.EAI_AGAIN or not _dns_works():
             raise DNSUnavailable(host) from exc
     try:
-        return _look_up(host, port)  # the DNS may have come back in between
+        return _look_up(host, port)  # the DNS may have recovered since the first attempt
     except socket.gaierror as exc:
         if exc.errno == socket.EAI_AGAIN:
             raise DNSUnavailable(host) from exc
@@ -157,15 +170,15 @@ def _dns_works() -> bool:
     return False
 
 
-#: Shortages of this process or this machine, which no server of the DNS has caused.
+#: Errors that report a shortage in this process or on this machine, and nothing about the DNS.
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 def _look_up(host: str, port: int) -> list[AddressInfo]:
-    """Call the system's resolver, and tell its failures from shortages of this process.
+    """Call the system's resolver, and distinguish its failures from shortages of this process.
 
     Raises:
-        OSError: there is no descriptor or memory left.
+        OSError: no descriptor or memory is left.
         socket.gaierror: the name was looked up, and that failed.
     """
     try:
@@ -173,8 +186,9 @@ def _look_up(host: str, port: int) -> list[AddressInfo]:
     except socket.gaierror as exc:
         if exc.errno == getattr(socket, "EAI_MEMORY", None):
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from exc
-        # glibc reports EAI_NONAME when it cannot open /etc/hosts and has no socket to ask a name
-        # server through, as for a name that does not exist. So try whether there is a descriptor.
+        # Without a free descriptor, glibc can neither open /etc/hosts nor create a socket for the
+        # name server. Then it reports EAI_NONAME, as for a name that does not exist. So check
+        # whether a descriptor is available.
         try:
             socket.socket().close()
         except OSError as shortage:
@@ -187,17 +201,20 @@ def _getaddrinfo(host: str | bytes, port: int, flags: int = 0) -> list[AddressIn
     return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
 
 
-# The threads.
+# Threads.
 
 _queue: deque[Lookup] = deque()
 _threads: set[threading.Thread] = set()
 
 
 def _submit(lookup: Lookup) -> bool:
-    """Have a thread run *lookup*. Returns False if this interpreter cannot start any.
+    """Queue *lookup* for a thread, and start one if necessary.
+
+    Returns:
+        False if this interpreter cannot start threads. Then the lookup is not queued.
 
     Raises:
-        RuntimeError: the system has no thread left.
+        RuntimeError: the system cannot start another thread.
     """
     if sys.is_finalizing():
         return False
@@ -209,10 +226,11 @@ def _submit(lookup: Lookup) -> bool:
         _threads.add(thread)
         thread.start()
     except BaseException as exc:
-        # After an interrupt the thread may run all the same. It adds itself again.
+        # If this is an interrupt, the thread may be running anyway. Then it adds itself again.
         _threads.discard(thread)
-        # "can't create new thread at interpreter shutdown", "thread is not supported for isolated
-        # subinterpreters"; but not "can't start new thread", which may work the next time.
+        # Matches "can't create new thread at interpreter shutdown" and "thread is not supported for
+        # isolated subinterpreters". Does not match "can't start new thread", which is a shortage
+        # that may end.
         if isinstance(exc, RuntimeError) and "interpreter" in str(exc):
             return not _withdraw(lookup)
         raise
@@ -220,9 +238,9 @@ def _submit(lookup: Lookup) -> bool:
 
 
 def _withdraw(lookup: Lookup) -> bool:
-    """Take *lookup* off the queue. Returns False if it is not there: a thread has taken it."""
+    """Remove *lookup* from the queue. Return False if a thread has removed it already."""
     try:
-        _queue.remove(lookup)  # atomic: to compare lookups calls nothing written in Python
+        _queue.remove(lookup)  # atomic, because comparing lookups runs no Python code
     except ValueError:
         return False
     return True
@@ -231,9 +249,9 @@ def _withdraw(lookup: Lookup) -> bool:
 def _new_thread() -> threading.Thread:
     name = "dugong-resolver"
     try:
-        # A daemon, so that a name server that does not answer cannot delay the program's exit.
+        # A daemon: a name server that does not answer must not delay the exit of the program.
         return threading.Thread(target=_work, name=name, daemon=True)
-    except RuntimeError:  # this sub-interpreter waits for all of its threads when it ends
+    except RuntimeError:  # isolated sub-interpreters allow no daemon threads
         return threading.Thread(target=_work, name=name, daemon=False)
 
 
@@ -253,7 +271,7 @@ def _work() -> None:
 
 
 def _forget() -> None:
-    """In a child made by fork there are none of its parent's threads."""
+    """Reset the state in a child made by fork, where the parent's threads do not exist."""
     _queue.clear()
     _threads.clear()
 

@@ -1,14 +1,15 @@
-"""Sockets that close themselves when the last reference to them goes.
+"""Sockets that close themselves when the last reference to them is dropped.
 
-A connection may simply be dropped, so its sockets must close without a `ResourceWarning`, however
-they come to their end: by reference count, in a cycle of garbage, or while the interpreter shuts
-down. Only the socket itself can do that:
+A program may drop a connection without closing it. Its sockets must then close without a
+`ResourceWarning`, whether they end by reference count, in a cycle of garbage, or while the
+interpreter shuts down. Only a finalizer of the socket itself achieves that. The alternatives fail:
 
-- The garbage collector calls the finalizers of a cycle in no useful order. When that of the
-  connection runs, Python may have warned of the socket already.
-- `weakref.finalize` closes at exit before `atexit` handlers that were registered earlier run, and
-  connections are used there (`logging.shutdown` is such a handler). Without its `atexit` it does
-  nothing for connections that live until the modules are cleared: its registry goes with them.
+- A finalizer of the connection may run too late. The garbage collector calls the finalizers of a
+  cycle in arbitrary order, and Python may have warned about the socket by then.
+- `weakref.finalize` runs at exit before those `atexit` handlers that were registered earlier, and
+  they may use connections (`logging.shutdown` is such a handler). With its attribute `atexit` set
+  to False, it does nothing for connections that live until the modules are cleared, because its
+  registry is cleared with them.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ S = TypeVar("S", bound=socket.socket)
 
 
 class _Socket(socket.socket):
-    """A socket that closes itself. It is never constructed: a half-made one could not close."""
+    """A socket that closes itself.
+
+    It is never constructed. `adopt` changes the class of a complete socket, because a socket whose
+    constructor has failed could not be closed.
+    """
 
     __slots__ = ()
 
-    # As an argument, because the names of a module may be gone by the time this is called.
+    # A default argument, because the names of the module may be cleared before this is called.
     def __del__(self, close: Callable[[socket.socket], None] = socket.socket.close) -> None:
         close(self)
 
 
 def adopt(sock: S) -> S:
-    """Make *sock* close itself. It stays the same object, and an instance of its class."""
+    """Make *sock* close itself. It remains the same object, and an instance of its class."""
     kind = type(sock)
-    if kind is _Socket.__base__:  # not `socket.socket`, which a program may have replaced since
+    if kind is _Socket.__base__:  # not `socket.socket`: a program may have replaced that
         sock.__class__ = _Socket  # type: ignore[assignment]
     elif not _closes_itself(kind):  # an SSLSocket, or one of the caller's own class
         members = {"__slots__": (), "__del__": _Socket.__del__, "__module__": kind.__module__}
@@ -42,7 +47,7 @@ def adopt(sock: S) -> S:
 
 
 def give_away(sock: S) -> S:
-    """Undo `adopt`, for a socket whose next owner is to close it."""
+    """Undo `adopt`, for a socket that its next owner closes."""
     if _closes_itself(type(sock)):
         sock.__class__ = type(sock).__base__  # type: ignore[assignment]
     return sock

@@ -1,20 +1,38 @@
-"""A connected socket that is tried and never waits; `TLSStream` in `tls` is its TLS sister.
+"""A non-blocking connected socket. `TLSStream` in `tls` adds TLS.
 
-`recv`, `recv_into` and `send` return what they did or, as `PollNeeded`, the readiness they lack.
-The mask comes from what the socket said: over TLS a read may need to write.
+Theory of operation
+===================
 
-One thread or coroutine may send while another receives, and a third may close:
+`recv`, `recv_into` and `send` return the result, or a `PollNeeded` if they would block. Its mask
+comes from the error that the socket reported, not from the name of the call: over TLS, a read may
+have to wait until the socket is writable.
 
-1. Each direction has a lock, held for one non-blocking call. Over TLS both are the same lock.
-2. `close` marks the stream first, so that no further call begins. Later the descriptor may be that
-   of another file.
-3. Then the socket is shut down, so that every call that waits for it wakes up. That needs both
+One thread or coroutine may send while another receives, and a third may close. A stream goes
+through these states:
+
+open
+    Calls work.
+marked (`Stream.closed`)
+    No further call begins. Calls that are running end, and those that wait wake up.
+shut down
+    The peer has been sent a close_notify (TLS) and the end of the stream. The descriptor is open.
+descriptor closed
+    Nothing refers to it any more.
+
+A detached stream is marked, and its socket belongs to the caller. These rules apply:
+
+1. Each direction has a lock, held for one non-blocking call. Over TLS both are the same lock,
+   because an `SSLSocket` is not safe for two threads.
+2. `close` marks the stream first. Without the mark, another thread could begin a call after the
+   descriptor is closed, and its number may belong to another file by then.
+3. Then `close` shuts the socket down, which wakes every call that waits for it. That needs both
    locks, because over TLS it sends a close_notify. But `close` never waits for a lock. It also runs
-   in finalizers and signal handlers, in the middle of whatever the thread was doing, and at exit,
-   when a daemon thread may have ended while it held one. If a lock is taken, the thread that has it
-   does the rest when it leaves its call (`_end`).
-4. Anything that waits for the descriptor, or has an event loop watch it, holds it (`hold`). It is
-   closed after the last `release`, so its number cannot be reused meanwhile.
+   in finalizers and signal handlers, in the middle of any other call of the same thread; and at
+   exit, when a daemon thread may have ended while it held a lock. If a lock is taken, the thread
+   that holds it does the rest when it leaves its call (`_end`).
+4. Anything that waits for the descriptor, or has an event loop watch it, holds it (`hold`). The
+   descriptor is closed after the last `release`. Otherwise its number could be reused meanwhile,
+   and the wait would be for another file.
 """
 
 from __future__ import annotations
@@ -34,17 +52,18 @@ from .poll import POLLIN, POLLOUT, Co, PollNeeded, timed_out
 from .sockets import adopt, give_away
 from .trace import Trace
 
-#: How many pieces are handed to the system at once.
+#: The largest number of pieces passed to one call of ``sendmsg``.
 _MAX_PIECES = 16
 
-#: A view is filled further if that much has just come, and that much still has room in it. Over
-#: TLS it is a whole record (RFC 8446 section 5.1): OpenSSL gives and takes one at a time.
+#: Bytes. `Stream.recv_into` continues to receive if at least this many arrived in the last call
+#: and there is still room for as many. It is also the size of a full TLS record (RFC 8446 section
+#: 5.1), and OpenSSL returns and accepts one record at a time.
 PIECE_SIZE = 16 * 1024
 
-#: Joins small pieces that are followed by others at once. Where it is missing, they just go.
+#: The socket option that joins small pieces. On systems without it, they are sent separately.
 _CORK: int | None = getattr(socket, "TCP_CORK", None)
 
-#: What is wrong with an idle connection that has received something.
+#: The fault of an idle connection on which data has arrived.
 UNREQUESTED = "the server sent data that was not requested"
 
 
@@ -52,16 +71,19 @@ class Stream:
     """A connected plain socket.
 
     Attributes:
-        want_read: what a receiver usually waits for.
-        want_write: what a sender usually waits for.
-        local_address, peer_address: of the socket, in the form that `socket` uses.
+        closed: whether the stream is marked as closed. Never reset.
+        sock: the socket.
+        want_read: the usual `PollNeeded` of a receiver.
+        want_write: the usual `PollNeeded` of a sender.
+        local_address, peer_address: the socket's addresses, in the form that `socket` uses.
         tls_version: such as ``"TLSv1.3"``, ``None`` without TLS.
-        on_close: called by `close`, or ``None``. An event loop that watches the descriptor has to
-            let go of it.
-        trace: where to write the traffic down, or ``None``.
-        peeks: whether `has_ended` can tell.
-        in_records: whether one `recv` gives no more than a record (TLS only).
-        mid_write: whether bytes may be under way that `send` has not counted (TLS only).
+        on_close: called by `close`, or ``None``. An event loop that watches the descriptor uses
+            it to stop.
+        trace: where to record the traffic, or ``None``.
+        peeks: whether `has_ended` works.
+        in_records: whether one `recv` returns at most one record (TLS only).
+        mid_write: whether bytes may have been sent that `send` has not counted (TLS only).
+        holders: what keeps the descriptor open (see `hold`).
     """
 
     peeks = True
@@ -69,7 +91,7 @@ class Stream:
     mid_write = False
     tls_version: str | None = None
     trace: Trace | None = None
-    _detached = True  # until there is a socket
+    _detached = True  # until `__init__` has a socket: `__del__` may run earlier
 
     def __init__(self, sock: socket.socket, monitor: Monitor) -> None:
         self.closed = False
@@ -81,7 +103,7 @@ class Stream:
         self._detached = False
         self.local_address = sock.getsockname()
         self.peer_address: Any = None
-        with suppress(OSError):  # it has reset the connection already
+        with suppress(OSError):  # the peer has reset the connection already
             self.peer_address = sock.getpeername()
         self.on_close: Callable[[], object] | None = None
         self._monitor = monitor
@@ -89,20 +111,30 @@ class Stream:
         self._recv_into: Callable[[memoryview], int] = sock.recv_into
         self.want_read = PollNeeded(sock.fileno(), POLLIN, phase="response")
         self.want_write = PollNeeded(sock.fileno(), POLLOUT, phase="send")
-        self._recv_lock = RLock()  # signal handlers and finalizers may use the stream, too
+        # Reentrant: a signal handler or finalizer may use the stream in the middle of a call.
+        self._recv_lock = RLock()
         self._send_lock = RLock()
+        # The system reports a failure only once. After that, it reports the end of the stream to
+        # a receiver, who would take a truncated body for a complete one. So failures are kept,
+        # and repeated to receivers. That includes a reset that was reported to a sender.
         self._recv_failure: OSError | None = None
-        #: A reset that the system told a sender. A receiver would then be told of a proper end.
         self._send_failure: OSError | None = None
         self.holders: set[object] = set()
         disown_in_child(self)
 
     def recv_into(self, view: memoryview) -> int | PollNeeded:
-        """Receive into *view*, which is not empty. Returns the number of bytes, 0 at the end.
+        """Receive into a buffer.
+
+        Args:
+            view: a writable view, not empty.
+
+        Returns:
+            The number of bytes, 0 at the end of the stream; or what to wait for.
 
         Raises:
-            ConnectionClosed: the connection ended other than properly, or was closed by us.
-            ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
+            ConnectionClosed: the connection failed, or ended without a close_notify over TLS, or
+                was closed by `close`. Every later call raises it again.
+            ConnectionTimedOut: the system has dropped the connection (``ETIMEDOUT``).
         """
         try:
             with self._recv_lock:
@@ -125,7 +157,15 @@ class Stream:
                 self._end()
 
     def _fill_up(self, view: memoryview, filled: int) -> int:
-        """Go on receiving while much comes in, or OpenSSL has more records."""
+        """Continue to receive while large pieces arrive.
+
+        A non-blocking receive returns what had arrived when it began, and not what arrives while
+        it copies. Over TLS it returns a single record. On a fast connection, more is available
+        when it returns, and receiving that now saves a round through the callers.
+
+        A failure here is kept for the next call: *filled* bytes have been received and must be
+        returned first.
+        """
         count, most = filled, len(view) - PIECE_SIZE
         while count >= PIECE_SIZE and filled <= most:
             rest = view[filled:]
@@ -133,7 +173,7 @@ class Stream:
                 count = self._recv_into(rest)
             except OSError as exc:
                 if self._lacks(exc, self.want_read) is None:
-                    self._recv_failure = exc.with_traceback(None)  # for the next call
+                    self._recv_failure = exc.with_traceback(None)
                 break
             finally:
                 rest.release()
@@ -141,7 +181,7 @@ class Stream:
         return filled
 
     def recv(self, count: int) -> bytes | PollNeeded:
-        """Receive at most *count* bytes. Returns ``b''`` at the end. Raises as `recv_into`."""
+        """Receive at most *count* bytes. Return ``b''`` at the end. Raises as `recv_into`."""
         try:
             with self._recv_lock:
                 self._check_receive()
@@ -160,13 +200,18 @@ class Stream:
                 self._end()
 
     def send(self, pieces: Sequence[memoryview]) -> int | PollNeeded:
-        """Send what can be sent of *pieces*, which are not empty. Returns the number of bytes.
+        """Send as much of *pieces* as the socket takes.
 
-        After it returned a `PollNeeded`, it is to be called with the same bytes again.
+        Args:
+            pieces: flat views, none of them empty. After a call that returned a `PollNeeded`, the
+                next call must pass the same bytes again, because OpenSSL requires that.
+
+        Returns:
+            The number of bytes sent, at least 1; or what to wait for.
 
         Raises:
-            ConnectionClosed: the connection ended, or was closed by us.
-            ConnectionTimedOut: the system gave the connection up (``ETIMEDOUT``).
+            ConnectionClosed: the connection ended, or was closed by `close`.
+            ConnectionTimedOut: the system has dropped the connection (``ETIMEDOUT``).
         """
         try:
             with self._send_lock:
@@ -190,17 +235,18 @@ class Stream:
         return self.sock.send(pieces[0])
 
     def expect_more(self) -> None:
-        """More will be sent in a moment: the system may join small pieces, until `push`.
+        """Allow the system to join small pieces until `push`, because more follows immediately.
 
-        If that does not come, Linux sends what it has after 0.2 seconds all the same. Unlike the
-        flag ``MSG_MORE``, this also joins TLS records, and what ``sendfile`` sends.
+        Without a `push`, Linux sends the pieces after 0.2 seconds. Unlike the flag ``MSG_MORE``,
+        this also joins TLS records, and the data of ``sendfile``. On systems without ``TCP_CORK``
+        it does nothing.
         """
         if not self._joins and _CORK is not None:
             self._joins = True
             self._cork(_CORK, 1)
 
     def push(self) -> None:
-        """Undo `expect_more`, and send what the system has held back."""
+        """Undo `expect_more`: the system sends what it has held back."""
         if self._joins and _CORK is not None:
             self._joins = False
             self._cork(_CORK, 0)
@@ -210,13 +256,13 @@ class Stream:
             with self._send_lock:
                 self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         except OSError:
-            pass  # it is closed, or no TCP socket
+            pass  # the socket is closed, or not a TCP socket
         finally:
             if self.closed:
                 self._end()
 
     def co_send_all(self, pieces: Sequence[memoryview]) -> Co[None]:
-        """Send all of *pieces*, none of them empty, waiting as need be. Raises as `send`."""
+        """Send all of *pieces*, none of them empty, and wait as necessary. Raises as `send`."""
         while pieces:
             sent = self.send(pieces)
             if isinstance(sent, PollNeeded):
@@ -226,17 +272,20 @@ class Stream:
 
     @property
     def sends_files(self) -> bool:
-        """Whether `send_file` works here: bytes that are traced, or encrypted, must be read."""
+        """Whether `send_file` may be called. It cannot trace or encrypt the bytes."""
         return self.trace is None and hasattr(os, "sendfile")
 
     def send_file(self, fd: int, offset: int, count: int) -> int | PollNeeded | None:
-        """Send at most *count* bytes of a file from *offset* on, without reading them.
+        """Send bytes of a file without reading them (``sendfile``). Requires `sends_files`.
 
-        To be called only if the stream `sends_files`.
+        Args:
+            fd: the file's descriptor.
+            offset: where in the file to begin, in bytes.
+            count: the largest number of bytes to send.
 
         Returns:
-            The number of bytes, or ``None`` if that does not work with this file: reading it
-            works, or tells why it does not.
+            The number of bytes, or what to wait for. ``None`` if the system cannot send this
+            file, or the file has ended. Then read it: that either works or raises a clear error.
 
         Raises:
             ConnectionClosed, ConnectionTimedOut: as `send`.
@@ -245,13 +294,15 @@ class Stream:
         try:
             with self._send_lock:
                 self.check_open()
-                self.holders.add(token)  # a signal handler may close this just before the call
+                # `sendfile` takes a descriptor's number. A signal handler may close the stream
+                # between fileno() and the call, and our own lock does not keep it from doing so.
+                self.holders.add(token)
                 try:
                     sent = os.sendfile(self.sock.fileno(), fd, offset, count)
                 except (BlockingIOError, ConnectionError, TimeoutError) as exc:
                     return self._send_lacks(exc)
                 except OSError:
-                    return None  # about this file, or this kind of file
+                    return None  # the file is the reason, not the socket
                 self._monitor.bytes_sent += sent
                 return sent or None  # 0: the file has ended
         finally:
@@ -263,14 +314,14 @@ class Stream:
         need = self._lacks(exc, self.want_write)
         if need is None:
             if not isinstance(exc, BrokenPipeError):
-                self._send_failure = exc.with_traceback(None)  # whose frames refer to this stream
+                self._send_failure = exc.with_traceback(None)  # the frames refer to this stream
             raise _ended(exc, "send") from exc
         return need
 
     def has_ended(self) -> bool:
-        """Whether the peer's end has arrived, with nothing before it. Takes no byte.
+        """Return whether the peer has ended the stream properly, and no byte is unread.
 
-        To be asked only if the stream `peeks`.
+        Consumes no byte. Requires `peeks`.
         """
         try:
             with self._recv_lock:
@@ -286,10 +337,12 @@ class Stream:
                 self._end()
 
     def idle_fault(self) -> ConnectionClosed | None:
-        """Return why this connection, on which nothing is expected, cannot be used any more.
+        """Return the reason why an idle connection cannot be used again, or ``None``.
 
-        Readable is not enough to tell: a healthy TLS connection is readable while session
-        tickets lie there. One receive is.
+        A readable socket is not a reason: an idle TLS 1.3 connection is readable, because servers
+        send session tickets (RFC 8446 section 4.6.1). So this makes one receive: if it would
+        block, the connection is healthy. The end of the stream, a failure or a byte of data is a
+        fault (RFC 9112 section 9.2).
         """
         if not self._maybe_readable():
             return None
@@ -297,7 +350,9 @@ class Stream:
             got = self.recv_into(memoryview(bytearray(1)))
         except (ConnectionClosed, ConnectionTimedOut) as exc:
             if isinstance(exc, ConnectionClosed) and exc.alert is not None:
-                return exc  # the server may have rejected the connection before it was ever idle
+                # Unchanged: the server may have rejected the client right after the handshake,
+                # before the connection was ever idle.
+                return exc
             fault = unusable(str(exc))
             fault.__cause__ = exc.__cause__
             return fault
@@ -315,7 +370,7 @@ class Stream:
 
     def _check_receive(self) -> None:
         self.check_open()
-        if self._recv_failure is not None:  # the system tells an error only once
+        if self._recv_failure is not None:
             raise _ended(self._recv_failure, self.want_read.phase) from self._recv_failure
 
     def _check_end(self) -> None:
@@ -325,7 +380,7 @@ class Stream:
     def _recv_lacks(self, exc: OSError) -> PollNeeded:
         need = self._lacks(exc, self.want_read)
         if need is None:
-            self._recv_failure = exc.with_traceback(None)  # whose frames refer to this stream
+            self._recv_failure = exc.with_traceback(None)  # the frames refer to this stream
             raise _ended(exc, self.want_read.phase) from exc
         return need
 
@@ -334,13 +389,15 @@ class Stream:
         return want if isinstance(exc, BlockingIOError) else None
 
     def wait(self, need: PollNeeded) -> Co[None]:
-        """Wait for *need*, one that a call of this stream returned.
+        """Wait for *need*, which a call of this stream returned. Holds the descriptor meanwhile.
 
         Raises:
-            ConnectionClosed: the stream was closed.
+            ConnectionClosed: the stream was closed, before the wait or during it.
         """
         token = object()
         try:
+            # Hold first, check second. In the other order, `close` could run in between, see no
+            # holder, and close the descriptor that this is about to wait for.
             self.holders.add(token)
             self.check_open()
             yield need
@@ -349,17 +406,20 @@ class Stream:
             exc.phase = exc.phase or need.phase
             raise
         finally:
-            # Not `release`: an interrupt where that begins would leave the token in the set, and
-            # so the descriptor open.
+            # Inline instead of `release`: CPython runs signal handlers where a function begins.
+            # An exception there would leave the token in the set, and the descriptor open forever.
             self.holders.discard(token)
             if self.closed:
                 self._end()
 
     def hold(self, holder: object) -> None:
-        """Keep the descriptor open until *holder* is released, or the socket is given away.
+        """Keep the descriptor open until `release` or `detach`.
+
+        Args:
+            holder: any hashable object that identifies the caller.
 
         Raises:
-            ConnectionClosed: the stream was closed.
+            ConnectionClosed: the stream was closed. Then nothing is held.
         """
         self.holders.add(holder)
         if self.closed:
@@ -367,15 +427,16 @@ class Stream:
             self.check_open()
 
     def release(self, holder: object) -> None:
-        """Undo `hold`."""
+        """Undo `hold`. If the stream is closed and nothing else holds it, close the descriptor."""
         self.holders.discard(holder)
         if self.closed:
             self._end()
 
     def close(self, by: str = "by disconnect()") -> None:
-        """Close the connection, from any thread, and wake every call that waits for it.
+        """Close the connection and wake every call that waits for it.
 
-        A call that was interrupted is completed by the next one.
+        May be called from any thread, a signal handler or a finalizer. Never blocks. If it is
+        interrupted, another call completes it.
 
         Args:
             by: the reason, as the end of the sentence "the connection was closed …".
@@ -389,11 +450,14 @@ class Stream:
         self._end()
 
     def _end(self) -> None:
-        """Do what is left to do for a stream that is marked as closed, unless a call is under way.
+        """Shut down and close a stream that is marked as closed, unless a call is running.
 
-        The thread of such a call comes here after it has released its lock. It may find a lock
-        taken by a thread that has come here, too, and has got only one of both. So that thread
-        looks whether another one has come since it did, and if so, tries again.
+        Each call runs this after it has released its lock, so the last of them does the work.
+        Threads may also collide in here. Example: A closes the stream while B sends. A takes the
+        receive lock and fails to take the send lock. B leaves its call, comes here, and finds the
+        receive lock taken by A. Now both would give up. So each thread that enters announces
+        itself in `_latest` before it tries the locks, and a thread that has failed tries again if
+        another has announced itself since. In the example, A finds the announcement of B.
         """
         while True:
             self._latest = latest = object()
@@ -425,9 +489,10 @@ class Stream:
             self.sock.close()
 
     def _goodbye(self) -> None:
-        """Say what the protocol has to say before the end, without waiting."""
+        """Send what the protocol requires before the end of the stream, without waiting."""
 
     def _disown(self) -> None:
+        # New locks: a thread of the parent may have held the old ones, and does not exist here.
         self._recv_lock = self._send_lock = RLock()
         if not self._detached:
             self.closed = self._detached = True
@@ -438,27 +503,36 @@ class Stream:
                 self.trace.close()
 
     def detach(self) -> socket.socket:
-        """Give the socket away. The stream is closed, the connection is not."""
+        """Return the socket to the caller, who must close it. The stream is marked as closed."""
         self._closed_by = "by detach()"
         self.closed = True
         with self._recv_lock, self._send_lock:
             if self.trace is not None:
                 self.trace.close()
             sock = give_away(self.sock)
-        self._detached = True  # last: `close` closes what an interrupt has left
+        self._detached = True  # last: after an interrupt before this, `close` closes the socket
         return sock
 
     def __del__(self) -> None:
         if not self._detached:
-            self.sock.close()  # even if the caller still has a reference to the one given
+            self.sock.close()  # even if the caller, who passed it in, still has a reference
 
 
 class Attempt:
-    """``with`` on this takes a lock unless another thread has it, and ``as`` is whether it did.
+    """A ``with`` statement that tries to take a lock. Its ``as`` target is whether it succeeded.
 
-    The caller releases the lock, within the block. ``with`` enters the block before CPython looks
-    for signals. After a call of ``acquire`` a signal handler could raise, and nothing would ever
-    release the lock.
+    The caller releases the lock, inside the block::
+
+        with Attempt(lock) as taken:
+            if taken:
+                try:
+                    ...
+                finally:
+                    lock.release()
+
+    After an ordinary call of ``acquire``, CPython may run a signal handler before the caller enters
+    its ``try``. If the handler raises, nothing ever releases the lock. A ``with`` statement that
+    calls ``acquire`` as its ``__enter__``, directly in C, enters its block without such a gap.
     """
 
     if TYPE_CHECKING:
@@ -476,7 +550,7 @@ class Attempt:
 
 
 def after(pieces: Sequence[memoryview], count: int) -> list[memoryview]:
-    """Return what is left of *pieces* without their first *count* bytes."""
+    """Return *pieces* without their first *count* bytes."""
     for index, piece in enumerate(pieces):
         if count < len(piece):
             return [piece[count:], *pieces[index + 1 :]]
@@ -485,12 +559,12 @@ def after(pieces: Sequence[memoryview], count: int) -> list[memoryview]:
 
 
 def shut_down(sock: socket.socket) -> None:
-    """Make everybody wake up who waits for *sock*, connected or connecting."""
+    """Shut down *sock*, connected or connecting, and so wake every thread that waits for it."""
     try:
-        # Not sock.shutdown(): that of an SSLSocket strips the TLS layer under a reader.
+        # SSLSocket.shutdown() also drops the TLS layer. A concurrent read would return ciphertext.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
-        pass  # it was not connected, or is closed already
+        pass  # the socket was not connected, or is closed already
 
 
 def _ended(exc: OSError, phase: str | None) -> ConnectionClosed | ConnectionTimedOut:
@@ -505,5 +579,5 @@ def _ended(exc: OSError, phase: str | None) -> ConnectionClosed | ConnectionTime
 
 
 def unusable(fault: str) -> ConnectionClosed:
-    """Return what to raise when *fault* keeps an idle connection from being used again."""
+    """Return the exception for an idle connection that cannot be used again because of *fault*."""
     return ConnectionClosed(f"the idle connection cannot be used: {fault}")

@@ -6,25 +6,25 @@ from typing import Any, NoReturn
 
 from ..protocol.arguments import check_seconds
 
-#: Seconds, for each limit that is not given.
+#: Seconds for each limit that is not passed.
 _DEFAULT = 30
 
 
 class Timeouts:
-    """A limit for each kind of wait, to be passed as *timeout*. It cannot be changed.
+    """A limit for each kind of wait, to be passed as *timeout*. Immutable.
 
-    Each is a number of seconds, ``None`` for no limit. A limit that is not given is 30 seconds.
+    Each limit is a number of seconds, or ``None`` for no limit. The default of each is 30 seconds.
 
     Args:
-        pool: for waiting until a pool has a connection to lease. A connection ignores it.
-        connect: for resolving the name, connecting, opening a tunnel and the TLS handshake, all
-            together.
-        send: for one wait in which no byte can be sent.
-        receive: for one wait in which no byte arrives.
+        pool: the limit for waiting until a pool has a connection to lease. A connection ignores it.
+        connect: one limit for resolving the name, connecting, opening a tunnel and the TLS
+            handshake together.
+        send: the limit for one wait in which no byte can be sent.
+        receive: the limit for one wait in which no byte arrives.
 
     Raises:
         TypeError: a limit is neither a number nor ``None``.
-        InvalidRequest: a limit is negative or not a number (NaN).
+        InvalidRequest: a limit is negative or NaN.
     """
 
     __slots__ = ("_limits",)
@@ -54,7 +54,7 @@ class Timeouts:
 
     @property
     def connect(self) -> float | None:
-        """Seconds to resolve, connect, open a tunnel and shake hands."""
+        """Seconds to resolve the name, connect, open a tunnel and perform the TLS handshake."""
         return self._limits[1]
 
     @property
@@ -94,11 +94,11 @@ def _unpickled(
 
 
 def check_timeout(timeout: Any) -> float | Timeouts | None:
-    """Return the argument *timeout*.
+    """Return the argument *timeout*, checked.
 
     Raises:
-        TypeError: it is neither a number, nor `Timeouts`, nor ``None``.
-        InvalidRequest: it is negative or not a number (NaN).
+        TypeError: *timeout* is neither a number, nor `Timeouts`, nor ``None``.
+        InvalidRequest: *timeout* is negative or NaN.
     """
     if isinstance(timeout, Timeouts):
         return timeout

@@ -1,4 +1,28 @@
-"""TLS: the handshake, and a `Stream` over it. Imported only when there is a TLS connection."""
+"""TLS: the handshake, and a `Stream` over it. Imported only when there is a TLS connection.
+
+Theory of operation
+===================
+
+A `TLSStream` differs from a `Stream` in these points:
+
+1. **One lock for both directions.** An `ssl.SSLSocket` is not safe for two threads.
+2. **A call may wait for the other direction.** OpenSSL reports whether it wants to read or to
+   write, and `wanted` turns that into a `PollNeeded`.
+3. **Sending is record by record.** OpenSSL counts bytes only when all that it was given is
+   written. With one record at a time (at most `PIECE_SIZE` bytes), the count of bytes sent is as
+   accurate as it can be.
+4. **A record may be half written** when the socket would block. From then on, until OpenSSL reports
+   success, `mid_write` is true: the peer may receive bytes that `send` has not counted, so the
+   request must not be taken for one that was never sent. OpenSSL wants the same bytes again until
+   the record is complete.
+5. **Received data may be pending inside OpenSSL** while the socket is not readable. `idle_fault`
+   therefore asks `SSLSocket.pending`, and `recv_into` continues after a full record.
+6. **The end needs a close_notify** (RFC 9112 section 9.8). Without it, an attacker may have
+   truncated the stream. OpenSSL then raises an error, which becomes `ConnectionClosed`.
+7. **A fatal alert explains why a connection ended.** In TLS 1.3 the server checks the client's
+   certificate after the client's side of the handshake is complete, so its alert may arrive while
+   the request is being sent. See `TLSStream._waiting_alert`.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +43,18 @@ if TYPE_CHECKING:
     from .connect import Wait
 
 
-#: What sending raises when the peer has ended the connection.
+#: The exceptions that sending raises after the peer has ended the connection.
 _GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
-#: Bytes that one call of `send` encrypts at most. The lock is held as long, and a peer on the same
-#: machine may take them as fast as they come.
+#: The most bytes that one call of `send` encrypts. It holds the lock meanwhile, which keeps a
+#: receiver out. Without this limit it could hold it for the whole body, because a peer on the same
+#: machine may receive as fast as this sends.
 _MOST_AT_ONCE = 64 * PIECE_SIZE
 
 
 class TLSStream(Stream):
-    """A connected TLS socket, its handshake done."""
+    """A connected TLS socket after its handshake."""
 
     peeks = False
     in_records = True
@@ -37,15 +62,14 @@ class TLSStream(Stream):
 
     def __init__(self, sock: ssl.SSLSocket, monitor: Monitor) -> None:
         super().__init__(sock, monitor)
-        self._send_lock = self._recv_lock  # an SSLSocket is not safe for two threads
-        read: Any = sock.read  # recv_into would be three calls around it
+        self._send_lock = self._recv_lock  # see rule 1
+        read: Any = sock.read  # SSLSocket.recv_into would add Python calls around it
         self._recv_into = partial(read, PIECE_SIZE)
         self._send_error: OSError | None = None
         self.tls_version = sock.version()
         self._last: tuple[Any, Any, Any] | None = None
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
-        # OpenSSL counts nothing before all that it was given is out, so it gets a record at once.
         if self._send_error is not None:
             raise self._send_error
         piece = pieces[0]
@@ -57,12 +81,13 @@ class TLSStream(Stream):
             try:
                 sent += send(record)
             except OSError as exc:
-                # Once OpenSSL has begun a record, it wants the same bytes again until that is out.
                 self.mid_write = self._lacks(exc, self.want_write) is not None
                 if not sent:
                     raise
+                # Earlier records were sent and must be counted. A failure is kept for the next
+                # call. If OpenSSL would block, the next call repeats the record.
                 if not self.mid_write:
-                    self._send_error = exc.with_traceback(None)  # for the next call
+                    self._send_error = exc.with_traceback(None)
                 return sent
             finally:
                 record.release()  # the frames of an exception would keep the buffer exported
@@ -75,11 +100,12 @@ class TLSStream(Stream):
         return super()._send_lacks(exc)
 
     def _waiting_alert(self) -> ssl.SSLError | None:
-        """Return the alert that explains why nothing can be sent any more, if it has arrived.
+        """Return the fatal alert that explains why sending failed, if it has arrived.
 
-        A server that sends a fatal alert closes the connection right after it. If data of ours
-        arrive there later, its system answers with a reset, and sending fails before the alert is
-        read. Linux still delivers what arrived before the reset.
+        A server that sends a fatal alert closes the connection right after it. If more data from
+        the client arrive there, its system responds with a reset. Then sending fails before any
+        call has read the alert. Linux still delivers what arrived before the reset, so this reads
+        it. Without the alert, a rejected certificate would look like a transient network error.
         """
         try:
             data = self.sock.read(PIECE_SIZE)
@@ -90,12 +116,12 @@ class TLSStream(Stream):
             return exc
         except OSError:
             return None
-        if data:  # a response, which is the receiver's
+        if data:  # a response, not an alert
             self._give_back(data)
         return None
 
     def _give_back(self, data: bytes) -> None:
-        """Have *data* received once more, before anything else."""
+        """Make the next receiving calls return *data* before anything else."""
         before = self._recv, self._recv_into
 
         def recv(count: int) -> bytes:
@@ -120,7 +146,7 @@ class TLSStream(Stream):
 
     def _lacks(self, exc: OSError, want: PollNeeded) -> PollNeeded | None:
         need = wanted(exc, self.want_read, self.want_write)
-        # To receive may need to send, and the reverse. That is still a wait of the same phase.
+        # A receive that waits until it can write is still part of the receiver's phase.
         return need if need is None or need is want else PollNeeded(*need, phase=want.phase)
 
     def certificate(self, binary_form: bool) -> Any:
@@ -133,7 +159,7 @@ class TLSStream(Stream):
         return cipher
 
     def _agreed(self) -> tuple[Any, Any, Any]:
-        """Return the certificate in both forms, and the cipher."""
+        """Return the certificate in both forms, and the cipher. They remain known after `close`."""
         try:
             with self._recv_lock:
                 if self._last is not None:
@@ -149,12 +175,14 @@ class TLSStream(Stream):
         return sock.getpeercert(), sock.getpeercert(True), sock.cipher()
 
     def _goodbye(self) -> None:
-        if self.sock.fileno() < 0:  # the collector has finalized it first: it has closed itself
+        # The garbage collector may finalize the socket before this stream. It has closed itself.
+        if self.sock.fileno() < 0:
             return
         try:
             if self._last is None:
-                self._last = self._ask()  # callers may still want them after the last response
-            self.sock.unwrap()  # sends close_notify (RFC 9112 section 9.8); the answer can wait
+                self._last = self._ask()  # callers may ask for them after the last response
+            # Sends a close_notify (RFC 9112 section 9.8). It does not wait for that of the server.
+            self.sock.unwrap()
         except (OSError, ValueError):
             pass
 
@@ -167,7 +195,7 @@ def _record(pieces: Sequence[memoryview]) -> memoryview:
 
 
 def wanted(exc: OSError, read: PollNeeded, write: PollNeeded) -> PollNeeded | None:
-    """Return the readiness that OpenSSL asks for by *exc*, ``None`` if it is a failure."""
+    """Return the readiness that OpenSSL asks for with *exc*; ``None`` if *exc* is a failure."""
     if isinstance(exc, ssl.SSLWantReadError):
         return read
     if isinstance(exc, ssl.SSLWantWriteError):
@@ -176,13 +204,20 @@ def wanted(exc: OSError, read: PollNeeded, write: PollNeeded) -> PollNeeded | No
 
 
 def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLSocket:
-    """Make a TLS socket of a connected one, which it takes over. The handshake is still to do.
+    """Return a TLS socket that takes over a connected one. The handshake is not done.
+
+    Args:
+        sock: the plain socket. The caller closes it if this raises.
+        context: the TLS context.
+        server_hostname: the name for SNI and for the certificate (RFC 6066 section 3).
 
     Raises:
-        InvalidRequest: the context is made to take truncated data for whole.
+        InvalidRequest: the context accepts truncated data as complete.
+        OSError: the system reports a failure, for example that the peer has reset the connection.
     """
-    check_context(context)  # again: its options may have been set meanwhile
-    # As bytes, because Python's IDNA codec replaces the exception of a signal handler.
+    check_context(context)  # again: its options may have changed since it was passed
+    # As bytes. For a str, Python's IDNA codec would run, and if a signal handler raises in it, the
+    # codec replaces that exception.
     name = server_hostname.encode("ascii") if server_hostname.isascii() else server_hostname
     try:
         return adopt(
@@ -190,7 +225,7 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
                 sock,
                 server_hostname=name,
                 do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,  # an end without close_notify may be an attacker's
+                suppress_ragged_eofs=False,  # raise at an end without close_notify (rule 6)
             )
         )
     except BaseException as exc:
@@ -201,15 +236,15 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
 def _close_half_made(exc: BaseException, sock: socket.socket) -> None:
     """Close the socket that `wrap_socket` had taken over from *sock* before it raised *exc*.
 
-    It does not do so itself, for example when the peer has reset the connection, and only the
-    frames of the traceback know the object by then.
+    `wrap_socket` does not always close it, for example if the peer has reset the connection. Then
+    only the frames of the traceback refer to the new object.
     """
     traceback = exc.__traceback__
     while traceback is not None:
         half_made = traceback.tb_frame.f_locals.get("self")
         if isinstance(half_made, ssl.SSLSocket) and half_made.fileno() >= 0:
             if half_made.fileno() == sock.fileno():
-                half_made.detach()  # an interrupt came while the descriptor belonged to both
+                half_made.detach()  # an interrupt arrived while both had the descriptor
             else:
                 half_made.close()
         traceback = traceback.tb_next
@@ -222,12 +257,19 @@ def co_secure(
     monitor: Monitor,
     wait: Wait,
 ) -> Co[TLSStream]:
-    """Shake hands over a connected socket, which this takes over.
+    """Perform the handshake on a connected socket, and return the stream.
+
+    Args:
+        plain: the socket, which the stream takes over. The caller closes it if this raises.
+        context: the TLS context.
+        server_hostname: as for `wrap`.
+        monitor: counts the bytes of the stream.
+        wait: waits for a readiness of the socket.
 
     Raises:
         InvalidRequest: as `wrap`.
         UnsupportedResponse: as `check_protocol`.
-        ssl.SSLError, OSError: the TLS library's or the system's reason.
+        ssl.SSLError, OSError: the handshake failed.
     """
     sock = wrap(plain, context, server_hostname)
     try:
@@ -246,7 +288,7 @@ def co_secure(
 
 
 def check_protocol(sock: ssl.SSLSocket) -> None:
-    """Make sure that it is HTTP/1.1 that was agreed on, if anything was (RFC 7301).
+    """Check that ALPN selected HTTP/1.1, or nothing (RFC 7301).
 
     Raises:
         UnsupportedResponse: the context offers another protocol, and the server chose it.

@@ -1,10 +1,10 @@
-"""``DUGONG_TRACEFILE``: all traffic of each connection, in a file of its own.
+"""``DUGONG_TRACEFILE``: a file with all traffic of each connection.
 
-A trace shows credentials, and its path is often in a directory that others can write to, such as
-``/tmp``. So it only goes to a regular file that belongs to this user, has one name, and is
-accessible to nobody else; or to a character device, such as ``/dev/tty``, which stores nothing. A
-file that exists and is not like that is refused. Changing its mode would not be enough: a process
-that has opened it before can read everything that is written later.
+A trace contains credentials, and its path is often in a directory that others can write to, such as
+``/tmp``. So it is written only to a regular file that belongs to this user, has one name, and is
+not accessible to any other user; or to a character device, such as ``/dev/tty``, which stores
+nothing. Any other existing file is refused. Changing its mode would not be enough: a process that
+opened it earlier could read everything written later.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ VARIABLE = "DUGONG_TRACEFILE"
 
 
 class Trace:
-    """A file to which the traffic of one connection is written.
+    """A file that records the traffic of one connection.
 
-    It shows what was sent and received, before encryption and after decryption, credentials
-    included. A line above each piece gives direction and size.
+    It contains the bytes sent, before encryption, and received, after decryption, including
+    credentials. A line before each piece gives its direction and size.
 
     Attributes:
-        fd: its descriptor, -1 once it is closed.
+        fd: the descriptor, -1 once it is closed.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
     def sent(self, pieces: Sequence[memoryview], count: int) -> None:
-        """The first *count* bytes of *pieces* were sent."""
+        """Record that the first *count* bytes of *pieces* were sent."""
         sent = bytearray()
         for piece in pieces:
             sent += piece[: count - len(sent)]
@@ -50,9 +50,10 @@ class Trace:
         try:
             os.write(self.fd, b"\n--- %s %d bytes ---\n%s" % (direction, len(data), data))
         except OSError:
-            pass  # the disk is full, or no longer there: no reason for an exchange to fail
+            pass  # a full or missing disk must not make an exchange fail
 
-    # As an argument, because the names of a module may be gone when the interpreter shuts down.
+    # A default argument, because the names of the module may be cleared while the interpreter
+    # shuts down.
     def close(self, close: Callable[[int], None] = os.close) -> None:
         fd, self.fd = self.fd, -1
         if fd >= 0:
@@ -62,13 +63,16 @@ class Trace:
 
 
 def open_trace() -> Trace | None:
-    """Open a new file for a connection's traffic, if the environment asks for one.
+    """Open the trace file for a new connection, if the environment variable is set.
 
-    With a ``%d``, this is a new file, with the first number that is free. Without, an existing
-    file is continued.
+    If its value contains ``%d``, this creates a file with the first number that is free.
+    Otherwise, it appends to an existing file.
+
+    Returns:
+        ``None`` if the variable is not set.
 
     Raises:
-        OSError: it cannot be opened, or is refused.
+        OSError: the file cannot be opened, or is refused.
     """
     template = os.environ.get(VARIABLE)
     if not template:
@@ -83,9 +87,10 @@ def open_trace() -> Trace | None:
     raise AssertionError("there is always another number")
 
 
-#: A pipe without a reader must not make this wait, nor a terminal become that of this process.
+#: O_NONBLOCK: opening a pipe without a reader must not block. O_NOCTTY: a terminal must not become
+#: the controlling terminal of this process.
 _FLAGS = os.O_WRONLY | os.O_CREAT
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):  # some systems lack some
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):  # not every system has all
     _FLAGS |= getattr(os, _name, 0)
 
 
@@ -93,7 +98,7 @@ def _open(path: str, flags: int) -> Trace:
     try:
         trace = Trace(os.open(path, _FLAGS | flags, 0o600))
     except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.EMLINK):  # what O_NOFOLLOW fails with
+        if exc.errno in (errno.ELOOP, errno.EMLINK):  # O_NOFOLLOW found a symbolic link
             raise _refused("is a symbolic link", path) from None
         raise
     try:
@@ -111,9 +116,9 @@ def _refused(fault: str, path: str) -> PermissionError:
 
 
 def _fault(status: os.stat_result) -> str | None:
-    """Return why a file must not receive a trace, ``None`` if it may."""
+    """Return why a file must not receive a trace; ``None`` if it may."""
     if stat.S_ISCHR(status.st_mode):
-        return None  # only the administrator can make one
+        return None  # only an administrator can create one
     if not stat.S_ISREG(status.st_mode):
         return "is not a regular file"
     if status.st_nlink != 1:

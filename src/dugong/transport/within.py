@@ -1,19 +1,21 @@
-"""The time limits of one exchange, which its coroutines keep themselves.
+"""The time limits of one exchange, kept by its coroutines.
 
 Theory of operation
 ===================
 
-1. `timeout` and `deadline` of a connection belong to drivers. The limits that are passed with one
-   exchange (or one pipeline) belong to its coroutines, so they hold in any loop.
-2. `co_within` runs a coroutine as a driver does, except that it passes each wait on, shortened
-   to what is left. So every wait of an exchange passes through this one place, whichever module
-   it comes from, and a coroutine cannot tell who has thrown a `ConnectionTimedOut` into it. An
-   exchange without limits of its own never gets here.
-3. Not all that takes time is a wait: the response may lie in the system's buffers when a reading
-   call begins, and sending may never have to wait. So those who receive, and those who send,
-   ask `ExchangeLimits.passed` before they take anything or give anything away. The former go on
-   if the last byte has arrived, and otherwise wait, for which rule 2 leaves no time.
-4. A driver that does not honour `PollNeeded.timeout` notices late. It is told at the next resume.
+1. The attributes `timeout` and `deadline` of a connection are kept by drivers. Limits that are
+   passed with one exchange (or one pipeline) are kept by its coroutines, so they hold in any
+   loop, including a loop of the caller's own.
+2. `co_within` runs a coroutine like a driver, but passes each wait on to the real driver, with
+   `PollNeeded.timeout` shortened to the time that is left. Every wait of an exchange passes
+   through this one place. When a limit has passed, `co_within` throws `ConnectionTimedOut` into
+   the coroutine, as a driver would. An exchange without its own limits does not use it.
+3. An exchange can take time without waiting: the response may already be in the system's buffers
+   when a reading call begins, and sending may never block. So the reader and the writer also
+   check `ExchangeLimits.passed` before each receive and send. A writer then fails. A reader
+   continues if the last byte has arrived. Otherwise it waits, and rule 2 leaves it no time.
+4. With a driver that ignores `PollNeeded.timeout`, the timeout is raised late, when the driver
+   next resumes the coroutine.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ from .monitor import Monitor
 from .poll import Co, Limits, PollNeeded, T, not_done, timed_out
 from .timeouts import Timeouts
 
-#: Seconds for which a coroutine without a limit lets its driver wait, whose own does not apply.
+#: Seconds that stand for "no limit" in `PollNeeded.timeout`, where ``None`` would let the driver's
+#: own limit apply.
 _LONG = 86400.0
 
 
 class Unset(Enum):
-    """That an argument was not given, where ``None`` means something else."""
+    """Marks an argument that was not passed, where ``None`` has a meaning of its own."""
 
     UNSET = "the connection's own"
 
@@ -43,12 +46,12 @@ UNSET: Final = Unset.UNSET
 
 
 class ExchangeLimits:
-    """The time limits of one exchange, or of one pipeline. They count from when this is made.
+    """The time limits of one exchange or pipeline. They count from the creation of this object.
 
     Args:
         monitor: has the clock, and counts the bytes that move.
-        deadline: seconds up to the last byte, ``None`` for no limit.
-        timeout: as `HTTPConnection.timeout`, in place of it; `UNSET` leaves it as it is.
+        deadline: seconds until the last byte, ``None`` for no limit.
+        timeout: replaces `HTTPConnection.timeout` for this exchange; `UNSET` keeps that.
     """
 
     __slots__ = ("_deadline", "_end", "_monitor", "_timeout")
@@ -76,7 +79,7 @@ class ExchangeLimits:
             raise timed_out(not_done(self._deadline, phase), phase)
 
     def co_keep(self, crt: Co[T]) -> Co[T]:
-        """Run *crt*, all of which belongs to this exchange. See `co_within`."""
+        """Run *crt* within these limits. All of it belongs to this exchange. See `co_within`."""
         return co_within(lambda: self, crt)
 
     def for_call(self) -> Limits:
@@ -86,7 +89,11 @@ class ExchangeLimits:
         return Limits(timeout, self._deadline, monitor.bytes_moved, monitor.clock, self._end)
 
     def shorten(self, need: PollNeeded, seconds: float | None) -> PollNeeded:
-        """Return *need* for at most *seconds*, with the driver's timeout only where it applies."""
+        """Return *need* limited to *seconds*.
+
+        If the exchange has its own timeout, the result is marked so that the driver's timeout
+        does not apply (`PollNeeded.limited`).
+        """
         own = self._timeout is not UNSET
         if seconds is None and own:
             seconds = _LONG
@@ -100,11 +107,12 @@ def co_within(find: Callable[[], ExchangeLimits | None], crt: Co[T]) -> Co[T]:
     """Run *crt* within time limits.
 
     Args:
-        find: returns the limits of the exchange that *crt* is at now, or ``None``.
+        find: returns the limits of the current exchange of *crt*, or ``None``. A coroutine may go
+            through several, for example when it finishes a response and then reads the next.
         crt: the coroutine.
 
     Raises:
-        ConnectionTimedOut: a limit has passed. It was thrown into *crt*, and has come through it.
+        ConnectionTimedOut: a limit has passed. It was thrown into *crt*, which did not catch it.
     """
     current: ExchangeLimits | None = None
     limits: Limits | None = None
@@ -131,7 +139,7 @@ def co_within(find: Callable[[], ExchangeLimits | None], crt: Co[T]) -> Co[T]:
                     need = crt.throw(exc)
                     continue
                 if limits is None or not _has_come(need):
-                    need = next(crt)  # it may have been resumed early, and waits on if it has
+                    need = next(crt)  # resumed early or by a timeout: it repeats the wait
                     continue
             limits.moved()
             need = next(crt)
@@ -139,9 +147,9 @@ def co_within(find: Callable[[], ExchangeLimits | None], crt: Co[T]) -> Co[T]:
         result: T = stop.value
         return result
     except BaseException:
-        crt.close()  # a signal handler may have raised
+        crt.close()  # see `poll.run`
         raise
 
 
 def _has_come(need: PollNeeded) -> bool:
-    return bool(need.mask) and need.poll(0)  # without a mask, something else is waited for
+    return bool(need.mask) and need.poll(0)  # with an empty mask, it waits for something else
