@@ -1,4 +1,8 @@
-"""HTTP/1.1 for programs that cannot afford to lose a byte, wait for nothing, or guess."""
+"""An HTTP/1.1 client: blocking calls, coroutines for any event loop, asyncio and trio.
+
+It is for programs that must not lose a byte, must not wait without need, and must not guess. The
+names in ``__all__`` are the public interface.
+"""
 
 from __future__ import annotations
 
@@ -72,11 +76,15 @@ __all__ = [
 
 
 class _Package(ModuleType):
-    """This package, with the one name that users assign to."""
+    """The type of this package. It passes assignments to `DNS_TEST_HOSTNAMES` on.
+
+    Programs assign to ``dugong.DNS_TEST_HOSTNAMES``, but the resolver reads the name in its own
+    module. A plain module attribute would be a second copy.
+    """
 
     @property
     def DNS_TEST_HOSTNAMES(self) -> tuple[tuple[str, int], ...]:  # noqa: N802 - the name users know
-        """Names that resolve wherever the DNS works: pairs of host name and port."""
+        """Names that resolve if the DNS works: pairs of host name and port."""
         return resolve.DNS_TEST_HOSTNAMES
 
     @DNS_TEST_HOSTNAMES.setter
@@ -88,10 +96,10 @@ DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
 
 if TYPE_CHECKING:
     from .connection.aio import AioFuture, AsyncHTTPConnection
-else:  # or type checkers would believe that there is every name
+else:  # type checkers would otherwise accept any name
 
     def __getattr__(name: str) -> Any:
-        """Load what needs asyncio on its first use."""
+        """Load the names that need asyncio on their first use."""
         if name in ("AioFuture", "AsyncHTTPConnection"):
             from .connection import aio
 

@@ -1,11 +1,11 @@
 """The command ``dugong``: HTTP from the command line.
 
-One module per command, loaded when that command is called and not before. Each has
-``parser()``, which says what its arguments are, and ``run(args, parser)``, which returns the exit
-status: 0, 1 if something failed, 2 for wrong use. Ctrl-C is a ``KeyboardInterrupt`` until all is
-cleaned up; then `main` has the process end by the signal.
+Each command has its own module, which is only loaded when the command is called. The module has
+``parser()``, which returns the parser of its arguments, and ``run(args, parser)``, which returns
+the exit status: 0 for success, 1 if something failed, 2 for wrong use. Ctrl-C raises
+``KeyboardInterrupt``. After the cleanup, `main` ends the process with the signal.
 
-What the user is told is one line on standard error, by way of `output`.
+Messages to the user are single lines on standard error, written by `output`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _EXTRA_MISSING = "{} needs more: pip install 'dugong[cli]'"
 
 
 class Command(NamedTuple):
-    """A line of the table of commands.
+    """An entry of the table of commands.
 
     Attributes:
-        module: the module of this package that has it.
-        summary: what it does, in a few words.
-        needs_extra: whether it runs only with what the extra ``cli`` installs.
+        module: the module of this package that implements the command.
+        summary: a description in a few words.
+        needs_extra: whether the command requires the extra ``cli``.
     """
 
     module: str
@@ -48,7 +48,7 @@ COMMANDS = {
 
 
 class Implementation(Protocol):
-    """What the module of a command has."""
+    """The interface of the module of a command."""
 
     def parser(self) -> Parser: ...
 
@@ -62,10 +62,16 @@ def implementation(name: str) -> Implementation:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Returns its exit status: 0, 1 if something failed, 2 for wrong use.
+    """Run the command.
 
-    After Ctrl-C it does not return: the process ends by that signal, as shells expect. They call it
-    status 130, and run nothing more of the loop or the script that the command was called in.
+    After Ctrl-C, this does not return: the process ends by the signal, as shells expect. A shell
+    reports status 130, and also ends the loop or script that called the command.
+
+    Args:
+        argv: the arguments, those of the process by default.
+
+    Returns:
+        The exit status: 0 for success, 1 if something failed, 2 for wrong use.
     """
     try:
         try:
@@ -88,12 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(str(exc))
     except OutputFailure as exc:
         if isinstance(exc.__cause__, BrokenPipeError):
-            return 1  # whoever read our output has had enough
+            return 1  # the reader of our output has closed the pipe: no message
         return complain(f"cannot write to standard output: {exc}")
 
 
 def main_parser() -> Parser:
-    """Return the parser of what stands before the name of a command."""
+    """Return the parser of the main options and the name of the command."""
     width = max(map(len, COMMANDS))
     commands = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
     parser = Parser(

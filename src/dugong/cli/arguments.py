@@ -1,4 +1,7 @@
-"""What the arguments are and mean. The message of an ArgumentTypeError is shown; status 2."""
+"""The arguments that commands share, and the types of arguments.
+
+If a type raises `argparse.ArgumentTypeError`, the parser shows its message and exits with 2.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ from ..protocol.proxy import parse_proxy
 from ..protocol.request import NO_DEFAULTS, prepare
 from .output import complain
 
-#: What may stand in a request target as it is; everything else is percent-encoded.
+#: The non-alphanumeric characters of a request target. All others are percent-encoded.
 _TARGET_CHARACTERS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
+    """A parser whose error messages are one line."""
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message} (see {self.prog} --help)")
@@ -31,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def command_parser(name: str, description: str, epilog: str) -> Parser:
-    """Return the parser of a command, without arguments as yet; *epilog* is shown as it is."""
+    """Return the parser of a command, still without arguments. The *epilog* is not reformatted."""
     return Parser(
         prog=f"dugong {name}",
         description=description,
@@ -45,7 +48,7 @@ def command_parser(name: str, description: str, epilog: str) -> Parser:
 
 
 def add_fields(parser: Parser) -> None:
-    """Add ``-H``; its values are in ``headers``, pairs of name and value."""
+    """Add ``-H``. Its values are in ``headers``: pairs of name and value."""
     parser.add_argument(
         "-H", dest="headers", metavar="'NAME: VALUE'", type=field, action="append", default=[],
         help="a field to send; may be given several times",
@@ -53,7 +56,7 @@ def add_fields(parser: Parser) -> None:
 
 
 def check_fields(args: argparse.Namespace, parser: Parser, method: str = "GET") -> None:
-    """Complain of fields given with ``-H`` that cannot be sent with a bodyless request."""
+    """Exit with an error if a field of ``-H`` cannot be sent in a request without a body."""
     try:
         prepare(Request(method, "/", args.headers), False, NO_DEFAULTS)
     except ValueError as exc:
@@ -61,7 +64,7 @@ def check_fields(args: argparse.Namespace, parser: Parser, method: str = "GET") 
 
 
 def add_route(parser: Parser, timeout: float | None = None) -> None:
-    """Add ``--proxy``, ``--unix-socket`` and ``--timeout``, which `servers.connection` obeys."""
+    """Add ``--proxy``, ``--unix-socket`` and ``--timeout``, for `servers.connection`."""
     by = parser.add_mutually_exclusive_group()
     by.add_argument(
         "--proxy", metavar="URL", type=proxy,
@@ -76,7 +79,7 @@ def add_route(parser: Parser, timeout: float | None = None) -> None:
 
 
 def add_retries(parser: Parser, retries: int = 3) -> None:
-    """Add ``--retries`` and ``--retry-delay``, which `servers.attempts` obeys."""
+    """Add ``--retries`` and ``--retry-delay``, for `servers.attempts`."""
     parser.add_argument(
         "--retries", "--retry", metavar="N", type=count, default=retries,
         help=f"after a trouble of the network, try again N times ({retries})",
@@ -92,12 +95,15 @@ def add_retries(parser: Parser, retries: int = 3) -> None:
 
 @dataclass(frozen=True)
 class Document:
-    """What a URL says.
+    """A URL and its parts.
 
     Attributes:
-        url: as given.
+        url: the URL as given.
+        tls: whether the scheme is https.
+        host: the host name or address.
+        port: the port, ``None`` if the URL has none.
         target: the request target.
-        name: what comes after the last slash of the path.
+        name: the part of the path after the last slash.
     """
 
     url: str
@@ -109,18 +115,18 @@ class Document:
 
     @property
     def server(self) -> tuple[bool, str, int | None]:
-        """What documents share that one connection can fetch."""
+        """The server. One connection can fetch all documents for which this is equal."""
         return self.tls, self.host, self.port
 
 
 def url(text: str) -> Document:
-    """Take a URL apart."""
+    """Parse a URL."""
 
     def wrong(why: str) -> argparse.ArgumentTypeError:
         return argparse.ArgumentTypeError(f"{text!r}: {why}")
 
     text = text.strip(" ")
-    if re.match("[^/?#]*//[^/?#]*@", text):  # before any other message, which would show it
+    if re.match("[^/?#]*//[^/?#]*@", text):  # first, because other messages show the URL
         raise argparse.ArgumentTypeError(
             "a user name or password in a URL is not sent: use -H 'Authorization: …'"
         )
@@ -168,14 +174,14 @@ def _check_host(host: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """Take the name of a file, which need not exist."""
+    """Check the name of a file, which need not exist."""
     if not text or text.endswith("/") or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file")
     return text
 
 
 def field(text: str) -> tuple[str, str]:
-    """Take a field line apart. `check_fields` looks at the parts."""
+    """Parse a field line. `check_fields` checks the parts."""
     name, colon, value = text.partition(":")
     if not colon:
         raise argparse.ArgumentTypeError("a field is of the form 'Name: value'")
@@ -183,7 +189,7 @@ def field(text: str) -> tuple[str, str]:
 
 
 def proxy(text: str) -> str:
-    """Take the URL of a proxy."""
+    """Check the URL of a proxy."""
     try:
         if grammar.CONTROL.search(text):
             raise ValueError("a URL has no control characters")
@@ -194,7 +200,7 @@ def proxy(text: str) -> str:
 
 
 def seconds(text: str) -> float:
-    """Take a time."""
+    """Parse a number of seconds above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -205,7 +211,7 @@ def seconds(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Take a number that may be 0."""
+    """Parse a non-negative integer."""
     if not re.fullmatch("[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
     return int(text)

@@ -1,21 +1,23 @@
-"""One server, and whether it has what it is asked for.
+"""Checking whether one server has the documents behind a list of URLs.
 
-It is asked by HEAD requests in a pipeline. Some servers refuse HEAD with any status, or do not
-answer it. So a HEAD that fails is followed by a GET, whose result counts. GET requests have a
-pipeline of their own, which is shorter, because bodies follow. If HEAD and GET differ, this server
-is asked by GET from then on, unless one of the statuses may be temporary.
+Theory of operation
+===================
 
-When a connection fails, only the oldest request is to blame. It is repeated alone and by GET, as
-often as `--retries` says; then the others have their turn again. If this works for two documents in
-a row that HEAD failed for, the server is asked by GET as well. If it fails for good, there is more
-to find out: a server that could not even be connected to is given up, and so is one that, after two
-documents in a row have failed, does not answer for ``/`` either.
-
-What is not HTTP may belong to the previous response, if a server sends bodies in response to HEAD.
-So that request is repeated once, and such a server is asked for one document at a time.
-
-A server that says it is too busy (429, 503) is left in peace for as long as it says, or for
-`--retry-delay`; unless that has not helped before. The last attempt is a GET.
+1. *HEAD, then GET.* URLs are requested by HEAD in a pipeline. Some servers refuse HEAD with an
+   arbitrary status, or do not answer it. So a HEAD that fails is followed by a GET, whose result
+   counts. GET requests have their own pipeline, which is shorter because bodies follow. If the
+   results of HEAD and GET differ, all later requests to this server are GET requests, unless one
+   of the statuses may be temporary.
+2. *Failing connections.* If a connection fails, the cause is assumed to be the oldest request. It
+   is repeated alone and by GET, up to `--retries` times. Then the other requests continue. If that
+   helps for two consecutive URLs for which HEAD failed, later requests are GET requests, too.
+3. *Verdicts.* A server is not asked again for a while if connecting to it fails for good. The same
+   holds if two consecutive URLs have failed, and the server does not answer a request for ``/``
+   either.
+4. *Surplus bodies.* Some servers send a body in response to HEAD. The next response then seems to
+   be invalid. So that request is repeated once, and such a server gets one request at a time.
+5. *Busy servers.* After a 429 or 503, the server gets no requests for the time in Retry-After, or
+   for `--retry-delay`, unless such a pause has not helped before. The last attempt is a GET.
 """
 
 from __future__ import annotations
@@ -39,39 +41,40 @@ from .servers import authority, is_temporary, retry_context, tls_context, why
 if TYPE_CHECKING:
     import ssl
 
-#: Requests in flight. By GET there are bodies behind the answers, which may have to be cut off.
+#: The maximum number of requests in flight. GET has fewer, because a long body ends the connection.
 _DEPTHS = {"HEAD": 64, "GET": 8}
 
-#: Fewer than that is no pipeline.
+#: The lower limit to which pauses reduce the number of requests in flight.
 _LEAST_DEPTH = 4
 
-#: Bytes of a body that are read to keep the connection; a longer one is cut off.
+#: Bytes of a body that are read to keep the connection. If a body is longer, the connection is
+#: closed.
 _MOST_SKIPPED = 256 * 1024
 
-#: Seconds for which a server that has been given up is not asked again.
+#: Seconds for which a server that does not answer is not asked again.
 VERDICT_HOLDS = 300.0
 
-#: Seconds for which a busy server is left in peace, at most.
+#: The longest pause for a busy server, in seconds.
 _LONGEST_PAUSE = 60.0
 
-#: Statuses that mean: not now.
+#: Statuses of busy servers.
 _BUSY = frozenset({429, 503})
 
 #: Results that need no confirmation by GET.
 _BELIEVED = frozenset({Outcome.OK, Outcome.REDIRECTED})
 
-#: Documents in a row that fail before there is doubt whether the server answers at all.
+#: The number of consecutive failures after which we test whether the server answers at all.
 _DOUBTFUL = 2
 
-#: By what a request can fail.
+#: The exceptions by which a request can fail.
 _TROUBLES = (DugongError, OSError)
 
-#: Troubles of a server that does answer.
+#: The exceptions after which the server has answered, though not properly.
 _ANSWERED = (InvalidResponse, UnsupportedResponse)
 
 
 class Address(NamedTuple):
-    """What documents share that can be asked for on one connection."""
+    """A server. One connection can serve all documents with the same address."""
 
     tls: bool
     host: str
@@ -79,12 +82,12 @@ class Address(NamedTuple):
 
 
 def address(document: Document) -> Address:
-    """Return where a document is asked for."""
+    """Return the address of the server of a document."""
     return Address(document.tls, document.host, document.port or (443 if document.tls else 80))
 
 
 def connection(address: Address, args: argparse.Namespace) -> AsyncHTTPConnection:
-    """Return a connection, by the route that *args* say (`add_route`)."""
+    """Return a connection by the route in *args* (`add_route`)."""
     return AsyncHTTPConnection(
         address.host,
         address.port,
@@ -97,17 +100,17 @@ def connection(address: Address, args: argparse.Namespace) -> AsyncHTTPConnectio
 
 @cache
 def _tls_context() -> ssl.SSLContext:
-    """Return the context of all connections: to load the authorities takes its time."""
+    """Return the TLS context for all connections. Cached, because loading authorities is slow."""
     return tls_context()
 
 
 class Item(Request):
-    """A document to be asked for.
+    """A URL to be checked.
 
     Attributes:
-        url: its URL, as given.
-        tries: how often the server was too busy for it.
-        refused: the status by which HEAD failed, ``None`` as long as it has not.
+        url: the URL as given.
+        tries: how many times the server was too busy for it.
+        refused: the status with which HEAD failed, ``None`` if it has not failed.
     """
 
     __slots__ = ("refused", "tries", "url")
@@ -120,7 +123,7 @@ class Item(Request):
 
 
 class Verdict(NamedTuple):
-    """What holds for all documents of a server that has been given up, until that time."""
+    """The result for all URLs of a server that does not answer, valid until a point in time."""
 
     result: Outcome
     message: str
@@ -128,16 +131,16 @@ class Verdict(NamedTuple):
 
 
 class Server:
-    """A server, and the documents it is to be asked for.
+    """A server, and its URLs to be checked.
 
     Args:
-        address: where it is.
-        args: the command's.
-        finish: told each result.
+        address: the address of the server.
+        args: the arguments of the command.
+        finish: called with each result.
 
     Attributes:
-        waiting: what it is to be asked for.
-        has_turn: for the use of who shares the turns out.
+        waiting: the URLs to be checked.
+        has_turn: whether the server is queued for a turn or has one. Only used by `Checker`.
     """
 
     def __init__(
@@ -149,18 +152,18 @@ class Server:
         self._args = args
         self._finish = finish
         self._conn: AsyncHTTPConnection | None = None
-        self._asked: deque[Item] = deque()  # what is in the pipeline
-        self._again: deque[Item] = deque()  # what was answered, but has to be asked for again
+        self._asked: deque[Item] = deque()  # URLs in the pipeline
+        self._again: deque[Item] = deque()  # URLs that have been answered and need another request
         self._method = "HEAD"
-        self._mended = 0  # documents in a row that had no answer by HEAD, but one by GET
+        self._mended = 0  # consecutive URLs without an answer to HEAD, but with one to GET
         self._depth = _DEPTHS["HEAD"]
         self._pause = 0.0
         self._stays_busy = False
-        self._failures = 0  # documents in a row
+        self._failures = 0  # consecutive URLs that failed
         self._verdict: Verdict | None = None
 
     async def ask(self, is_over: Callable[[], bool]) -> None:
-        """Ask until nothing is waiting, or the turn is over; for one document in any case."""
+        """Check URLs until none is waiting or the turn is over, but at least one."""
         while self.waiting:
             if self._verdict is not None:
                 self._condemn(self._verdict)
@@ -176,7 +179,7 @@ class Server:
                 return
 
     def disconnect(self) -> None:
-        """Close the connection, if there is one, and forget what it has learnt of the server."""
+        """Close and forget the connection, with what it has learned about the server."""
         if self._conn is not None:
             self._conn.disconnect()
             self._conn = None
@@ -189,7 +192,7 @@ class Server:
         return self._conn
 
     async def _ask_together(self, is_over: Callable[[], bool]) -> None:
-        """Ask for what is waiting, as far as it is asked for by the same method, in a pipeline."""
+        """Request the first waiting URLs that have the same method, in a pipeline."""
         method = self._method_for(self.waiting[0])
         depth = min(self._depth, _DEPTHS[method])
         pipeline = self._connection().pipeline(self._take(method, is_over), depth)
@@ -214,13 +217,13 @@ class Server:
                 return
 
     def _take_back(self) -> None:
-        """Return what has to be asked for again to the queue, in its order."""
+        """Return URLs that need another request to the queue, in their order."""
         for items in (self._asked, self._again):
             self.waiting.extendleft(reversed(items))
             items.clear()
 
     async def _skip_body(self, response: HTTPResponse) -> bool:
-        """Read the body, or hang up if it is long. Returns whether the connection is kept."""
+        """Read the body, or disconnect if it is long. Returns whether the connection is kept."""
         if response.length == 0:
             return True
         conn = self._connection()
@@ -261,10 +264,10 @@ class Server:
         pause = max(pause, retry_after(response) or 0)
         self._pause = max(self._pause, min(pause, _LONGEST_PAUSE))
 
-    # Troubles.
+    # Failures.
 
     async def _ask_alone(self, trouble: Exception) -> None:
-        """Ask once more for the document that *trouble* is about."""
+        """Repeat the request that *trouble* is about, alone and by GET."""
         self._connection().disconnect()
         oldest = self._asked.popleft() if self._asked else None
         self._take_back()
@@ -275,7 +278,7 @@ class Server:
         item.method = "GET"
         try:
             if isinstance(trouble, InvalidResponse):
-                self._depth = 1  # it may have come from what was asked for before
+                self._depth = 1  # the data may belong to the previous response (rule 4)
             if isinstance(trouble, _ANSWERED if by_head else InvalidResponse):
                 response = await self._request(item)
             else:
@@ -310,7 +313,7 @@ class Server:
                     raise exc
                 self._connection().disconnect()
                 return await self._request(item)
-        raise AssertionError  # either of these has happened
+        raise AssertionError  # the last attempt returns or raises
 
     async def _failed(self, item: Item, exc: Exception) -> None:
         conn = self._connection()
@@ -329,7 +332,7 @@ class Server:
             self._verdict = Verdict(result, message, monotonic() + VERDICT_HOLDS)
 
     async def _is_alive(self) -> bool:
-        """Tell whether the server answers at all."""
+        """Return whether the server answers at all."""
         self._failures = 0
         conn = self._connection()
         try:
@@ -352,5 +355,5 @@ class Server:
 
 
 def _lasts(status: int) -> bool:
-    """Tell whether a status will be the same a moment later."""
+    """Return whether a status is probably permanent."""
     return (status < 500 and status != 429) or status == 501

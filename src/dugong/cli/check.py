@@ -1,4 +1,4 @@
-"""``dugong check``: tells which documents of a list, or of the links of a page, are not there."""
+"""``dugong check``: reports which URLs of a list, or which links of a page, are missing."""
 
 from __future__ import annotations
 
@@ -101,8 +101,9 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
         parser.error("--base is for --from-html")
     sources = Sources(args)
     reporter = Reporter(args)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not ignored, say
-        # There is nothing to clean up, and an exception that comes anywhere in a loop is not safe.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # for example, not ignored
+        # There is nothing to clean up, and a KeyboardInterrupt at an arbitrary point of an event
+        # loop is not safe. So Ctrl-C ends the process immediately.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(check(sources.urls(), args, reporter.report), debug=False)
     if is_terminal(2):
@@ -111,10 +112,10 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
 
 
 class Reporter:
-    """Prints results, and counts them.
+    """Prints and counts results.
 
     Attributes:
-        failed: whether one of them is not harmless.
+        failed: whether any result is a failure.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -131,7 +132,7 @@ class Reporter:
             print_line(json.dumps(result._asdict()) if self._args.json else as_text(result))
 
     def summarize(self) -> None:
-        """Say on standard error how many there are of each kind."""
+        """Print the number of results of each kind on standard error."""
         counts = ", ".join(
             f"{self._counts[outcome]} {outcome}" for outcome in Outcome if self._counts[outcome]
         )
@@ -139,7 +140,7 @@ class Reporter:
 
 
 def as_text(result: Result) -> str:
-    """Return a result as a line for people."""
+    """Return a result as a human-readable line."""
     what = result.message
     if result.status is not None:
         what = f"{result.status} {what}".rstrip()

@@ -1,19 +1,21 @@
-"""Asking many servers for many documents, in constant memory.
+"""Checking many URLs on many servers, in constant memory.
 
-1. Everything happens in one asyncio loop, which takes what has come on all connections in turn.
-   There is nothing to lock, and nothing to be handed from thread to thread.
-2. Each server has a queue and one connection. A worker takes a server that has something in its
-   queue, and asks until the queue is empty, in one pipeline after the other: a pipeline ends when
-   the queue is empty for a moment. So no answer waits for the next line of the input.
-3. There are so many workers as may ask at once. Where servers have to wait for one, each has a
-   turn of `TURN` seconds.
-4. At most `MOST_WAITING` documents are known and not answered; then nothing more is read. So the
-   limit of fairness is a server that answers, but slowly: the others wait for it as soon as it has
-   that many in its queue.
-5. A server that cannot be reached, or has stopped answering, is given up for a while (`asking`).
-   What is asked of it then fails at once. So it holds the others up, if it fills the queues, for
-   two or five timeouts at most, as long as it is not all workers that have such a server.
-6. So much is remembered of servers, and as many connections are kept, as is said below.
+Theory of operation
+===================
+
+1. Everything runs in one asyncio loop. So there are no locks, and no data passes between threads.
+2. Each server has a queue and one connection. A worker takes a server with a non-empty queue, and
+   requests URLs until the queue is empty. It uses one pipeline after another: a pipeline ends when
+   the queue is empty for a moment. So no result waits for the next line of the input.
+3. The number of workers is the number of servers that are asked at the same time. If other servers
+   wait for a worker, each server has a turn of `TURN` seconds.
+4. At most `MOST_WAITING` URLs are known and have no result. At that limit, no more input is read.
+   Fairness ends there: if a server answers slowly and has that many URLs in its queue, the other
+   servers wait for it.
+5. A server that cannot be reached, or that has stopped answering, is not asked for a while
+   (`asking`). Its URLs then fail immediately. If it fills the queues, it delays the other servers
+   by two to five timeouts at most, as long as not every worker has such a server.
+6. The constants below limit how many servers are remembered and how many connections are kept.
 """
 
 from __future__ import annotations
@@ -29,16 +31,17 @@ from .arguments import url as parse_url
 from .asking import Address, Item, Server, address
 from .judging import Outcome, Result
 
-#: Documents that have been read and have no result yet, at most.
+#: The maximum number of URLs that have been read and have no result yet.
 MOST_WAITING = 4096
 
-#: Servers that are known, at most: those with something in their queue, and a thousand others.
+#: The maximum number of known servers: those with a non-empty queue, and a thousand others.
 MOST_KNOWN = MOST_WAITING + 1000
 
-#: Characters. Servers have to take 8000 (RFC 9110 section 4.1).
+#: The maximum length of a URL in characters. RFC 9110 section 4.1 recommends that all recipients
+#: support at least 8000.
 LONGEST_URL = 8192
 
-#: Seconds.
+#: The length of a turn in seconds, if other servers wait.
 TURN = 10.0
 
 
@@ -48,9 +51,10 @@ async def check(
     """Check all of *urls*.
 
     Args:
-        urls: they may come slowly.
-        args: the command's.
-        report: told each result as soon as there is one. If it raises, that ends everything.
+        urls: the URLs. The iterable may be slow.
+        args: the arguments of the command.
+        report: called with each result as soon as it is known. An exception that it raises ends
+            the check.
     """
     checker = None
     try:
@@ -66,12 +70,12 @@ async def check(
 
 
 class Checker:
-    """Shares the documents out to servers, and the turns to ask.
+    """Distributes URLs to servers, and servers to workers.
 
     Args:
-        args: the command's.
-        report: told each result.
-        tasks: where the workers belong.
+        args: the arguments of the command.
+        report: called with each result.
+        tasks: the group for the tasks of the workers.
     """
 
     def __init__(
@@ -80,16 +84,16 @@ class Checker:
         self._args = args
         self._report = report
         self._tasks = tasks
-        #: The one that was dealt with last comes last.
+        #: The most recently used server is last.
         self._servers: OrderedDict[Address, Server] = OrderedDict()
-        self._idle: OrderedDict[Server, None] = OrderedDict()  # the connected ones
+        self._idle: OrderedDict[Server, None] = OrderedDict()  # idle servers with a connection
         self._ready: deque[Server] = deque()
         self._workers = 0
         self._waiting = 0
         self._room = asyncio.Event()
 
     async def add(self, url: str) -> None:
-        """Have *url* checked; wait if too many are waiting for that already."""
+        """Queue *url* for a check. Waits if too many URLs are queued already."""
         try:
             if len(url) > LONGEST_URL:
                 raise argparse.ArgumentTypeError(f"it has more than {LONGEST_URL} characters")
@@ -147,7 +151,7 @@ class Checker:
         return bool(self._ready) and monotonic() > end
 
     def _keep(self, server: Server) -> None:
-        """Keep the connection of a server, as long as not too many others are kept."""
+        """Keep the connection of an idle server. Closes the oldest one if there are too many."""
         self._idle[server] = None
         if len(self._idle) > self._args.servers:
             self._idle.popitem(last=False)[0].disconnect()

@@ -1,6 +1,6 @@
 """Content codings: gzip and deflate, decoded in bounded memory (RFC 9110 section 8.4).
 
-The command asks for ``identity``, but some servers send a coded file whatever they are asked for.
+The command requests ``identity``, but some servers send an encoded file nevertheless.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def decoded(body: bytes, codings: list[str], limit: int) -> bytes:
         Failure: the body is truncated or corrupt, or it is longer than *limit*.
     """
     if not body:
-        return body  # whatever its coding
+        return body  # an empty body is accepted with any coding
     pieces: Iterator[bytes] = (
         body[start : start + _BLOCK_SIZE] for start in range(0, len(body), _BLOCK_SIZE)
     )
@@ -67,7 +67,8 @@ def decoded(body: bytes, codings: list[str], limit: int) -> bytes:
 def _limited(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
     """Yield *pieces*, up to *limit* bytes of them.
 
-    Each coding has this limit: what one expands, the next may shrink, but it takes time.
+    The limit applies to the output of each coding, not only of the last one. A coding may expand
+    data that the next one shrinks, and that takes time.
     """
     total = 0
     for piece in pieces:

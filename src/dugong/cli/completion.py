@@ -1,6 +1,6 @@
-"""``dugong completion``: scripts that have a shell complete the command's arguments.
+"""``dugong completion``: scripts with which a shell completes the command's arguments.
 
-They are made from the parsers, so they know what these know.
+The scripts are generated from the parsers, so they contain all options.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Have the shell read what is printed:
   fish  dugong completion fish | source      in ~/.config/fish/config.fish
 """
 
-#: What is completed with the names of files, as the parsers call it.
+#: The metavars of arguments that are completed with file names.
 _FILES = frozenset({"FILE", "PATH", "DIRECTORY"})
 
 
@@ -30,10 +30,10 @@ class Option:
     """An option of a command.
 
     Attributes:
-        names: all of them.
-        help: what it does.
-        takes: what its value is called; ``""`` if it has none.
-        choices: which values there are, if they are few.
+        names: all names of the option.
+        help: its description.
+        takes: the metavar of its value, ``""`` if it has none.
+        choices: the possible values, if they are limited.
     """
 
     names: tuple[str, ...]
@@ -48,12 +48,12 @@ class Option:
 
 @dataclass(frozen=True)
 class Words:
-    """What can follow the name of a command.
+    """The words that can follow the name of a command.
 
     Attributes:
-        options: the command's options.
-        choices: words that may stand on their own.
-        files: whether names of files may.
+        options: the options of the command.
+        choices: possible positional arguments.
+        files: whether positional arguments may be file names.
     """
 
     options: tuple[Option, ...]
@@ -81,7 +81,7 @@ def _is_file(takes: str) -> bool:
 
 
 def words_of(parser: Parser) -> Words:
-    """Return what a parser takes."""
+    """Return the words that a parser accepts."""
     options: list[Option] = []
     choices: list[str] = []
     files = False
@@ -99,11 +99,11 @@ def words_of(parser: Parser) -> Words:
 
 
 def _quoted(text: str) -> str:
-    """Return *text* within single quotes, as all three shells take it."""
+    """Return *text* in single quotes, in a form that all three shells accept."""
     return "'{}'".format(text.replace("'", "'\\''"))
 
 
-# bash: a function that looks at the words before the one that is to be completed.
+# bash: a function that examines the words before the one to complete.
 
 _BASH = """\
 _dugong() {{
@@ -156,7 +156,7 @@ def _bash_values(words: Words) -> Iterator[str]:
         elif option.takes_file:
             action = 'compopt -o filenames; COMPREPLY=($(compgen -f -- "$word"))'
         else:
-            action = ":"  # nobody knows
+            action = ":"  # the possible values are unknown
         yield f"        {'|'.join(option.names)}) {action}; return ;;"
 
 
@@ -170,7 +170,7 @@ def _bash_words(words: Words) -> Iterator[str]:
         yield f"{indent}:"
 
 
-# zsh: _arguments, which is told of each option.
+# zsh: a call of _arguments with a specification of each option.
 
 _ZSH = """\
 _dugong() {{

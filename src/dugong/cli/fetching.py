@@ -1,8 +1,8 @@
-"""How ``dugong get`` fetches documents: together where it can, and again where it has to.
+"""The downloads of ``dugong get``: pipelined where possible, and with retries.
 
-Neighbours of one server are asked for in a pipeline. Whatever goes wrong with one of them, or
-needs more than one exchange (redirects, rests of documents), is fetched by itself, on another
-connection, before the next one is looked at: the order of the documents is that of the URLs.
+Consecutive URLs of one server are requested in a pipeline. If one of them fails, or needs more than
+one exchange (redirects, partial downloads), it is fetched alone on another connection, before the
+next response is read. So the order of the documents is always that of the URLs.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from .redirects import Trail, followed, location
 from .refusals import Refusal
 from .servers import attempts, connect, connection, is_temporary, why
 
-#: Bytes of an error's body that are read to keep the connection; a longer one is not worth it.
+#: Bytes of an error's body that are read to keep the connection. If the body is longer, it is
+#: cheaper to reconnect.
 _MAX_SKIPPED = 1 << 20
 
-#: Connections that are kept for the next document: to where redirects come from, and lead to.
+#: The maximum number of connections that are kept for the next document. Redirects need several.
 _MOST_KEPT = 4
 
 
 class Fetcher:
-    """Fetches jobs. What fails is said on standard error.
+    """Fetches jobs, and reports failures on standard error.
 
     Args:
-        args: the command's.
-        shown: where to show how far it has got.
+        args: the arguments of the command.
+        shown: shows the progress.
     """
 
     def __init__(self, args: argparse.Namespace, shown: Bars) -> None:
@@ -46,7 +47,7 @@ class Fetcher:
         self._receiver = Receiver(args, shown)
         self._status = 0
         self._connections: dict[tuple[bool, str, int | None], HTTPConnection] = {}
-        #: Servers that could not be reached after all attempts: one more is enough for each job.
+        #: Servers that could not be reached after all attempts. Later jobs get one attempt each.
         self._unreachable: set[tuple[bool, str, int | None]] = set()
 
     def __enter__(self) -> Self:
@@ -62,7 +63,7 @@ class Fetcher:
             conn.disconnect()
 
     def fetch_all(self, jobs: Iterable[Job]) -> int:
-        """Fetch the jobs in their order. Returns the exit status."""
+        """Fetch the jobs in order. Returns the exit status."""
         for _, group in groupby(jobs, self._company):
             neighbours = deque(group)
             while neighbours:
@@ -73,7 +74,7 @@ class Fetcher:
         return self._status
 
     def _company(self, job: Job) -> object:
-        """Return what jobs have in common that may be fetched together."""
+        """Return a key that is equal for jobs that may be fetched together."""
         if self._args.resume and job.destination.is_begun():
             return object()
         return job.document.server
@@ -82,7 +83,7 @@ class Fetcher:
 
     @contextmanager
     def _dealing_with(self, job: Job) -> Iterator[None]:
-        """Say what becomes of a job that fails."""
+        """Report the failure of a job, and leave its destination in a consistent state."""
         try:
             yield
         except (Failure, DugongError) as exc:
@@ -107,9 +108,9 @@ class Fetcher:
         """Fetch one document.
 
         Args:
-            job: which one.
-            trail: where it was found to be.
-            trouble: by what a first attempt has failed already.
+            job: the job.
+            trail: the redirects that have been followed already.
+            trouble: the failure of a first attempt that has been made already.
         """
         with self._dealing_with(job):
             if self._args.resume and trail is None and trouble is None:
@@ -137,7 +138,7 @@ class Fetcher:
                 raise
 
     def _try(self, job: Job, trail: Trail) -> None:
-        """Fetch a document, or the rest of it, wherever redirects lead."""
+        """Fetch a document or the rest of it, and follow redirects."""
         while True:
             conn = self._connection(trail.document)
             try:
@@ -156,13 +157,13 @@ class Fetcher:
     def _connection(self, document: Document) -> HTTPConnection:
         """Return a connection to the server of a document, new or kept."""
         conn = self._connections.pop(document.server, None) or connection(document, self._args)
-        self._connections[document.server] = conn  # at the end: the others are older
+        self._connections[document.server] = conn  # at the end: the most recently used one
         while len(self._connections) > _MOST_KEPT:
             self._connections.pop(next(iter(self._connections))).disconnect()
         return conn
 
     def _response(self, conn: HTTPConnection, trail: Trail, job: Job) -> HTTPResponse:
-        """Send a request, and once more if the server has just closed an idle connection."""
+        """Send a request. Sends it again if the server has just closed an idle connection."""
         fields = [*trail.fields, *self._receiver.range_fields(job, trail)]
         kept = conn.bytes_received > 0
         if not _skip_body(conn):
@@ -182,7 +183,7 @@ class Fetcher:
     # Several documents of one server.
 
     def _fetch_together(self, jobs: deque[Job]) -> None:
-        """Fetch jobs in a pipeline, at least one of them, and take those off *jobs*."""
+        """Fetch at least one of *jobs* in a pipeline, and remove those that it has dealt with."""
         conn = connection(jobs[0].document, self._args)
         targets = [job.document.target for job in jobs]
         fields = self._args.headers
@@ -196,7 +197,7 @@ class Fetcher:
     def _fetch_next(
         self, conn: HTTPConnection, responses: Iterator[HTTPResponse], job: Job
     ) -> bool:
-        """Take the next response of a pipeline. Returns whether there can be more."""
+        """Handle the next response of a pipeline. Returns whether more can follow."""
         trail = Trail(job.document, self._args.headers)
         trouble: Exception | None = None
         response = None
@@ -220,7 +221,7 @@ class Fetcher:
 
 
 def _skip_body(conn: HTTPConnection) -> bool:
-    """Read what is left of a body, if it is not long. Returns whether that worked."""
+    """Read the rest of a body, unless it is long. Returns whether the end was reached."""
     try:
         conn.readall(_MAX_SKIPPED)
     except DugongError:

@@ -1,13 +1,17 @@
-"""Where documents go: files that get their name when they are complete, and streams.
+"""The destinations of downloads: streams, and files that get their name when they are complete.
 
-A document on its way to NAME is in NAME.part, and NAME.part.json says what that is the beginning
-of. Whenever the process ends, and however, this holds:
+Partial downloads
+=================
 
-1. What has the final name is complete: it was written to the disk before it got the name.
-2. What the note says of the part is true: the part is emptied before the note changes, and filled
+While NAME is being downloaded, its data is in the *part* NAME.part. The *note* NAME.part.json
+describes the document of which that is the beginning. These rules hold at any time, even if the
+process is killed:
+
+1. A file with the final name is complete. It is flushed to the disk before it is renamed.
+2. The note describes the part correctly. The part is emptied before the note changes, and filled
    after that.
-3. A part was made here, and by one process at a time: it is touched only under a lock on a note
-   of ours. (Other programs have files of such names, too.)
+3. Only dugong writes to a part, and only one process at a time: a process first locks a note that
+   dugong has made. Other programs may have files with such names, too.
 """
 
 from __future__ import annotations
@@ -28,56 +32,65 @@ from .ranges import Beginning, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What a note begins with: whose it is, and the version of its format.
+#: The signature of a note: its creator, and the version of its format.
 _SIGNATURE = {"dugong": 1}
 
-#: Bytes of a note that are read; those that we write are not nearly as long.
+#: The maximum number of bytes that are read from a note. Our notes are much shorter.
 _MAX_NOTE = 1 << 16
 
-#: How often a lock may turn out to be one on a note that its owner has just deleted.
+#: The maximum number of attempts to lock a note that its owner deletes in the same moment.
 _MAX_LOCKS = 100
 
 
 class Destination(Protocol):
-    """Where a document goes. It is used up by `finish` or `leave`.
+    """The destination of a download. Ends with `finish` or `leave`.
 
     Attributes:
-        received: bytes of its body that are there.
-        beginning: what they are the beginning of, ``None`` if they cannot be continued.
+        received: how many bytes of the body have been stored.
+        beginning: describes the document that they are the beginning of, ``None`` if the download
+            cannot be resumed.
     """
 
     received: int
     beginning: Beginning | None
 
     def is_begun(self) -> bool:
-        """Tell whether it looks as if `resume` would find something."""
+        """Return whether there seems to be a partial download to `resume`."""
 
     def can_go_on(self) -> bool:
-        """Tell whether the document can still be completed after it was cut off."""
+        """Return whether an interrupted download can still be completed."""
 
     def resume(self) -> None:
-        """Take up what an earlier process has left, if that is possible. Raises as `begin`."""
+        """Continue the partial download of an earlier process, if possible. Raises as `begin`."""
 
     def begin(self, beginning: Beginning | None, head: bytes) -> None:
-        """Begin anew: forget what is there, write *head*, which does not count.
+        """Start the download from the first byte, and drop any partial one.
+
+        Args:
+            beginning: describes the document, ``None`` if the download cannot be resumed.
+            head: written before the body. Does not count as received.
 
         Raises:
-            Failure: what is there cannot be taken back, or the file cannot be written.
+            Failure: data has been written and cannot be taken back, or the file cannot be written.
         """
 
     def write(self, data: bytes | memoryview) -> None:
         """Write a part of the body. Raises as `begin`."""
 
     def finish(self) -> None:
-        """The document is complete. Raises as `begin`."""
+        """Complete the download. Raises as `begin`."""
 
     def leave(self) -> str:
-        """The document stays incomplete. Returns how to go on with it, or ``""``."""
+        """End the download incomplete. Returns how to continue it, ``""`` if that is impossible."""
 
 
 @contextmanager
 def _in_words(name: str) -> Iterator[None]:
-    """Have the system's errors said in words; they are not the network's."""
+    """Turn errors of the file system into a `Failure`, so that they do not pass as network errors.
+
+    Args:
+        name: the name of the file, for the message.
+    """
     try:
         yield
     except OSError as exc:
@@ -85,7 +98,7 @@ def _in_words(name: str) -> Iterator[None]:
 
 
 class Stream:
-    """Standard output: what has been written is out of our hands."""
+    """Standard output. Written data cannot be taken back."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -124,7 +137,7 @@ class Stream:
 
 
 class Device(Stream):
-    """A file that is no regular one, such as a FIFO: a stream with a name."""
+    """A file that is not a regular file, such as a FIFO: a stream with a name."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -149,11 +162,11 @@ class Device(Stream):
 
 
 class PartFile:
-    """A regular file, under its name or on the way to it.
+    """A regular file that is downloaded as a part.
 
     Args:
-        name: of the file.
-        request: a fingerprint of what is asked for; what was asked for otherwise is not continued.
+        name: the name of the file.
+        request: a fingerprint of the request. A partial download of another request is not resumed.
     """
 
     def __init__(self, name: str, request: str) -> None:
@@ -171,7 +184,7 @@ class PartFile:
         self._lock: FileIO | None = None
         self._said = name if self._path == Path(name).absolute() else str(self._path)
 
-    # What a `Destination` does.
+    # The methods of a `Destination`.
 
     def is_begun(self) -> bool:
         try:
@@ -191,7 +204,7 @@ class PartFile:
             note, file = self._signed(self._lock), self._open_part()
             there = file.seek(0, os.SEEK_END)
             owners = {os.fstat(one.fileno()).st_uid for one in (file, self._lock)}
-        if note is None or owners != {os.geteuid()}:  # who knows what it is the beginning of
+        if note is None or owners != {os.geteuid()}:  # another user may have changed the files
             return
         beginning = _parse(note, self._request)
         if beginning is not None and 0 < there <= (beginning.length or there):
@@ -223,7 +236,7 @@ class PartFile:
             try:
                 os.fsync(self._file.fileno())
             except OSError:
-                self.beginning = None  # nobody knows what of it is there
+                self.beginning = None  # it is unknown which data has reached the disk
                 raise
             self._part.replace(self._path)
             self._note.unlink()
@@ -249,10 +262,10 @@ class PartFile:
         return str(Path(self._said).with_name(path.name))
 
     def _own(self) -> None:
-        """Lock the note, having made it if need be.
+        """Lock the note. Creates it if necessary.
 
         Raises:
-            Failure: another process has, or one of the files was not made here.
+            Failure: another process has locked it, or dugong has not created one of the files.
         """
         if self._lock is not None:
             return
@@ -296,7 +309,7 @@ class PartFile:
         raise Failure(f"others keep storing {self._said}: let them finish")
 
     def _signed(self, lock: FileIO) -> dict[str, Any] | None:
-        """Return what a note says, ``None`` if it was not written here."""
+        """Return the content of a note, ``None`` if dugong has not written it."""
         try:
             note = json.loads(os.pread(lock.fileno(), _MAX_NOTE, 0).partition(b"\n")[0])
         except ValueError:
@@ -311,7 +324,8 @@ class PartFile:
         if self.beginning is not None:
             note["beginning"] = asdict(self.beginning)
         data = json.dumps(note).encode() + b"\n"
-        # Only the first line counts, so there is no moment at which the note is no note.
+        # Only the first line of a note counts. So the note is valid at any moment, even before
+        # the rest of an older, longer one is cut off.
         os.pwrite(self._lock.fileno(), data, 0)
         self._lock.truncate(len(data))
 
@@ -324,7 +338,7 @@ class PartFile:
         return self._file
 
     def _mode(self) -> int | None:
-        """Return who may do what with the file that has the name already, if there is one."""
+        """Return the permissions of an existing file with the final name, ``None`` without one."""
         try:
             return stat.S_IMODE(self._path.stat().st_mode)
         except FileNotFoundError:
@@ -340,12 +354,12 @@ class PartFile:
 def _longest_name(directory: Path) -> int:
     try:
         return os.pathconf(directory, "PC_NAME_MAX")
-    except OSError:  # opening the file will tell
+    except OSError:  # opening the file reports the error
         return 255
 
 
 def _open(path: Path) -> FileIO:
-    """Open a file for reading and writing. It is made if need be, and never another's."""
+    """Open a file for reading and writing. Creates it if necessary. Does not follow symlinks."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return FileIO(os.open(path, flags, 0o666), "r+b")
 
@@ -355,12 +369,12 @@ def _flock(file: FileIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
-    except OSError:  # some file systems have no locks: then nobody is kept out
+    except OSError:  # some file systems do not support locks: continue without one
         pass
 
 
 def _parse(note: dict[str, Any], request: str) -> Beginning | None:
-    """Return what a part is the beginning of; ``None`` if that is not what is asked for now."""
+    """Return the description of the document in a note, ``None`` if it is for another request."""
     match note:
         case {
             "request": noted,
@@ -376,16 +390,16 @@ def _parse(note: dict[str, Any], request: str) -> Beginning | None:
 
 
 def destination(name: str | None, request: str) -> Destination:
-    """Return where a document goes.
+    """Return the destination of a download.
 
     Args:
-        name: of a file; ``None`` is standard output.
+        name: the name of a file, ``None`` for standard output.
         request: see `PartFile`.
     """
     if name is None:
         return Stream()
     try:
         is_regular = stat.S_ISREG(Path(name).stat().st_mode)
-    except OSError:  # it is not there, or not to be had: opening it will tell
+    except OSError:  # it does not exist, or is not accessible: opening it reports the error
         is_regular = True
     return PartFile(name, request) if is_regular else Device(name)

@@ -1,4 +1,4 @@
-"""``dugong get``: prints documents, or stores them in files."""
+"""``dugong get``: prints the content of URLs, or stores it in files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ environment variable SSL_CERT_FILE names. The exit status is 0 if every document
 fetched, 1 if one was not, 2 if the command was wrong, 130 after Ctrl-C.
 """
 
-#: Fields that say who asks, and nothing about what the answer will be.
+#: Fields that authenticate the user. They do not select what the response contains.
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -70,7 +70,7 @@ def parser() -> Parser:
 
 
 def run(args: argparse.Namespace, parser: Parser) -> int:
-    """Fetch the documents, one after the other."""
+    """Fetch the documents in order."""
     jobs = [_job(document, name, args) for document, name in _named(args, parser)]
     to_files = args.remote_name or args.output not in (None, "-")
     with bars(to_files) as shown, Fetcher(args, shown) as fetcher:
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
 
 
 def _named(args: argparse.Namespace, parser: Parser) -> list[tuple[Document, str | None]]:
-    """Return what to fetch, and the name of the file to store it in (``None``: print it)."""
+    """Return the documents, each with the name of its file, or ``None`` to print it."""
     _check(args, parser)
     documents: list[Document] = args.documents
     if not args.remote_name:

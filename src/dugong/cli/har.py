@@ -1,8 +1,8 @@
-"""Exchanges as an HTTP Archive, version 1.2: a file that browsers' tools open.
+"""Exchanges as an HTTP Archive, version 1.2: a file for the developer tools of browsers.
 
-What the format asks for, and what is not known here, is left out or -1, as it says. The bodies
-are not in it, and nor is what others are not to see: the values of the fields that browsers, too,
-leave out of what is passed on.
+Values that are required by the format but not known here are left out or -1, as the format
+specifies. The archive has no bodies. It also has no values of confidential fields: those that
+browsers leave out when they export an archive.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .measure import Exchange, address_of
 
 _PAGE = "page_1"
 
-#: Their values are somebody's secrets.
+#: Fields whose values are secret.
 _CONFIDENTIAL = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 _LEFT_OUT = "(left out)"
 
@@ -63,7 +63,7 @@ def _date(exchange: Exchange) -> str:
 
 
 def _timings(exchange: Exchange) -> dict[str, float]:
-    """Return milliseconds, -1 for what did not take place."""
+    """Return the duration of each phase in milliseconds, -1 for phases that did not occur."""
     took = {name: 1000 * (end - begin) for name, (begin, end) in exchange.phases().items()}
     tls, connecting = took.get("TLS", -1.0), took.get("connecting", -1.0)
     return {

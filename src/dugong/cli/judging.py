@@ -1,4 +1,4 @@
-"""What is said of a document: whether it is there, and if not, why."""
+"""The results of `dugong check`: whether a URL works, and if not, why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .redirects import location
 
 
 class Outcome(StrEnum):
-    """What has become of a URL."""
+    """The result of checking a URL."""
 
     OK = "ok"
     REDIRECTED = "redirected"
@@ -25,13 +25,13 @@ class Outcome(StrEnum):
     INVALID = "invalid"
 
 
-#: Those after which a reader of the URL gets the document, or might.
+#: The results for which the reader of the URL gets the document, or may get it.
 HARMLESS = frozenset({Outcome.OK, Outcome.REDIRECTED, Outcome.DENIED})
 
-#: What status codes mean that are neither successful nor redirect. Others have failed.
+#: The results for status codes outside 2xx that are not redirects. All others are failures.
 _MEANINGS = {
-    300: Outcome.OK,  # there are several forms of it
-    304: Outcome.OK,  # it is what a field of the request says
+    300: Outcome.OK,  # the document has several representations
+    304: Outcome.OK,  # a conditional field of the user's: the document is the one that it names
     401: Outcome.DENIED,
     402: Outcome.DENIED,
     403: Outcome.DENIED,
@@ -43,14 +43,14 @@ _MEANINGS = {
 
 
 class Result(NamedTuple):
-    """What was found out about a URL.
+    """The result for a URL.
 
     Attributes:
-        url: as it was given.
-        result: what has become of it.
-        status: the status code, if there was a response.
-        location: where it is redirected to, if it is.
-        message: the response's reason phrase, or what has gone wrong.
+        url: the URL as given.
+        result: the kind of the result.
+        status: the status code, ``None`` without a response.
+        location: the target of a redirect, or ``None``.
+        message: the reason phrase of the response, or a description of the error.
     """
 
     url: str
@@ -61,7 +61,7 @@ class Result(NamedTuple):
 
 
 def judged(url: str, response: HTTPResponse) -> Result:
-    """Return what a response says of *url*."""
+    """Return the result for *url* after a response."""
     status = response.status
     try:
         target = location(response)
@@ -78,7 +78,7 @@ def judged(url: str, response: HTTPResponse) -> Result:
 
 
 def kind_of_trouble(exc: Exception) -> Outcome:
-    """Return what *exc*, by which a request has failed, means for its URL."""
+    """Return the result for a URL whose request has failed with *exc*."""
     if isinstance(exc, HostnameNotResolvable | DNSUnavailable):
         return Outcome.UNRESOLVABLE
     return Outcome.BROKEN

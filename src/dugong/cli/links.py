@@ -1,7 +1,7 @@
-"""The links of an HTML page: where its readers may go from it, and what browsers load for it.
+"""The links of an HTML page: those that its readers follow, and those that browsers load.
 
-`html.parser` sees a page as browsers do in all that matters here: character references, quotes
-that are missing, scripts and comments that only look like elements.
+`html.parser` parses a page as browsers do in all respects that matter here: character references,
+missing quotes, and scripts and comments that only look like elements.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _ATTRIBUTES = {
     "video": ("src", "poster"),
 }
 
-#: Those that hold several, each with a description behind it.
+#: The attributes that hold several URLs, each followed by a description.
 _SETS = {"img": "srcset", "source": "srcset", "link": "imagesrcset"}
 
-#: With these values of its ``rel`` a ``link`` names a server, not a document.
+#: With one of these values of ``rel``, a ``link`` element names a server and not a document.
 _SERVERS_ONLY = frozenset({"preconnect", "dns-prefetch"})
 
-#: HTML's white space, and those of them that browsers leave out of a URL wherever they stand.
+#: HTML's white space, and the white space that browsers remove anywhere in a URL.
 _BLANKS = " \t\n\f\r"
 _LEFT_OUT = str.maketrans("", "", "\t\n\r")
 
-#: The content of a ``meta`` element that has a page give way to another.
+#: The content of a ``meta`` element that redirects to another page.
 _REFRESH = re.compile(
     r"\s*[\d.]+\s*[;,\s]\s*(?:url\s*=\s*)?(?P<quote>['\"]?)(?P<url>.*)", re.IGNORECASE | re.DOTALL
 )
@@ -55,14 +55,15 @@ class Links:
     """The links of a page.
 
     Attributes:
-        relative: how many there are of which nobody knows where they go, for want of a base.
+        relative: how many relative links cannot be resolved, because there is no base.
     """
 
     def __init__(self, page: str, base: str | None = None) -> None:
         """
         Args:
             page: the text of the page.
-            base: its URL; without, only links that are absolute can be told.
+            base: the URL of the page, ``None`` if it is unknown. Without it, only absolute links
+                can be resolved.
         """
         self._parser = _Parser()
         self._parser.feed(page)
@@ -71,7 +72,7 @@ class Links:
         self.relative = 0
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the http and https URLs, each once, in the order of the page."""
+        """Yield each http and https URL once, in the order of the page."""
         self.relative = 0
         base = self._base
         if self._parser.base is not None:
@@ -94,11 +95,11 @@ def _joined(base: str | None, link: str) -> str | None:
 
 
 class _Parser(HTMLParser):
-    """Gathers links as they stand in the page, without their fragments.
+    """Collects the links of a page, unresolved and without their fragments.
 
     Attributes:
-        base: what ``<base href>`` says.
-        found: the links, as the keys of a dictionary: each once, in their order.
+        base: the value of ``<base href>``.
+        found: the links in order, each once, as the keys of a dictionary.
     """
 
     def __init__(self) -> None:
@@ -109,7 +110,7 @@ class _Parser(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values: dict[str, str] = {}
         for name, value in attrs:
-            values.setdefault(name, value or "")  # of two, the first counts
+            values.setdefault(name, value or "")  # if an attribute is repeated, the first counts
         if tag == "base":
             if self.base is None and "href" in values:
                 self.base = _clean(values["href"])
@@ -137,7 +138,7 @@ def _clean(link: str) -> str:
 
 
 def from_srcset(value: str) -> Iterator[str]:
-    """Yield the URLs of a ``srcset``: each ends at white space, or at a comma before that."""
+    """Yield the URLs of a ``srcset``. Each ends at white space, or at a comma before that."""
     position = 0
     while match := _SRCSET_URL.match(value, position):
         position = match.end()
@@ -147,7 +148,7 @@ def from_srcset(value: str) -> Iterator[str]:
         else:
             yield link
             described = _SRCSET_DESCRIPTION.match(value, position)
-            assert described  # if only by nothing
+            assert described  # the pattern also matches the empty string
             position = described.end()
 
 
@@ -159,31 +160,32 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-#: Within so many bytes a page has to say what its encoding is.
+#: The number of bytes at the start of a page that may declare its encoding.
 _PRESCANNED = 1024
 
 _META = re.compile(
     rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([a-z0-9._:-]{1,40})", re.IGNORECASE
 )  # fmt: skip
 
-#: What Python calls the encodings that pages may be in. It has others that are no encodings.
+#: Python's names of the encodings that pages may use. Python also has codecs of other kinds.
 _CODECS = re.compile(
     "utf-8|utf-16(-[lb]e)?|ascii|iso8859-[0-9]+|cp[0-9]+|koi8-[ru]|mac-.*"
     "|gbk|gb2312|gb18030|big5|euc_.*|iso2022_jp|shift_jis"
 )
 
-#: HTML takes these names for those (https://encoding.spec.whatwg.org/).
+#: Encodings that HTML substitutes for others (https://encoding.spec.whatwg.org/).
 _MEANT = {"ascii": "cp1252", "iso8859-1": "cp1252", "gb2312": "gbk"}
 
 
 def decode(page: bytes, charset: str | None = None) -> str:
     """Return the text of a page.
 
-    The order is HTML's: a byte order mark, what the server says, what the page says, a guess.
+    The encoding is determined as in HTML, in this order: a byte order mark, the declaration of the
+    server, the declaration in the page, a guess.
 
     Args:
-        page: its bytes.
-        charset: what the server says.
+        page: the content of the page.
+        charset: the encoding that the server declares, if any.
     """
     for mark, codec in _MARKS:
         if page.startswith(mark):
@@ -192,7 +194,7 @@ def decode(page: bytes, charset: str | None = None) -> str:
         return page.decode(known, "replace")
     if match := _META.search(page[:_PRESCANNED]):
         known = _codec(match[1].decode("ascii"))
-        if known and not known.startswith("utf-16"):  # which could not have said so
+        if known and not known.startswith("utf-16"):  # the declaration itself is in ASCII
             return page.decode(known, "replace")
     try:
         return page.decode("utf-8")
@@ -201,7 +203,7 @@ def decode(page: bytes, charset: str | None = None) -> str:
 
 
 def _codec(label: str) -> str | None:
-    """Return Python's name of an encoding, ``None`` if it has none for it."""
+    """Return Python's name of an encoding, ``None`` if Python does not support it."""
     try:
         name = codecs.lookup(label).name
     except LookupError:

@@ -1,4 +1,4 @@
-"""When what happened in an exchange: what ``dugong time`` finds out, and draws and writes down."""
+"""The measurements of ``dugong time``: the time of each event in an exchange."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PHASES = {
     "transfer": "done",
 }
 
-#: Those in which there is no connection yet.
+#: The events that occur before there is a connection.
 _CONNECTING = frozenset({"resolved", "connected", "secured"})
 
 _BLOCK_SIZE = 256 * 1024
@@ -43,17 +43,17 @@ class Exchange:
     """A request and its response.
 
     Attributes:
-        document: what was asked for.
-        fields: with these.
-        started: the date and time at which it began.
-        start: the same by the monotonic clock, in seconds; so are the `marks`.
-        marks: when which event happened.
+        document: the requested document.
+        fields: the fields of the request.
+        started: the date and time at which the exchange began.
+        start: the same in seconds of the monotonic clock, as are the `marks`.
+        marks: the time of each event.
         connection: the number of its connection, from 1.
-        address: the server's IP address, if that is known.
+        address: the IP address of the server, ``None`` if it is unknown.
         response: the head of the response.
-        body_size: bytes of the response's body.
-        request_head_size: bytes of the request's head, if they could be counted.
-        response_head_size: bytes of the response's head, if they could be counted.
+        body_size: the size of the response body in bytes.
+        request_head_size: the size of the request head in bytes, ``None`` if it is unknown.
+        response_head_size: the size of the response head in bytes, ``None`` if it is unknown.
     """
 
     document: Document
@@ -69,7 +69,7 @@ class Exchange:
     response_head_size: int | None = None
 
     def phases(self) -> dict[str, tuple[float, float]]:
-        """Return when the phases that it had began and ended."""
+        """Return the beginning and the end of each phase that occurred."""
         found = {}
         at = self.start
         for phase, event in PHASES.items():
@@ -84,32 +84,32 @@ class Exchange:
 
     @property
     def duration(self) -> float:
-        """Seconds from its beginning to its end."""
+        """Seconds from the beginning to the end of the exchange."""
         return self.end - self.start
 
 
 class Stopwatch:
-    """Notes when what happens on a connection.
+    """Records the time of each event on a connection.
 
     Args:
-        conn: the connection. Its `on_event` is taken.
-        args: what `servers.connection` was given.
+        conn: the connection. This sets its `on_event`.
+        args: the arguments that were passed to `servers.connection`.
     """
 
     def __init__(self, conn: HTTPConnection, args: argparse.Namespace) -> None:
         self._conn = conn
-        self._is_direct = args.proxy is None  # its peer is the server
+        self._is_direct = args.proxy is None  # whether its peer is the server
         dialled = conn.hostname if args.proxy is None else parse_proxy(args.proxy).host
         self._has_name = numeric(dialled, conn.port) is None
         self._exchanges: list[Exchange] = []
-        self._done = self._sent = 0  # so many of them are
+        self._done = self._sent = 0  # how many exchanges are complete, or have been sent
         self._connections = 0
-        self._ready = 0.0  # when the connection was
-        self._before = 0, 0  # bytes sent and received
+        self._ready = 0.0  # when the connection was established
+        self._before = 0, 0  # bytes sent and received before the exchange
         conn.on_event = self._on_event
 
     def begin(self, document: Document, fields: Fields) -> Exchange:
-        """An exchange begins behind those that are under way."""
+        """Begin an exchange behind those that are in progress."""
         started = datetime.now().astimezone()
         pending = HTTPResponse("GET", document.target, 0, "", Headers())
         exchange = Exchange(document, fields, started, time.monotonic(), pending)
@@ -118,7 +118,7 @@ class Stopwatch:
         return exchange
 
     def give_up(self) -> None:
-        """Forget what has not come to its end."""
+        """Drop the incomplete exchanges."""
         del self._exchanges[self._done :]
         self._sent = self._done
 
@@ -128,13 +128,13 @@ class Stopwatch:
         if name in _CONNECTING:
             self._connections += name == "connected"
             self._ready = now
-            self._sent = self._done  # all that is not answered is sent (again)
+            self._sent = self._done  # all unanswered requests are sent (again)
             self._before = self._conn.bytes_sent, self._conn.bytes_received
             if name == "resolved" and not self._has_name:
-                return  # there was nothing to be looked up
+                return  # an address: no name was looked up
         elif name == "sent":
             exchange = self._exchanges[self._sent]
-            if self._sent > self._done:  # the others have waited for the connection
+            if self._sent > self._done:  # only the first one includes connecting
                 exchange.start = max(exchange.start, self._ready)
             self._sent += 1
             exchange.connection = self._connections
@@ -153,10 +153,10 @@ class Stopwatch:
 def fetch_one(
     conn: HTTPConnection, watch: Stopwatch, document: Document, args: argparse.Namespace
 ) -> Exchange:
-    """Fetch a document in an exchange of its own.
+    """Fetch a document in a separate exchange.
 
     Raises:
-        Failure, DugongError: it could not be fetched.
+        Failure, DugongError: the document could not be fetched.
     """
     kept = conn.bytes_received > 0
     fields = fields_of(document, args.headers)
@@ -167,7 +167,7 @@ def fetch_one(
         except ConnectionClosed as exc:
             if not kept or not exc.safe_to_retry or exc.response_started:
                 raise
-            conn.disconnect()  # the server has not kept it for that long
+            conn.disconnect()  # the server has closed the idle connection
             watch.give_up()
             exchange = watch.begin(document, fields)
             response = conn.request("GET", document.target, fields)
@@ -183,12 +183,12 @@ def fetch_one(
         watch.give_up()
         conn.disconnect()
         raise
-    if response.status < 200:  # it speaks another protocol now
+    if response.status < 200:  # a 101: the server has switched to another protocol
         conn.disconnect()
     assert exchange.response_head_size is not None
     exchange.response_head_size -= exchange.body_size
     if response.length is None or response.informational:
-        exchange.response_head_size = None  # chunks and interim responses are in it, too
+        exchange.response_head_size = None  # would include chunk headers and interim responses
     return exchange
 
 
@@ -212,14 +212,15 @@ def fetch_pipelined(
             raise
         raise Failure(why(exc, conn, args)) from exc
     for exchange in exchanges:
-        exchange.request_head_size = exchange.response_head_size = None  # they came all together
+        # The events only give the bytes of several exchanges together.
+        exchange.request_head_size = exchange.response_head_size = None
     return exchanges
 
 
 class _Requests:
     """The requests for documents. Each exchange begins when a pipeline takes its request.
 
-    It knows how many there are, so that they are sent together.
+    It has a length, because a pipeline then sends the requests together.
     """
 
     def __init__(
@@ -249,13 +250,13 @@ def _body_size(conn: HTTPConnection) -> int:
 
 
 def address_of(document: Document) -> str:
-    """Return the URL of a document as it was asked for."""
+    """Return the URL of a document as it was requested."""
     host = authority(document.host, document.port)
     return f"{'https' if document.tls else 'http'}://{host}{document.target}"
 
 
 def fields_of(document: Document, given: Fields) -> Fields:
-    """Return all fields of a request: those that were given, and what every request has."""
+    """Return all fields of a request: the user's, and those of every request."""
     usual = HTTPS_PORT if document.tls else HTTP_PORT
     port = None if document.port == usual else document.port
     fields = [

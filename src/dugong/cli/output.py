@@ -1,4 +1,4 @@
-"""Standard output and standard error: what is written there, and what may go wrong with it."""
+"""Writing to standard output and standard error, and the errors that can occur."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import TextIO
 
 from ..transport.poll import POLLOUT, PollNeeded
 
-#: What the extra ``cli`` installs.
+#: The packages that the extra ``cli`` installs.
 _EXTRA = ("rich", "stamina")
 
 
 class Failure(Exception):
-    """What was asked for cannot be done: a message for the user."""
+    """The operation failed. The message is for the user."""
 
 
 class EnvironmentFailure(Exception):
-    """The command's environment is at fault, and not one document: a message for the user."""
+    """The environment of the command is wrong, for all documents. The message is for the user."""
 
 
 class OutputFailure(Exception):
-    """Standard output takes no more; ``__cause__`` is why."""
+    """Standard output cannot be written to. ``__cause__`` is the reason."""
 
 
 def has_extra() -> bool:
-    """Tell whether the extra ``cli`` is installed."""
+    """Return whether the extra ``cli`` is installed."""
     return all(find_spec(name) for name in _EXTRA)
 
 
@@ -37,7 +37,7 @@ def write(file: FileIO, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         written = file.write(view)
-        if written is None:  # somebody has made it non-blocking
+        if written is None:  # another process has made the file non-blocking
             PollNeeded(file.fileno(), POLLOUT).poll()
         else:
             view = view[written:]
@@ -47,7 +47,7 @@ def print_bytes(data: bytes | memoryview) -> None:
     """Write *data* to standard output.
 
     Raises:
-        OutputFailure: it takes no more.
+        OutputFailure: standard output is closed or cannot be written to.
     """
     if sys.stdout is None:
         raise OutputFailure("it is closed")
@@ -59,19 +59,19 @@ def print_bytes(data: bytes | memoryview) -> None:
 
 
 def print_line(text: str) -> None:
-    """Write a line of text to standard output, with nothing in it that moves a terminal.
+    """Write a line of text to standard output, without characters that control a terminal.
 
     Raises:
-        OutputFailure: it takes no more.
+        OutputFailure: standard output is closed or cannot be written to.
     """
     print_bytes(f"{printable(text)}\n".encode("utf-8", "surrogateescape"))
 
 
 def flush_stdout() -> None:
-    """Have what others have printed (`argparse`, for one) written.
+    """Flush the text that other modules have printed, such as `argparse`.
 
     Raises:
-        OutputFailure: it takes no more.
+        OutputFailure: standard output cannot be written to.
     """
     try:
         sys.stdout.flush()
@@ -81,17 +81,17 @@ def flush_stdout() -> None:
 
 
 def printable(text: str) -> str:
-    """Return *text* on one line, whatever a URL or a server has put into it."""
+    """Return *text* with control characters escaped. Text from URLs and servers may have them."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def complain(message: str) -> int:
-    """Print one line on standard error. Returns the exit status that goes with it: 1."""
+    """Print one line on standard error. Returns the exit status for a failure: 1."""
     if sys.stderr is not None:
         try:
             print_error(printable(f"dugong: {message}"))
         except OSError:
-            _forget(sys.stderr)  # nobody to complain to
+            _forget(sys.stderr)  # standard error is gone, so no message is possible
     return 1
 
 
@@ -99,24 +99,24 @@ def _print_error(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-#: Prints a line on standard error. Who has drawn something there puts itself in its place.
+#: Prints a line on standard error. A progress display replaces this while it is shown.
 print_error: Callable[[str], None] = _print_error
 
 
 def is_terminal(fd: int) -> bool:
-    """Tell whether somebody looks on. *fd*: 1 or 2."""
+    """Return whether standard output (*fd* 1) or standard error (2) is a terminal."""
     return os.isatty(fd)
 
 
 def _forget(stream: TextIO) -> None:
-    """Have the interpreter's last flush succeed: what cannot be written goes nowhere."""
+    """Redirect *stream* to the null device, so that the interpreter's flush at exit succeeds."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes in human-readable form."""
     value, unit = float(count), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, where that is a terminal; elsewhere nothing."""
+"""Progress bars on standard error, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MARGIN = 3
 
 @dataclass
 class Bar:
-    """How far something has got. Set the attributes as it goes on; they are looked at.
+    """The progress of one transfer. Set the attributes: the display reads them periodically.
 
     Attributes:
-        done: so many bytes.
-        total: of so many, if that is known.
-        watch: returns what is to be *done*, for what cannot be told while it goes on.
+        done: the number of bytes transferred.
+        total: the total number of bytes, ``None`` if it is unknown.
+        watch: returns the value of *done*, for transfers that cannot set it themselves.
     """
 
     done: int = 0
@@ -42,17 +42,17 @@ class Bar:
 
 
 class Bars(Protocol):
-    """Where bars are shown."""
+    """A display of bars."""
 
     def bar(
         self, name: str, total: int | None = None, done: int = 0
     ) -> AbstractContextManager[Bar]:
-        """Show a bar while the context lasts, and for good unless an exception ends it.
+        """Show a bar while the context lasts. It stays visible unless an exception is raised.
 
         Args:
-            name: what it is about.
-            total: how many bytes it will be, if that is known.
-            done: how many are there already.
+            name: the label of the bar.
+            total: the total number of bytes, ``None`` if it is unknown.
+            done: the number of bytes transferred before.
         """
 
 
@@ -89,13 +89,13 @@ class _RichBars:
 
 @contextmanager
 def bars(wanted: bool = True) -> Iterator[Bars]:
-    """Have a place for bars while the context lasts.
+    """Provide a display of bars while the context lasts.
 
-    Complaints stand above the bars meanwhile. Nothing is shown, and nothing loaded, unless
-    standard error is a terminal and the extra is installed.
+    Meanwhile, error messages appear above the bars. If standard error is not a terminal or the
+    extra is not installed, nothing is shown and rich is not loaded.
 
     Args:
-        wanted: whether there is anything to be shown at all.
+        wanted: whether to show bars at all.
     """
     if not wanted or not output.is_terminal(2) or not output.has_extra():
         yield _NoBars()
@@ -133,12 +133,12 @@ def _rich_progress() -> tuple[Progress, dict[TaskID, Bar]]:
             return Text(self._words(task), self._style)
 
     class Watching(Progress):
-        """Looks at the bars whenever it draws them."""
+        """Reads the progress of all bars whenever it draws them."""
 
         def get_renderables(self) -> Iterable[RenderableType]:
             for task, bar in list(shown.items()):
                 self.update(task, completed=bar.look(), total=bar.total)
-            # The terminal's own "^C" has to fit behind a bar, or it goes to the next line.
+            # The "^C" that the terminal prints must fit behind a bar. Otherwise the line wraps.
             width = max(1, console.width - _MARGIN)
             for renderable in super().get_renderables():
                 yield Constrain(renderable, width)
@@ -154,7 +154,7 @@ def _rich_progress() -> tuple[Progress, dict[TaskID, Bar]]:
 
 
 def _shortened(name: str, width: int) -> str:
-    """Return a name that fits beside a bar; the end of a longer one is left out."""
+    """Return a name that fits beside a bar. The end of a longer name is cut off."""
     longest = max(1, width // 3)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
@@ -174,7 +174,7 @@ def _rate(task: Task) -> str:
 
 
 def _time(task: Task) -> str:
-    """Return the time that is left; in the end that which it took."""
+    """Return the remaining time, or the duration of a finished transfer."""
     if task.finished:
         return f"in {_clock(task.finished_time or 0)}"
     left = task.time_remaining

@@ -34,10 +34,11 @@ from .progress import Bar, bars
 from .refusals import Refusal, what_is_said
 from .servers import attempts, connection, is_temporary, why
 
-#: Bytes that are taken from a stream at once.
+#: Bytes that are read from a stream in one call.
 _BLOCK_SIZE = 64 * 1024
 
-#: The media types of files that mimetypes takes for the encodings of others.
+#: The media types of compressed files. `mimetypes` treats compression as an encoding of another
+#: file.
 _COMPRESSED = {
     "br": "application/octet-stream",
     "bzip2": "application/x-bzip2",
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
 
 
 def _destination(args: argparse.Namespace, parser: Parser) -> Document:
-    """Return where to store the file, with its name added where that is asked for."""
+    """Return the URL to store the file under. If the given one ends in a slash, adds the name."""
     document: Document = args.document
     if document.name:
         return document
@@ -137,19 +138,19 @@ def _guessed_type(name: str) -> str | None:
 
 
 class Source:
-    """The file that is to be stored.
+    """The file to be stored.
 
     Args:
-        name: of the file, ``-`` for standard input.
+        name: the name of the file, ``-`` for standard input.
 
     Raises:
-        Failure: it cannot be read.
+        Failure: the file cannot be read.
 
     Attributes:
-        name: as it is called in messages.
-        length: how many bytes are to be sent, ``None`` if that is not known.
-        replayable: whether they can be sent more than once.
-        taken: whether any of what can be read only once was read.
+        name: the name of the file in messages.
+        length: the number of bytes to send, ``None`` if it is unknown.
+        replayable: whether the file can be sent more than once.
+        taken: whether some of a file that is not replayable has been read.
     """
 
     def __init__(self, name: str) -> None:
@@ -182,14 +183,14 @@ class Source:
         self._file.close()
 
     def body(self, bar: Bar, conn: HTTPConnection) -> FileIO | Iterator[bytes]:
-        """Return what to send, on *conn*, and have *bar* show how far that has got."""
+        """Return the body to send on *conn*, and make *bar* show the progress."""
         if not self.replayable:
             return self._blocks(bar)
         self._file.seek(self._start)
         before = conn.bytes_sent
 
         def done() -> int:
-            sent = conn.bytes_sent - before  # the head is in it, too
+            sent = conn.bytes_sent - before  # includes the head
             return sent if self.length is None else min(sent, self.length)
 
         bar.watch = done
@@ -201,7 +202,7 @@ class Source:
                 block = self._file.read(_BLOCK_SIZE)
             except OSError as exc:
                 raise Failure(f"cannot read {self.name}: {exc.strerror}") from None
-            if block is None:  # somebody has made it non-blocking
+            if block is None:  # another process has made the file non-blocking
                 PollNeeded(self._file.fileno(), POLLIN).poll()
                 continue
             if not block:
@@ -214,7 +215,7 @@ class Source:
 def _put(
     document: Document, fields: list[tuple[str, str]], source: Source, args: argparse.Namespace
 ) -> HTTPResponse:
-    """Store a file, in several attempts if need be. Returns the response."""
+    """Store a file, with several attempts if necessary. Returns the response."""
     upload = Upload(document, fields, source, args)
     label = Path(source.name).name
     with bars() as shown, connection(document, args) as conn:
@@ -245,10 +246,10 @@ class Upload:
         self._is_connected = False
 
     def run(self, conn: HTTPConnection, bar: Bar) -> HTTPResponse:
-        """Make an attempt. Returns a response that says that it has succeeded.
+        """Make one attempt. Returns the successful response.
 
         Raises:
-            Failure, DugongError: it has not.
+            Failure, DugongError: the attempt failed.
         """
         self._is_connected = False
         conn.on_event = self._on_event
@@ -287,7 +288,7 @@ class Upload:
         return Refusal(message, response)
 
     def may_retry(self, exc: Exception) -> bool:
-        """Tell whether another attempt makes sense, and cannot do anything twice."""
+        """Return whether another attempt makes sense, and cannot store anything twice."""
         if isinstance(exc, Refusal):
             return exc.not_before is not None and self._source.replayable
         cause = exc.__cause__ if isinstance(exc, Failure) else exc

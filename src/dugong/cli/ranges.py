@@ -1,9 +1,11 @@
-"""The rest of a document whose beginning is there already (RFC 9110 sections 13.1.5 and 14).
+"""Requests for the rest of a partial download (RFC 9110 sections 13.1.5 and 14).
 
-Bytes of two versions of a document must never meet in one file. So the rest is asked for only if
-something of the first response vouches for the version (a validator), and only with If-Range; and
-what comes back is taken only if it says by itself that it is the rest of that very version. Some
-servers know Range and ignore If-Range.
+A file must never contain bytes of two versions of a document. Hence these rules:
+
+1. The rest is only requested if the first response has a strong validator, which identifies the
+   version, and only with If-Range.
+2. The response is only accepted if its own fields show that it is the rest of the same version,
+   because some servers support Range and ignore If-Range.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from hashlib import sha256
 from ..protocol.messages import HTTPResponse
 from .arguments import Document
 
-#: Seconds that a document has to be older than its response for its date to be a strong validator
-#: (RFC 9110 section 8.8.2.2), the two clocks being who knows whose.
+#: Seconds. If a document is at least that much older than its response, its date is a strong
+#: validator (RFC 9110 section 8.8.2.2). The margin covers the difference of two unknown clocks.
 _OLD_ENOUGH = 60
 
 # Content-Range = range-unit SP ( range-resp / unsatisfied-range )   (RFC 9110 section 14.4)
@@ -31,13 +33,13 @@ _STRONG_ETAG = re.compile(r'"[!#-~\x80-\xff]*"')
 
 @dataclass(frozen=True)
 class Beginning:
-    """What some bytes are the beginning of.
+    """Describes the document of which some bytes are the beginning.
 
     Attributes:
-        source: where they came from: see `source_of`.
-        field: the name of the field that the validator is from, ``ETag`` or ``Last-Modified``.
-        validator: its value.
-        length: bytes of the whole document, if that is known.
+        source: where the bytes came from: see `source_of`.
+        field: the name of the validator field, ``ETag`` or ``Last-Modified``.
+        validator: the value of that field.
+        length: the size of the whole document in bytes, ``None`` if it is unknown.
     """
 
     source: str
@@ -47,22 +49,22 @@ class Beginning:
 
 
 def fingerprint(*parts: str) -> str:
-    """Return what is the same only for the same *parts*, and tells nothing about them."""
+    """Return a hash of *parts*: only equal parts have the same, and it does not reveal them."""
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def source_of(document: Document) -> str:
-    """Return a fingerprint of where a document is.
+    """Return a fingerprint of the location of a document.
 
-    The query does not count: those who redirect to a storage often sign it anew each time. That
-    the same was asked for is for others to check.
+    The query does not count, because redirects to storage servers often have a new signature in it
+    each time. `PartFile` checks whether the request is the same.
     """
     return fingerprint(*map(str, document.server), document.target.partition("?")[0])
 
 
 def beginning_of(response: HTTPResponse, source: str) -> Beginning | None:
-    """Return what to remember of the first response; ``None`` if it cannot be continued."""
+    """Return the description of a document, ``None`` if its download cannot be resumed."""
     etag = response.headers["ETag"] or ""
     if _STRONG_ETAG.fullmatch(etag):
         return Beginning(source, "ETag", etag, response.length)
@@ -81,22 +83,22 @@ def _is_strong(last_modified: str, date: str | None) -> bool:
 
 
 def range_fields(beginning: Beginning, offset: int) -> list[tuple[str, str]]:
-    """Return the fields that ask for what follows the first *offset* bytes."""
+    """Return the fields that request the bytes from *offset* on."""
     return [("Range", f"bytes={offset}-"), ("If-Range", beginning.validator)]
 
 
 class Answer(Enum):
-    """What a response to a request with `range_fields` is."""
+    """The kinds of response to a request with `range_fields`."""
 
-    REST = auto()  # what was asked for, or the first part of it
+    REST = auto()  # the requested range, or the first part of it
     WHOLE = auto()  # the whole document
-    NOTHING_MISSING = auto()  # every byte is there already
-    USELESS = auto()  # ask again without a range
+    NOTHING_MISSING = auto()  # all bytes have been received already
+    USELESS = auto()  # the request has to be repeated without a range
     REFUSAL = auto()
 
 
 def answer(response: HTTPResponse, beginning: Beginning, offset: int) -> Answer:
-    """Judge the response to a request for what follows the first *offset* bytes."""
+    """Classify the response to a request for the bytes from *offset* on."""
     if response.status == 206:
         return Answer.REST if _is_rest(response, beginning, offset) else Answer.USELESS
     if response.status == 416:
@@ -110,7 +112,8 @@ def _is_rest(response: HTTPResponse, beginning: Beginning, offset: int) -> bool:
     headers = response.headers
     validators = headers.get_all(beginning.field, [])
     if validators != [beginning.validator] and (validators or beginning.field == "ETag"):
-        return False  # another version. A date may be left out of a 206, an ETag may not
+        # Another version. A 206 may leave out Last-Modified, but not ETag (RFC 9110, 15.3.7).
+        return False
     ranges = headers.get_all("Content-Range", [])
     match = _CONTENT_RANGE.fullmatch(ranges[0]) if len(ranges) == 1 else None
     if match is None:
@@ -124,7 +127,7 @@ def _is_rest(response: HTTPResponse, beginning: Beginning, offset: int) -> bool:
 
 
 def extent(response: HTTPResponse) -> tuple[int, int]:
-    """Return where an `Answer.REST` ends, and where the whole document does."""
+    """Return the end of the range in an `Answer.REST`, and the size of the whole document."""
     match = _CONTENT_RANGE.fullmatch(response.headers["Content-Range"] or "")
     assert match is not None
     return int(match[2]) + 1, int(match[3])

@@ -1,4 +1,4 @@
-"""What ``dugong get`` does with a response: whether it is the document, and where that goes."""
+"""How ``dugong get`` handles a response: it classifies the response and stores the body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .refusals import Refusal
 
 _BLOCK_SIZE = 256 * 1024
 
-#: Digests that the library knows to check (RFC 9530 section 5).
+#: Digests that the library can check (RFC 9530 section 5).
 _DIGEST = re.compile(r"sha-(256|512)=:")
 
 
@@ -27,9 +27,9 @@ class Job:
     """A document to be fetched.
 
     Attributes:
-        document: which one.
-        name: of the file; ``""`` is standard output.
-        destination: where it goes.
+        document: the document.
+        name: the name of the file, ``""`` for standard output.
+        destination: stores the document.
     """
 
     document: Document
@@ -38,11 +38,11 @@ class Job:
 
 
 class Receiver:
-    """Takes responses.
+    """Handles responses.
 
     Args:
-        args: the command's.
-        shown: where to show how far it has got.
+        args: the arguments of the command.
+        shown: shows the progress.
     """
 
     def __init__(self, args: argparse.Namespace, shown: Bars) -> None:
@@ -51,7 +51,7 @@ class Receiver:
         self._own_range = any(name.lower() == "range" for name, _ in args.headers)
 
     def range_fields(self, job: Job, trail: Trail) -> list[tuple[str, str]]:
-        """Return the fields to ask for the rest with, if this is where the beginning is from."""
+        """Return the fields that request the rest, if the beginning came from the same location."""
         there = job.destination
         beginning = there.beginning
         source = source_of(trail.document)
@@ -60,12 +60,15 @@ class Receiver:
         return range_fields(beginning, there.received)
 
     def receive(self, conn: HTTPConnection, response: HTTPResponse, job: Job, trail: Trail) -> bool:
-        """Take what a response brings. Returns whether the document is complete.
+        """Store the body of a response.
+
+        Returns:
+            Whether the document is complete. If not, another request is necessary.
 
         Raises:
-            Refusal: it brings none.
-            Failure: it cannot be stored, or is not what was asked for.
-            DugongError: it did not come to its end.
+            Refusal: the server refused the request.
+            Failure: the document cannot be stored, or the response is not what was requested.
+            DugongError: the body could not be read to its end.
         """
         there = job.destination
         judged = self._judge(response, job, trail)
@@ -91,7 +94,7 @@ class Receiver:
             there.beginning = None
             raise Failure("the server sent a part of another length than it said")
         if end != total and judged is Answer.REST:
-            return False  # a server may send less than it was asked for
+            return False  # a server may send less than the requested range
         there.finish()
         return True
 
@@ -104,7 +107,7 @@ class Receiver:
     def _store(
         self, conn: HTTPConnection, response: HTTPResponse, job: Job, total: int | None
     ) -> None:
-        """Read the body to its end."""
+        """Read the body to its end and store it. Checks its digest if it has one."""
         announced = [response.headers[name] or "" for name in ("Content-Digest", "Repr-Digest")]
         if _DIGEST.search(announced[0] if response.status == 206 else ", ".join(announced)):
             conn.hash_body(check=True)
@@ -116,13 +119,13 @@ class Receiver:
                 bar.done += count
 
     def show_head(self, response: HTTPResponse, job: Job) -> None:
-        """Print the head of what is no document, if heads are wanted and nothing is stored."""
+        """Print the head of a redirect or an error, if heads are wanted and nothing is stored."""
         if self._wants_head and not job.name:
             print_bytes(_head(response))
 
     def _refuse(self, conn: HTTPConnection, response: HTTPResponse, job: Job) -> None:
         self.show_head(response, job)
-        if response.status < 200:  # it speaks another protocol now
+        if response.status < 200:  # a 101: the server has switched to another protocol
             conn.disconnect()
         where = response.headers["Location"]
         hint = f" (see {where})" if where else ""

@@ -1,4 +1,4 @@
-"""Following redirects (RFC 9110 section 15.4): where to, and what is not to be told there."""
+"""Following redirects (RFC 9110 section 15.4) without leaking confidential fields."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from ..protocol.references import redirect_target
 from .arguments import Document, url
 from .output import Failure
 
-#: Those that mean: the same request, elsewhere. (303 means GET, which is what ours are.)
+#: The statuses after which the same request goes to another URL. A 303 changes the method to GET,
+#: but our requests are GET requests anyway.
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-#: More than anybody needs, and what others allow.
+#: The maximum number of redirects for one document. Other clients have the same limit.
 _MOST = 20
 
-#: Fields that are meant for one server alone.
+#: Fields that must not go to another server.
 _CONFIDENTIAL = frozenset({"authorization", "cookie", "proxy-authorization", "host"})
 
 
 @dataclass(frozen=True)
 class Trail:
-    """Where redirects have led.
+    """The redirects that have been followed.
 
     Attributes:
-        document: what is to be asked for now.
-        fields: with which fields.
-        been: the URLs on the way, without fragments.
+        document: the document to request now.
+        fields: the fields to send.
+        been: the URLs that have been requested, without fragments.
     """
 
     document: Document
@@ -46,16 +47,17 @@ def location(response: HTTPResponse) -> str | None:
     given: list[str] = response.headers.get_all("Location", [])
     if len(set(given)) > 1:
         raise Failure(f"the server redirects to several places: {', '.join(given)}")
-    # Browsers and curl percent-encode the bytes that are not ASCII as they are. Most are UTF-8;
-    # the others survive as surrogates until `arguments.url` encodes them.
+    # Like browsers and curl, percent-encode non-ASCII bytes without conversion. Most are UTF-8. The
+    # others become surrogates, from which `arguments.url` restores the bytes.
     return given[0].encode("latin-1").decode("utf-8", "surrogateescape") if given else None
 
 
 def followed(trail: Trail, target: str) -> Trail:
-    """Return the trail that leads on to *target*.
+    """Return the trail that continues to *target*.
 
     Raises:
-        Failure: it leads nowhere.
+        Failure: *target* is not a valid URL, a loop, one redirect too many, or a step from https to
+            http.
     """
     old = trail.document
     try:
@@ -80,7 +82,11 @@ def _without_fragment(document: Document) -> str:
 
 
 def _same_owner(old: Document, new: Document) -> bool:
-    """Tell whether what one was told is the other's business, too."""
+    """Return whether the server of *new* may see the confidential fields for the one of *old*.
+
+    That is so if host and port are the same, or if the redirect leads from http to https on the
+    same host.
+    """
     if old.host != new.host:
         return False
     ports = [document.port or (443 if document.tls else 80) for document in (old, new)]

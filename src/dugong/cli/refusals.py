@@ -1,4 +1,4 @@
-"""Servers that do not do what they are asked to: what they say, and when to ask them again."""
+"""Refused requests: the explanation of the server, and when to try again."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from ..errors import DugongError
 from ..protocol.messages import HTTPResponse
 from .output import Failure
 
-#: Too many requests (RFC 6585 section 4), or a gateway or a server that may be well again a moment
-#: later (RFC 9110 section 15.6).
+#: Too many requests (RFC 6585 section 4), or an error of a gateway or server that may soon be over
+#: (RFC 9110 section 15.6).
 _TEMPORARY_STATUSES = frozenset({429, 502, 503, 504})
 
-#: Seconds that a server may ask to be left alone for, if it is to be asked again at all.
+#: The longest Retry-After, in seconds, for which the command waits.
 _MAX_RETRY_AFTER = 60
 
-#: What a server says of a refusal: bytes that are read, characters that are shown, and how many
-#: seconds it may take to say it.
+#: Limits for the body of a refusal: bytes that are read, characters that are shown, and seconds for
+#: reading.
 _MAX_READ = 16 * 1024
 _MAX_SHOWN = 200
 _PATIENCE = 2.0
 
-#: Elements of HTML whose text is not shown, and those that do not begin a line.
+#: HTML elements whose text is not shown, and elements that do not begin a line.
 _HIDDEN = frozenset({"head", "title", "script", "style"})
 _WITHIN_LINES = frozenset({"a", "abbr", "b", "code", "em", "i", "kbd", "span", "strong", "tt"})
 
 
 class Refusal(Failure):
-    """The server answered, but did not do what it was asked to. The connection may go on.
+    """The server refused the request. The connection may still be usable.
 
     Attributes:
-        not_before: when to ask again, by the monotonic clock; ``None``: not at all.
+        not_before: the earliest time for another attempt, in seconds of the monotonic clock.
+            ``None`` if no other attempt makes sense.
     """
 
     def __init__(self, message: str, response: HTTPResponse) -> None:
@@ -50,18 +51,18 @@ class Refusal(Failure):
 
     @property
     def delay(self) -> float:
-        """Seconds for which the server is still to be left alone."""
+        """Seconds until the earliest time for another attempt."""
         return max(0.0, (self.not_before or 0.0) - time.monotonic())
 
     def wait(self) -> None:
-        """Wait until the server may be asked again."""
+        """Wait until the earliest time for another attempt."""
         time.sleep(self.delay)
 
 
 def retry_after(response: HTTPResponse) -> int | None:
-    """Return for how many seconds to leave the server alone (RFC 9110 section 10.2.3), if it says.
+    """Return the value of Retry-After in seconds (RFC 9110 section 10.2.3), ``None`` without one.
 
-    A date is compared with the server's own clock, if its response has a date.
+    A date is compared with the Date field of the response, if there is one.
     """
     given = response.headers["Retry-After"]
     if given is None:
@@ -84,7 +85,7 @@ def _date(text: str) -> datetime | None:
 
 
 def what_is_said(conn: HTTPConnection, response: HTTPResponse) -> str:
-    """Return the beginning of what the server says besides the status, if that is text."""
+    """Return the beginning of a body that is text, without repetitions of the status."""
     kind = response.headers.get_content_type()
     is_text = kind.startswith("text/") or kind.endswith(("json", "xml"))
     if not is_text or "Content-Type" not in response.headers:
@@ -104,7 +105,7 @@ def what_is_said(conn: HTTPConnection, response: HTTPResponse) -> str:
 
 
 def _beginning(conn: HTTPConnection) -> bytes:
-    """Read the beginning of a body, as much of it as comes soon."""
+    """Read as much of the beginning of a body as arrives within `_PATIENCE`."""
     end = time.monotonic() + _PATIENCE
     data = b""
     try:
@@ -115,14 +116,17 @@ def _beginning(conn: HTTPConnection) -> bytes:
                 break
             data += more
     except DugongError:
-        pass  # what has come is better than nothing
+        pass  # use the part that has arrived
     finally:
         conn.deadline = None
     return data
 
 
 class _Lines(HTMLParser):
-    """Gathers what a browser would show, down to the line above the name of the server."""
+    """Collects the visible text of a page, up to the first ``hr``.
+
+    Below that, error pages usually have the name of the server.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Connections to the servers of documents: made, explained when they fail, tried again."""
+"""Connections to servers: creating them, explaining their failures, and retrying."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .refusals import Refusal
 if TYPE_CHECKING:
     import ssl
 
-#: OpenSSL's codes for certificates whose authority is not known (X509_V_ERR_…).
+#: OpenSSL's codes for certificates with an unknown authority (X509_V_ERR_…).
 _NO_AUTHORITY = frozenset({18, 19, 20, 21})
 
-#: Seconds between two attempts, at most.
+#: The longest delay between two attempts, in seconds.
 _LONGEST_DELAY = 60.0
 
 
 class RetryContext(Protocol):
-    """What stamina returns."""
+    """The type of stamina's retry contexts."""
 
     def __iter__(self) -> Iterator[AbstractContextManager[object]]: ...
 
@@ -37,7 +37,7 @@ class RetryContext(Protocol):
 
 
 def connection(document: Document, args: argparse.Namespace) -> HTTPConnection:
-    """Return a connection for *document*, by the route that *args* say (`add_route`)."""
+    """Return a connection for *document*, by the route in *args* (`add_route`)."""
     return HTTPConnection(
         document.host,
         document.port,
@@ -52,8 +52,8 @@ def tls_context() -> ssl.SSLContext:
     """Return a context that trusts the system's authorities, or those that the environment names.
 
     Raises:
-        EnvironmentFailure: they cannot be read: OpenSSL would trust nobody then, and not say why;
-            or the log of keys cannot be written.
+        EnvironmentFailure: the authorities cannot be read. OpenSSL ignores that error, and then
+            rejects every certificate. Or the key log cannot be written.
     """
     import ssl
 
@@ -62,7 +62,7 @@ def tls_context() -> ssl.SSLContext:
         raise EnvironmentFailure(f"cannot read {file}, which SSL_CERT_FILE names: {reason}")
     directories = [name for name in os.environ.get("SSL_CERT_DIR", "").split(os.pathsep) if name]
     reasons = [_unusable(name, is_directory=True) for name in directories]
-    if reasons and all(reasons):  # lists for several systems name what is not there
+    if reasons and all(reasons):  # lists for several systems name directories that do not exist
         names = os.pathsep.join(directories)
         raise EnvironmentFailure(f"cannot read {names}, which SSL_CERT_DIR names: {reasons[0]}")
     try:
@@ -76,7 +76,10 @@ def tls_context() -> ssl.SSLContext:
 
 
 def _unusable(name: str, *, is_directory: bool) -> str | None:
-    """Say why a file or a directory cannot be read. It is not opened: it may be a pipe."""
+    """Return why a file or a directory cannot be read, ``None`` if it can.
+
+    This does not open it, because it may be a pipe.
+    """
     path = Path(name)
     try:
         path.stat()
@@ -90,11 +93,11 @@ def _unusable(name: str, *, is_directory: bool) -> str | None:
 
 
 def connect(conn: HTTPConnection, args: argparse.Namespace) -> None:
-    """Connect, unless connected.
+    """Connect, unless already connected.
 
     Raises:
-        Failure: the system's error, in words.
-        DugongError: these have words already.
+        Failure: connecting failed with an error of the system, which the message explains.
+        DugongError: connecting failed otherwise.
     """
     try:
         conn.connect()
@@ -105,17 +108,19 @@ def connect(conn: HTTPConnection, args: argparse.Namespace) -> None:
 
 
 def authority(host: str, port: int) -> str:
-    """Return host and port as they stand in a URL."""
+    """Return host and port in the form that a URL uses."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def why(exc: BaseException, conn: Connection, args: argparse.Namespace) -> str:
-    """Say why an operation of *conn* failed, and what to do where that is not obvious.
+    """Return a message that explains why an operation of *conn* failed.
+
+    If the remedy is not obvious, the message has a hint.
 
     Args:
-        exc: a `DugongError`, or the system's error from connecting.
+        exc: a `DugongError`, or an error of the system while connecting.
         conn: the connection.
-        args: what `connection` was given.
+        args: the arguments that were passed to `connection`.
     """
     if isinstance(exc, DugongError) or not isinstance(exc, OSError):
         return str(exc)
@@ -136,11 +141,11 @@ def why(exc: BaseException, conn: Connection, args: argparse.Namespace) -> str:
     return f"cannot connect to {args.unix_socket or server}: {exc.strerror or exc}"
 
 
-# Trying again.
+# Retries.
 
 
 def is_temporary(exc: BaseException) -> bool:
-    """Tell whether trying again may cure *exc*, or what a `Failure` puts in words."""
+    """Return whether a retry may succeed after *exc*, or after the cause of a `Failure`."""
     if isinstance(exc, Failure):
         return exc.__cause__ is not None and is_temp_network_error(exc.__cause__)
     return is_temp_network_error(exc)
@@ -153,21 +158,20 @@ def attempts(
 ) -> Iterator[AbstractContextManager[object]]:
     """Yield attempts, with growing delays between them, until one succeeds.
 
-    None is made before the server may be asked again, if the last one was refused.
-
     ::
 
         for attempt in attempts(args, url):
             with attempt:
                 fetch(url)
 
-    An exception in the last one, or one that trying again does not cure, gets through. Without
-    the extra there is one attempt.
+    After a `Refusal`, the next attempt waits until its earliest time. The last attempt raises its
+    exception. So does any attempt that fails with an exception that is not temporary. Without the
+    extra, there is only one attempt.
 
     Args:
-        args: with what `add_retries` added.
-        label: what is being attempted, for the user who looks on.
-        may_retry: which exceptions to try again after.
+        args: the arguments, with those of `add_retries`.
+        label: describes the operation in messages on a terminal.
+        may_retry: returns whether to retry after an exception.
     """
     if args.retries == 0 or not has_extra():
         yield nullcontext()
@@ -190,10 +194,10 @@ def retry_context(
     label: str | None,
     may_retry: Callable[[Exception], bool] = is_temporary,
 ) -> RetryContext:
-    """Return what `attempts` yields from, for what cannot do without the extra.
+    """Return stamina's retry context, for commands that require the extra.
 
-    It may also be iterated over by ``async for``. Where many things are attempted at once, *label*
-    is ``None``, and the user is not told of each.
+    The context also supports ``async for``. If *label* is ``None``, no messages are printed: that
+    is for commands with many concurrent operations.
     """
     import stamina
     from stamina.instrumentation import RetryDetails, set_on_retry_hooks

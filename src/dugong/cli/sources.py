@@ -1,4 +1,4 @@
-"""Where `check` has its URLs from: arguments, lists, the links of pages."""
+"""The sources of the URLs of ``dugong check``: arguments, lists, and the links of pages."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .output import Failure, complain
 from .redirects import Trail, followed, location
 from .servers import retry_context, why
 
-#: Bytes. A list is read in pieces so small that asking begins at once.
+#: Bytes of a list that are read in one call. Small, so that the first requests start immediately.
 _BLOCK_SIZE = 8192
 
-#: Bytes. More than the longest URL may have.
+#: The maximum length of a line in bytes. Longer than any valid URL.
 _LONGEST_LINE = 8 * LONGEST_URL
 
-#: Bytes, as received and as decoded. No page is that long.
+#: The maximum size of a page in bytes, as received and as decoded.
 _LONGEST_PAGE = 64 * 1024 * 1024
 
-#: What a page with links is; a server may also say nothing of it.
+#: The media types of pages with links. A response without a Content-Type is also accepted.
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 
 
 class Sources:
-    """The URLs that the arguments name.
+    """The URLs to check.
 
     Attributes:
-        failed: whether something could not be read. That has been said then.
+        failed: whether a source could not be read. A message has then been printed.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -45,7 +45,10 @@ class Sources:
         self.failed = False
 
     async def urls(self) -> AsyncIterator[str]:
-        """Yield them as they come: what is there already first, what may be slow last."""
+        """Yield the URLs: first the arguments, then the links of pages, and last the lists.
+
+        Lists are last, because a list may be a slow pipe.
+        """
         args = self._args
         for url in args.urls:
             if url != "-":
@@ -60,7 +63,7 @@ class Sources:
 
     @contextmanager
     def _telling(self, name: str) -> Iterator[None]:
-        """Say what cannot be read, and have it count."""
+        """Report a source that cannot be read, and set `failed`."""
         try:
             yield
         except Failure as exc:
@@ -68,7 +71,7 @@ class Sources:
             self.failed = True
 
     async def _links(self, page: str) -> list[str]:
-        """Return the links of a page, which is the name of a file or a URL."""
+        """Return the links of a page. *page* is the name of a file or a URL."""
         links: list[str] = []
         with self._telling(page):
             base: str | None = None
@@ -86,7 +89,7 @@ class Sources:
         return links
 
     async def _fetched(self, page: str) -> tuple[str, str]:
-        """Return the text of a page, and where redirects have led to."""
+        """Return the text of a page, and its URL after redirects."""
         try:
             trail = Trail(parse_url(page), self._args.headers)
         except argparse.ArgumentTypeError as exc:
@@ -94,7 +97,7 @@ class Sources:
         async for attempt in retry_context(self._args, None):
             with attempt:
                 return await self._fetch(trail)
-        raise AssertionError  # one of them has failed for good
+        raise AssertionError  # the last attempt returns or raises
 
     async def _fetch(self, trail: Trail) -> tuple[str, str]:
         document = trail.document
@@ -130,7 +133,7 @@ def _opened(name: str) -> Iterator[int]:
     """Open a list.
 
     Raises:
-        Failure: it cannot be opened, or read.
+        Failure: the list cannot be opened or read.
     """
     try:
         if name == "-":
@@ -148,7 +151,7 @@ def _opened(name: str) -> Iterator[int]:
 
 
 async def lines(fd: int) -> AsyncIterator[str]:
-    """Yield the lines that are not empty, without the white space around them."""
+    """Yield the non-empty lines, without white space at either end."""
     rest = b""
     too_long = False
     while True:
@@ -166,7 +169,7 @@ async def lines(fd: int) -> AsyncIterator[str]:
             too_long = False
         if len(rest) > _LONGEST_LINE:
             if not too_long:
-                yield _text(rest)  # which is too long, too
+                yield _text(rest)  # longer than any valid URL, so it is reported as invalid
             rest, too_long = b"", True
         if not block:
             return
@@ -177,12 +180,12 @@ def _text(line: bytes) -> str:
 
 
 async def _readable(fd: int) -> None:
-    """Wait until there is something to read; let others do something in any case."""
+    """Wait until *fd* is readable. Always lets other tasks run."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     try:
         loop.add_reader(fd, ready.set)
-    except PermissionError:  # a regular file, on which nobody ever waits
+    except PermissionError:  # a regular file, which is always readable
         await asyncio.sleep(0)
         return
     try:

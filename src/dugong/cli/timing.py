@@ -47,7 +47,7 @@ The exit status is 0 if every URL could be fetched, 1 if one could not, 2 if the
 130 after Ctrl-C.
 """
 
-#: What the phases look like in a terminal.
+#: The colours of the phases in a terminal.
 _COLOURS = {
     "resolving": "green",
     "connecting": "yellow",
@@ -57,10 +57,10 @@ _COLOURS = {
     "transfer": "blue",
 }
 
-#: The part of the longest bar that the shortest one has at least, to be seen.
+#: The minimum length of a bar, as a fraction of the whole, so that it is visible.
 _SLIVER = 0.005
 
-#: Columns of the table in a pipe.
+#: The columns of the table that is printed if standard output is not a terminal.
 _COLUMNS = ["status", f"{'bytes':>11}", f"{'bytes/s':>11}"]
 _COLUMNS += [f"{name + '/ms':>9}" for name in (*PHASES, "total")]
 
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
 
 
 def _write_down(exchanges: list[Exchange], conn: HTTPConnection, args: argparse.Namespace) -> int:
-    """Write the files that are asked for. Returns the exit status."""
+    """Write the requested files. Returns the exit status."""
     status = 0
     for name, make in ((args.har, _archive), (args.svg, _picture)):
         if name is not None:
@@ -140,10 +140,10 @@ def _picture(exchanges: list[Exchange], conn: HTTPConnection, args: argparse.Nam
 
 
 def _store(name: str, data: bytes) -> None:
-    """Write a file, ``-`` for standard output; under its name it is complete.
+    """Write a file, or standard output if *name* is ``-``. The file gets its name when complete.
 
     Raises:
-        Failure: it cannot be written.
+        Failure: the file cannot be written.
     """
     target = destination(None if name == "-" else name, "")
     try:
@@ -155,15 +155,15 @@ def _store(name: str, data: bytes) -> None:
         raise
 
 
-# What is shown.
+# Output.
 
 
 def _show_nothing(exchange: Exchange) -> None:
-    """Standard output is for something else."""
+    """Print nothing, because standard output receives an archive or a picture."""
 
 
 def _table() -> Callable[[Exchange], None]:
-    """Return what shows an exchange as the next line of a table, for programs and people."""
+    """Return a function that prints an exchange as the next row of a table."""
     is_first = True
 
     def show(exchange: Exchange) -> None:

@@ -1,7 +1,7 @@
-"""A waterfall of exchanges, as SVG: when each was doing what, with and without pipelining.
+"""A waterfall diagram of exchanges as SVG: the phases of each, with and without pipelining.
 
-Both halves of the picture have one scale, so that lengths can be compared. It has its own
-background, and colours for light and for dark surroundings.
+Both halves of the picture have the same scale, so their lengths can be compared. The picture has
+its own background, and colours for light and dark mode.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from xml.etree import ElementTree as ET
 from .measure import PHASES, Exchange, address_of
 from .output import printable
 
-# Sizes, in the picture's units.
+# Sizes in the units of the picture.
 _WIDTH = 960
 _MARGIN = 24
-_LABELS = 210  # where the bars begin
-_BARS = 640  # as long as the longest time
+_LABELS = 210  # the left end of the bars
+_BARS = 640  # the length of the longest bar
 _ROW, _BAR = 20, 12
 _HEADING = 66  # above the rows of each half
 _TITLE = 92  # above the first half
@@ -25,7 +25,7 @@ _TITLE = 92  # above the first half
 #: Characters of a label that fit in front of the bars.
 _MAX_LABEL = 27
 
-#: The phases' colours, on light and on dark.
+#: The colours of the phases in light and in dark mode.
 _COLOURS = {
     "resolving": ("#2f9e6e", "#3fbf88"),
     "connecting": ("#e0832a", "#f0a050"),
@@ -58,8 +58,8 @@ def waterfall(one_by_one: Sequence[Exchange], pipelined: Sequence[Exchange]) -> 
     """Draw exchanges with one server.
 
     Args:
-        one_by_one: one after the other; at least one.
-        pipelined: the same in a pipeline, if there are several.
+        one_by_one: at least one exchange, made one after another.
+        pipelined: the same exchanges in a pipeline; empty if there is only one.
     """
     halves = [("One after the other", one_by_one)]
     if pipelined:
@@ -89,7 +89,7 @@ def waterfall(one_by_one: Sequence[Exchange], pipelined: Sequence[Exchange]) -> 
 
 
 def saving(before: float, after: float) -> str:
-    """Say what pipelining has brought.
+    """Return a sentence about the time that pipelining has saved.
 
     Args:
         before: seconds without it.
@@ -115,7 +115,7 @@ def _style() -> str:
 def _half(
     svg: ET.Element, y: float, heading: str, exchanges: Sequence[Exchange], longest: float
 ) -> None:
-    """Draw one half of the picture, from *y* on down."""
+    """Draw one half of the picture, from *y* downwards."""
     group = ET.SubElement(svg, "g", {"class": "half"})
     _text(group, "heading", _MARGIN, y + 28, heading)
     top, bottom = y + _HEADING - 8, y + _HEADING + _ROW * len(exchanges) - 4
@@ -144,7 +144,7 @@ def _row(group: ET.Element, y: float, exchange: Exchange, begin: float, scale: f
 
 
 def _legend(svg: ET.Element, exchanges: Sequence[Exchange]) -> None:
-    """Tell the colours of those phases that there are."""
+    """Draw a legend of the phases that occur."""
     present = {phase for exchange in exchanges for phase in exchange.phases()}
     x = _MARGIN
     for phase in PHASES:
@@ -172,7 +172,7 @@ def _target(exchange: Exchange) -> str:
 
 
 def _shortened(label: str) -> str:
-    """Leave out the middle of what is too long: both ends tell more."""
+    """Return *label*, shortened in the middle if it is too long. Its ends are more distinctive."""
     if len(label) <= _MAX_LABEL:
         return label
     left = _MAX_LABEL // 3
@@ -180,7 +180,7 @@ def _shortened(label: str) -> str:
 
 
 def _ticks(longest: float) -> list[float]:
-    """Return round times from 0 on, four to ten of them."""
+    """Return four to ten round times, beginning with 0."""
     step: float = 10 ** floor(log10(longest))
     for part in (1, 0.5, 0.2):
         if longest / (part * step) >= 4:

@@ -1,6 +1,8 @@
-"""`AsyncHTTPConnection`: every operation as an async method, one line over its coroutine.
+"""`AsyncHTTPConnection`: every operation as an async method.
 
-Also `AioFuture`, by which programs written for dugong 3 run a coroutine in asyncio.
+Each method runs the coroutine of the same name, and waits in asyncio or trio.
+
+`AioFuture` is for programs written for dugong 3: it runs a coroutine in asyncio.
 """
 
 from __future__ import annotations
@@ -53,15 +55,15 @@ if TYPE_CHECKING:
 class AsyncHTTPConnection(Connection):
     """A connection to one HTTP/1.1 server, for programs that run in asyncio or trio.
 
-    It is made like `HTTPConnection`, and has the same operations with the same arguments, results
-    and errors, as async methods. Which library is running is found out at each call.
+    The constructor takes the arguments of `HTTPConnection`. The operations are async methods with
+    the same arguments, results and errors. Each call detects which library is running.
 
-    One task may send requests while another reads responses. Every wait may be cancelled: a read
-    can then be called again and loses nothing; a request that was cut off while being sent ends
-    sending, as a `ConnectionClosed` from the next send says. `timeout` and `deadline` apply as
-    in `HTTPConnection`.
+    One task may send requests while another reads responses. You may cancel any call. A read that
+    was cancelled loses nothing: call it again. If a request was partly sent when it was cancelled,
+    nothing more can be sent, and the next send raises `ConnectionClosed`. `timeout` and `deadline`
+    apply as in `HTTPConnection`.
 
-    Use it in ``async with``, or call `disconnect` in the end.
+    Use it in ``async with``, or call `disconnect` when you are done.
     """
 
     _kept: weakref.ref[Watch] | None = None
@@ -81,7 +83,7 @@ class AsyncHTTPConnection(Connection):
     def __del__(self) -> None:
         watch = self._kept_watch() if "_kept" in self.__dict__ else None
         if watch is not None:
-            watch.close_from_anywhere()  # it keeps the socket open
+            watch.close_from_anywhere()  # it holds the descriptor, so the socket would stay open
 
     def _caller(self) -> object:
         return get_ident(), running_task()
@@ -121,7 +123,8 @@ class AsyncHTTPConnection(Connection):
                         await trio.lowlevel.cancel_shielded_checkpoint()
                     except BaseException as exc:
                         # A signal handler has raised this, and the caller never sees the result.
-                        # The next read would return what follows it, as if that were all.
+                        # The next read would return the data after the lost result, and the
+                        # caller could not notice the gap. So the response fails.
                         if result is not None and self._response_session is not None:
                             self._response_session.state.fail(exc)
                         raise
@@ -167,7 +170,7 @@ class AsyncHTTPConnection(Connection):
     async def _run_body(
         self, crt: Co[T], source: AsyncSource | None, steps: BodySteps, body: AsyncIterableContent
     ) -> T:
-        """Run the rest of *crt*, which sends *body* first, and close *body*."""
+        """Run the rest of *crt*, which is about to fetch *body*, and close *body*."""
         async with steps:
             self._body_steps = steps
             try:
@@ -176,7 +179,9 @@ class AsyncHTTPConnection(Connection):
                 )
             except BaseException:
                 if steps.has_news:
-                    self.disconnect()  # perhaps it is a response, which the caller never sees
+                    # The news may be a response that the caller never sees. If the connection
+                    # stayed open, the next reading call would return its body.
+                    self.disconnect()
                 raise
             finally:
                 if self._body_steps is steps:
@@ -184,10 +189,14 @@ class AsyncHTTPConnection(Connection):
         raise AssertionError("a coroutine has waited after it was cut short")
 
     async def _and_close(self, call: Awaitable[T], close: Callable[[], Awaitable[None]]) -> T:
-        """Await *call*, then *close*, which is done however the call ends."""
+        """Await *call*, then *close*, even if the call raises.
+
+        There is one exception. A `GeneratorExit` means that the event loop is gone, and that
+        nothing can be awaited any more.
+        """
         try:
             result = await call
-        except GeneratorExit:  # the loop is gone: nothing can be awaited any more
+        except GeneratorExit:
             raise
         except BaseException:
             await close()
@@ -212,11 +221,13 @@ class AsyncHTTPConnection(Connection):
             return wait_in_asyncio(loop, joined, seconds, keep=True)
         watched = watches(loop, need)
         stream = self._session.stream if self._session is not None else None
-        keep = stream is not None and need == stream.want_read  # with whatever timeout
+        # Readers wait for the same readiness again and again, so that registration is kept. The
+        # comparison ignores the timeout of *need*.
+        keep = stream is not None and need == stream.want_read
         if keep and stream is not None:
             if kept is not watched[0]:
                 if kept is not None:
-                    kept.close_from_anywhere()  # that of another loop
+                    kept.close_from_anywhere()  # it is of another loop
                 self._kept = weakref.ref(watched[0])
                 watched[0].close_with(self)
             keep = watched[0].hold(stream)
@@ -225,7 +236,7 @@ class AsyncHTTPConnection(Connection):
         )
 
     async def connect(self) -> None:
-        """Connect, unless connected. As `HTTPConnection.connect`."""
+        """Connect, unless already connected. As `HTTPConnection.connect`."""
         await self._run(self.co_connect())
 
     async def send_request(
@@ -238,10 +249,10 @@ class AsyncHTTPConnection(Connection):
         *,
         deadline: float | None = None,
     ) -> None:
-        """Send a request; connect first if necessary. As `HTTPConnection.send_request`.
+        """Send a request. Connects if necessary. As `HTTPConnection.send_request`.
 
-        *body* may also be an async iterable, as for `request`. A response that arrives meanwhile is
-        not looked at before all is sent.
+        *body* may also be an async iterable, as for `request`. This does not watch for an early
+        response: it sends the whole body even if the server refuses it meanwhile.
         """
         if body is not None and hasattr(type(body), "__aiter__"):
             pieces: Any = AsyncIterableContent(body)
@@ -272,18 +283,18 @@ class AsyncHTTPConnection(Connection):
         timeout: float | Timeouts | Unset | None = UNSET,  # noqa: ASYNC109 - replaces an attribute
         deadline: float | None = None,
     ) -> HTTPResponse:
-        """Make one whole exchange up to the response's head. As `HTTPConnection.request`.
+        """Send a request and read the head of its response. As `HTTPConnection.request`.
 
         *body* may also be an async iterable of bytes-like objects, such as an async generator. It
-        is sent like an iterable, and is one-shot:
+        is sent in chunks like an iterable, and is one-shot:
 
-        - It runs in the caller's task, one item at a time. The next item is taken when the one
-          before was sent. Scopes and task groups may stay open in it from one item to the next.
-        - `timeout` does not apply while it waits; *deadline* does.
-        - If the deadline passes, the response refuses the body, or the connection ends while it
-          waits, its step is cancelled.
-        - It is closed (``aclose``) before this call returns or raises.
-        - Its own exceptions pass through unchanged.
+        - The iterable runs in the caller's task. Each item is sent before the next is taken.
+          Cancel scopes and task groups may stay open in the iterable from one item to the next.
+        - While the iterable waits, *deadline* applies, but `timeout` does not.
+        - If the deadline passes while the iterable waits, its step is cancelled. The same happens
+          if a response refuses the body or the connection ends.
+        - The iterable is closed (``aclose``) before this call returns or raises.
+        - Exceptions that the iterable raises pass through unchanged.
         """
         if body is not None and hasattr(type(body), "__aiter__"):
             pieces: Any = AsyncIterableContent(body)
@@ -311,17 +322,17 @@ class AsyncHTTPConnection(Connection):
         return await self._run(self.co_read_response())
 
     async def read(self, n: int | None = None) -> bytes:
-        """Read at most *n* bytes of the body, or all of it. As `HTTPConnection.read`."""
+        """Read at most *n* bytes of the body, all of it by default. As `HTTPConnection.read`."""
         return await self._run(self.co_read(n))
 
     async def readinto(self, buf: WriteableBuffer) -> int:
-        """Read a part of the body straight into *buf*. As `HTTPConnection.readinto`."""
+        """Read a part of the body directly into *buf*. As `HTTPConnection.readinto`."""
         return await self._run(self.co_readinto(buf))
 
     async def readall(self, limit: int | None = None) -> bytes:
         """Read the rest of the body. As `HTTPConnection.readall`.
 
-        What it had gathered when it was cancelled is served by the next reading call.
+        If this is cancelled, the next reading call returns the data that has been received.
         """
         if self._deadline is None and running_trio() is None:
             match self._try_readall(limit):  # as in `HTTPConnection._read`
@@ -332,7 +343,7 @@ class AsyncHTTPConnection(Connection):
         return await self._run(self.co_readall(limit))
 
     async def discard(self) -> None:
-        """Read the rest of the body and throw it away. As `HTTPConnection.discard`."""
+        """Read the rest of the body and drop it. As `HTTPConnection.discard`."""
         await self._run(self.co_discard())
 
     def pipeline(
@@ -342,43 +353,49 @@ class AsyncHTTPConnection(Connection):
         *,
         deadline: float | None = None,
     ) -> AsyncPipeline:
-        """Send many requests without waiting for the responses, and iterate over these, in order.
+        """Send many requests without waiting, and iterate over their responses in order.
 
         ::
 
             async for response in conn.pipeline(["/a", "/b", "/c"]):
                 body = await conn.readall()
 
-        As `HTTPConnection.pipeline`. A request's body may be an async iterable, as for `request`.
-        It goes alone, and is sent and closed before the step that returns its response ends.
+        As `HTTPConnection.pipeline`, with two additions:
 
-        *requests* may also be an async iterable. Responses are delivered while it waits, so what it
-        gives may depend on them. Of the time limits, only `deadline` applies while nothing but the
-        iterable is waited for.
+        - A request's body may be an async iterable, as for `request`. Such a request is sent while
+          no other is in flight. The step that returns its response sends the body and closes the
+          iterable.
+        - *requests* may be an async iterable. Responses are delivered while it waits, so its items
+          may depend on them. While the pipeline waits only for the iterable, *deadline* applies,
+          but `timeout` does not.
 
-        Such an iterable of requests runs in one task of its own, in the context of the task that
-        takes the first step. Scopes, task groups and time limits may stay open in it from one item
-        to the next, and context variables work as in a plain ``async for``. If the pipeline is left
-        early, the iterable is closed in that task; `AsyncPipeline.aclose` waits for it, for example
-        by means of `contextlib.aclosing`. What it raises is raised in its place.
+        An async iterable of requests runs in its own task, in the context of the task that takes
+        the first step. Cancel scopes, task groups and time limits may stay open in it from one
+        item to the next, and context variables work as in a plain ``async for``. An exception that
+        it raises takes the place of the next response. If you leave the pipeline early, the
+        iterable is closed in its task. `AsyncPipeline.aclose` waits until that is done; use
+        `contextlib.aclosing` to call it.
         """
         return AsyncPipeline(self, requests, depth, deadline)
 
     async def get_ssl_peercert(self, binary_form: bool = False) -> Any:
-        """Return the server's certificate. As `HTTPConnection.get_ssl_peercert`."""
+        """Return the server's certificate. Connects if necessary.
+
+        As `HTTPConnection.get_ssl_peercert`.
+        """
         return await self._run(self.co_get_ssl_peercert(binary_form))
 
     async def get_ssl_cipher(self) -> tuple[str, str, int] | None:
-        """Return the cipher in use. As `HTTPConnection.get_ssl_cipher`."""
+        """Return the cipher in use. Connects if necessary. As `HTTPConnection.get_ssl_cipher`."""
         return await self._run(self.co_get_ssl_cipher())
 
 
-#: What waits for no descriptor, but for the async iterable alone.
+#: Waits for no descriptor, only for the async iterable.
 _SOURCE_ALONE = PollNeeded(-1, 0, phase="send")
 
 
 class AsyncPipeline(Pipeline):
-    """What `AsyncHTTPConnection.pipeline` returns."""
+    """The async iterator that `AsyncHTTPConnection.pipeline` returns."""
 
     _connection: AsyncHTTPConnection
 
@@ -392,7 +409,7 @@ class AsyncPipeline(Pipeline):
         self._source: AsyncSource | None = None
         self._closed = False
         self._stepping = False
-        self._bodies: dict[QueuedRequest, AsyncIterableContent] = {}  # that have to be closed
+        self._bodies: dict[QueuedRequest, AsyncIterableContent] = {}  # to be closed
         if isinstance(requests, AsyncIterable):
             requests = self._source = AsyncSource(requests)
         super().__init__(connection, requests, depth, deadline)
@@ -427,8 +444,10 @@ class AsyncPipeline(Pipeline):
         return got
 
     def _prepare_async(self, route: Route, item: QueuedRequest) -> Exchange:
-        if not self._stepping:  # but driven as a coroutine
+        if not self._stepping:  # driven as a coroutine, which cannot await the iterable
             return super()._prepare_async(route, item)
+        # `prepare` takes the body from the request, in the form in which it is sent. The request is
+        # the caller's object, so it gets its own body back.
         request, body = item.request, item.request.body
         pieces = self._bodies[item] = AsyncIterableContent(body)
         request.body = pieces
@@ -438,7 +457,11 @@ class AsyncPipeline(Pipeline):
             request.body = body
 
     async def _close_bodies(self, *, all_of_them: bool = False) -> None:
-        """Close the bodies of which nothing was sent, and nothing will be."""
+        """Close the bodies of requests that have been answered or have failed.
+
+        Args:
+            all_of_them: close the bodies of all requests, because the pipeline is being left.
+        """
         for item, body in list(self._bodies.items()):
             if all_of_them or not self._items.has(item):
                 del self._bodies[item]
@@ -449,10 +472,10 @@ class AsyncPipeline(Pipeline):
                     raise
 
     def co_next(self) -> Co[HTTPResponse | None]:
-        """Return a coroutine of one step, as for `HTTPConnection.pipeline`.
+        """Return one step as a coroutine, as for `HTTPConnection.pipeline`.
 
         Raises:
-            StateError: *requests* is an async iterable, which needs ``async for``.
+            StateError: *requests* is an async iterable, which requires ``async for``.
         """
         if self._source is not None:
             raise StateError("a pipeline of an async iterable has no coroutines: use async for")
@@ -466,14 +489,14 @@ class AsyncPipeline(Pipeline):
         return _SOURCE_ALONE if got is None and not self._items.ended else got
 
     async def aclose(self) -> None:
-        """Leave the pipeline early, and wait until its async iterable, if any, is closed.
+        """Leave the pipeline early, and wait until its async iterable is closed, if it has one.
 
-        A step of the iterable that is under way is cancelled. The pipeline has no further
-        responses. Deleting the pipeline closes the iterable too, but no call waits for that.
+        A step of the iterable that is under way is cancelled. The pipeline returns no further
+        responses. Deleting the pipeline also closes the iterable, but no call waits for that.
 
         Raises:
             StateError: the iterable itself calls this.
-            BaseException: the iterable raised it while it was being closed.
+            BaseException: any exception that closing the iterable raised.
         """
         self._closed = True
         try:
@@ -491,15 +514,18 @@ class AsyncPipeline(Pipeline):
 
 
 class AioFuture(asyncio.Future[T]):
-    """Runs a coroutine that yields `PollNeeded` in asyncio; its result is the coroutine's.
+    """Runs a generator coroutine in asyncio. The future has the result of the coroutine.
 
-    Deprecated: `AsyncHTTPConnection` does the same with less, and in trio too.
+    Deprecated: `AsyncHTTPConnection` is simpler, and also works in trio.
+
+    Cancelling the future closes the coroutine.
 
     Args:
         crt: any generator that yields `PollNeeded`.
-        loop: the loop to run in; the current one if not given.
+        loop: the loop to run in. The default is the current one.
 
-    Cancelling it closes the coroutine.
+    Raises:
+        TypeError: *crt* is not a generator.
     """
 
     def __init__(self, crt: Co[T], loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -522,12 +548,14 @@ class AioFuture(asyncio.Future[T]):
         except (KeyboardInterrupt, SystemExit) as exc:
             self.set_exception(exc)
             raise
-        except BaseException as exc:  # handed over to whoever awaits this
+        except BaseException as exc:  # the task that awaits this future gets it
             self._crt.close()
             self.set_exception(exc)
 
     def _wait(self, need: PollNeeded) -> None:
-        if self.done():  # cancelled in the middle of the step
+        # `cancel` does not close a running coroutine. If the step itself has cancelled the future,
+        # that is done here.
+        if self.done():
             self._crt.close()
             return
         loop = self.get_loop()
@@ -550,12 +578,12 @@ class AioFuture(asyncio.Future[T]):
         self._ready, self._watched, self._timer = None, [], None
 
     def cancel(self, msg: Any = None) -> bool:
-        """Stop the coroutine, wherever it waits, and close it."""
+        """Cancel the future, and close the coroutine."""
         if self.done():
             return False
         try:
             return super().cancel(msg)
-        finally:  # also if the loop is closed, so that callbacks cannot be called any more
+        finally:  # cancelling raises if the loop is closed, because it schedules callbacks there
             self._stop_waiting()
             if not getattr(self._crt, "gi_running", False):
                 self._crt.close()

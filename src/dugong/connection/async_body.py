@@ -1,23 +1,25 @@
-"""An async iterable that is a request body: how its steps are taken.
+"""Taking the steps of an async iterable that is a request body.
 
 Theory of operation
 ===================
 
 1. The coroutine that sends the body yields a `PollNeeded` whose `body` has to fetch its next piece.
-   That is one or more steps of the iterable, and they run in the caller's task. So context
-   variables and cancellation work as in a plain ``async for``.
+   Fetching a piece takes one or more steps of the iterable. They run in the caller's task, because
+   context variables and cancellation have to work as in a plain ``async for``.
 2. A step may take long. If its connection becomes ready meanwhile, or is closed by `disconnect`,
-   the coroutine is resumed although the step is under way. As a rule it looks at the connection and
-   yields the same body again. If it does anything else (the response has refused the body, or the
-   connection has ended), the step is cancelled, and what the coroutine did is delivered afterwards.
+   the coroutine is resumed although the step is under way. Usually it examines the connection and
+   yields the same body again. If the response has refused the body or the connection has ended, it
+   does something else: it yields another need, returns or raises. That is *news*. The step is
+   then cancelled, and the news is delivered afterwards.
 3. An iterable may leave scopes open from one step to the next, and scopes have to be closed in
-   reverse order. So a single scope of ours contains all steps, and the closing of the iterable. It
-   gets a deadline for each step, and is cancelled at most once: nothing more is fetched then.
+   reverse order. A scope of ours for each step would break that order. So a single scope contains
+   all steps and the closing of the iterable. It gets a new deadline for each step, and it is
+   cancelled at most once: after that, nothing more is fetched.
 4. In asyncio, a callback of the loop resumes the coroutine. In trio, only a task can wait for a
-   descriptor. A nursery in the caller's task would put all exceptions into groups, so that is a
-   system task. It is cancelled before the coroutine continues, because the descriptor may be closed
-   then. Either costs more than sending a small piece, so it begins when a step waits for the first
-   time. Many never do.
+   descriptor. A nursery in the caller's task would put all exceptions into groups, so a system task
+   waits. It is cancelled before the coroutine continues, because the coroutine may close the
+   descriptor. Watching the descriptor costs more than sending a small piece, so it only begins when
+   a step actually waits. Many steps never do.
 """
 
 from __future__ import annotations
@@ -34,16 +36,17 @@ from ..drivers.loops import Watch, running_trio, wait_in_trio, watches
 from ..protocol.content import AsyncIterableContent
 from ..transport.poll import Co, Limits, PollNeeded
 
-#: Seconds by which a step may take longer. Then its deadline has passed by any clock.
+#: Seconds added to the deadline of a step. The event loop and the time limits may use different
+#: clocks. When the scope expires, the limit has thus passed by either of them.
 _LATE = 0.001
 
 
 class BodySteps:
-    """Takes the steps of one body. A context manager: all steps are taken inside.
+    """Takes the steps of one body. A context manager, which contains all steps.
 
     Args:
         crt: the coroutine that sends the body.
-        limits: the time limits of the call, which has begun earlier.
+        limits: the time limits of the call. The call has begun before the first step.
     """
 
     def __init__(self, crt: Co[Any], limits: Limits) -> None:
@@ -86,11 +89,12 @@ class BodySteps:
         """Fetch the next piece.
 
         Args:
-            need: has the body, and what to wait for meanwhile.
-            seconds: the longest time for this, ``None`` for no limit.
+            need: has the body, and the descriptor to watch meanwhile.
+            seconds: the time limit for this, ``None`` for no limit.
 
         Returns:
-            Whether that is done. If not, the time is over, or there is `news`.
+            Whether the piece has been fetched. If not, the time limit has passed or there is
+            `news`.
         """
         assert need.body is not None
         if not self._is_over:
@@ -111,11 +115,16 @@ class BodySteps:
 
     @property
     def has_news(self) -> bool:
-        """Whether the coroutine has come further while a step was under way."""
+        """Whether the coroutine has moved on while a step was under way."""
         return self._news is not None
 
     def news(self) -> PollNeeded:
-        """Return what the coroutine has yielded, or raise what it has raised (`StopIteration`)."""
+        """Return the need that the coroutine has yielded.
+
+        Raises:
+            StopIteration: the coroutine has returned.
+            BaseException: the coroutine has raised it.
+        """
         news, self._news = self._news, None
         assert news is not None
         if isinstance(news, PollNeeded):
@@ -123,10 +132,14 @@ class BodySteps:
         try:
             raise news
         finally:
-            del news  # whose traceback would keep it alive
+            del news  # its traceback refers to this frame: a reference cycle
 
     async def close(self, body: AsyncIterableContent) -> None:
-        """Close *body*. That is cut short if a step was, and does not catch it."""
+        """Close *body*.
+
+        If the scope was cancelled, awaiting in the iterable's cleanup raises the cancellation,
+        and this catches it.
+        """
         try:
             await body.aclose()
         except self._cancelled:
@@ -134,7 +147,7 @@ class BodySteps:
                 raise
 
     def wake(self) -> None:
-        """Resume the coroutine soon if a step is under way. May be called from any thread."""
+        """Have the coroutine resumed if a step is under way. May be called from any thread."""
         if self._under_way:
             with suppress(RuntimeError):  # the loop has ended
                 self._call_in_loop(self._look_again)
@@ -149,10 +162,11 @@ class BodySteps:
 
     @property
     def _is_ours(self) -> bool:
-        """Whether a cancellation was requested by the scope, and by nothing else."""
+        """Whether only the scope has requested a cancellation, and nothing outside it."""
         if not self._is_over:
             return False
-        # trio cancels again at the next checkpoint.
+        # In asyncio, a cancellation from outside would be lost if it were caught here. In trio, it
+        # is raised again at the next checkpoint.
         return self._trio is not None or self._task.cancelling() <= self._cancelling + 1
 
     def _set_deadline(self, seconds: float | None) -> None:
@@ -170,10 +184,14 @@ class BodySteps:
         elif not self._is_over:
             self._scope.reschedule(self._loop.time())
 
-    # What happens while a step is under way.
+    # While a step is under way.
 
     def _look(self) -> PollNeeded | None:
-        """Resume the coroutine. Returns what it needs if the step is to go on."""
+        """Resume the coroutine.
+
+        Returns:
+            The new need if the step continues, ``None`` if it has ended or is cancelled.
+        """
         if not self._under_way or self._news is not None:
             return None
         try:
@@ -194,7 +212,7 @@ class BodySteps:
             self._watch(need)
 
     def _watch(self, need: PollNeeded) -> None:
-        """Have `_look` called when the descriptor is ready, if there is one."""
+        """Have `_look` called when the descriptor of *need* is ready, if it has one."""
         if not need.mask:
             return
         if self._trio is None:
@@ -219,13 +237,13 @@ class BodySteps:
                 await wait_in_trio(self._trio, need, None)
                 need = None if scope.cancel_called else self._look()
 
-    # As a `Waiter` of a `Watch`.
+    # The methods of a `Waiter`, for `Watch`.
 
     def done(self) -> bool:
         return not self._under_way
 
     def set_result(self, result: object) -> None:
-        # Not now: the watch may be in the middle of closing.
+        # Not immediately, because the watch may be in the middle of closing.
         self._loop.call_soon(self._look_again)
 
 
@@ -233,7 +251,7 @@ class BodySteps:
 def _await(
     step: Coroutine[Any, Any, None], when_it_waits: Callable[[], None]
 ) -> Generator[Any, Any, None]:
-    """Await *step*, and call *when_it_waits* if it does not end at once."""
+    """Await *step*, and call *when_it_waits* if it does not end immediately."""
     try:
         waits_for = step.send(None)
         when_it_waits()

@@ -1,4 +1,4 @@
-"""The async iterable that a pipeline takes its requests from.
+"""An async iterable from which a pipeline takes its requests.
 
 Theory of operation
 ===================
@@ -7,30 +7,30 @@ The iterable may wait, and what it yields may depend on the responses delivered 
 pipeline waits for its connection and for the iterable at the same time, and may return a response
 while a step of the iterable is unfinished. Such a step cannot stay in the caller's task. In
 asyncio, a timeout in the iterable cancels its task, which would be the caller's. In trio, scopes
-belong to a task, and only the task that started to wait can be resumed. Cancelling the step is no
-alternative, because cancellation ends an async generator. Hence these rules:
+belong to a task, and the caller's task has to run other code in the middle of the step. Cancelling
+the step is no alternative, because cancellation ends an async generator. Hence these rules:
 
 1. One task runs the iterable, from its first step until it is closed. Scopes, task groups and
    timeouts may stay open in it from one item to the next.
 2. The task is created without the loop's task factory. An eager factory would run the iterable
-   inside the caller's step, which has not begun to wait for an item yet.
+   inside the caller's step, before the caller waits for an item.
 3. The task runs in the caller's context: the same object, not a copy. As in a plain ``async for``,
-   each side sees the context variables that the other one sets. The context can be entered because
-   the caller's task and this one never run at the same time.
+   each side sees the context variables that the other one sets. Two tasks can share a context
+   because they never run at the same time.
 4. A task in trio needs a nursery. A nursery in the caller's task would have to be closed in reverse
    order with all other scopes there, and a ``break`` out of ``async for`` does not do that. The
    nursery that contains the caller's task would wait for an iterable that was abandoned but is
    still referenced somewhere. So a system task opens a nursery for this one task. The task itself
    is an ordinary one, and passes its failures to the pipeline.
-5. The pipeline sets how many items it wants, and takes no more than that. A waiting pipeline joins
-   the source like any other thing that it waits for, and each item wakes it.
+5. The pipeline sets how many items it wants (`want`), and the task takes no more than that. A
+   waiting pipeline joins the source just as it joins a `Watch`, and each item wakes it.
 6. `stop` cancels a step that is under way. If the iterable is at a ``yield``, it is closed there
    instead, and can clean up without being cancelled. `stop` may run in any thread and in a
    finalizer, because it only queues a call in the event loop.
-7. asyncio keeps only weak references to tasks, so the loop is given a strong one. Without it, the
-   garbage collector could destroy a task that belongs to a cycle with its pipeline before `stop`
-   runs. If the loop ends without having ended the task, the source does not keep the loop alive,
-   and asyncio does not warn about a task that the program did not create.
+7. asyncio keeps only weak references to tasks, so a strong one is stored on the loop. Without it,
+   the garbage collector could destroy a task that is in a cycle with its pipeline before `stop`
+   runs. The source refers to the loop weakly. If the loop ends before the task, the source does not
+   keep the loop alive, and asyncio does not warn about a task that the program did not create.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from .pipeline.queue import NotYet
 
 
 class AsyncSource:
-    """An iterator over what has arrived from an async iterable.
+    """A plain iterator over the items that have arrived from an async iterable.
 
     Attributes:
         started: whether `start` was called.
@@ -68,14 +68,14 @@ class AsyncSource:
         self._closing = False  # whether `close` waits for the task, and raises its failure
         self._waiters: set[Waiter] = set()
         self._new_event: Callable[[], Any] = asyncio.Event
-        self._idle: Any = None  # the event that the task waits for when nothing is wanted
+        self._idle: Any = None  # an event; the task waits for it while no item is wanted
         self._finished: Any = None
         self._cancel: Callable[[], object] = lambda: None
         self._call_in_loop: Callable[[Callable[[], None]], object] | None = None
         self._task: weakref.ref[Any] | None = None
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None  # asyncio's
 
-    # What the pipeline does.
+    # Called by the pipeline.
 
     def __iter__(self) -> AsyncSource:
         return self
@@ -107,10 +107,10 @@ class AsyncSource:
         try:
             raise failure
         finally:
-            del failure  # as in `ConnectionState`
+            del failure  # its traceback refers to this frame: a reference cycle
 
     def want(self, count: int) -> None:
-        """Set how many items to have in store."""
+        """Set how many items should be available, including those that have arrived."""
         self._wanted = count - len(self._arrived)
         if self._wanted > 0 and self._idle is not None and not self._is_elsewhere():
             self._idle.set()
@@ -127,7 +127,7 @@ class AsyncSource:
         self._waiters.discard(waiter)
 
     def stop(self) -> None:
-        """End the task soon. May be called from any thread and in a finalizer."""
+        """Make the event loop end the task. May be called from any thread and in a finalizer."""
         if self._call_in_loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._call_in_loop(self._stop)
@@ -163,7 +163,7 @@ class AsyncSource:
     # The task.
 
     async def start(self) -> None:
-        """Start the task. It waits until something is wanted."""
+        """Start the task. It waits until an item is wanted."""
         trio = running_trio()
         if trio is not None:
             self._start(partial(self._start_in_trio, trio))
@@ -180,15 +180,15 @@ class AsyncSource:
         try:
             start()
         except BaseException:
-            # A signal handler has raised this, before there was a task or after. If there is one,
-            # it closes the iterable at once. If not, nothing may wait for it.
+            # A signal handler has raised this, before or after the task was created. A task that
+            # exists closes the iterable immediately. If there is none, no call may wait for it.
             self._stopped = self._ended = True
             self._failure = StateError("starting the task of the async iterable was interrupted")
             raise
 
     def _start_in_asyncio(self, loop: asyncio.AbstractEventLoop, context: Context | None) -> None:
         self._idle, self._finished = asyncio.Event(), asyncio.Event()
-        name = repr(self._iterator)  # before there is a coroutine, which has to be awaited
+        name = repr(self._iterator)  # may raise: before the coroutine exists, which must be awaited
         task = asyncio.Task(self._work(), loop=loop, context=context, name=name)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         tasks_of(loop).add(task)
@@ -207,7 +207,7 @@ class AsyncSource:
     def _task_done(self, task: asyncio.Task[None]) -> None:
         tasks_of(task.get_loop()).discard(task)
         if not task.cancelled():
-            task.exception()  # or asyncio would report that it was never retrieved
+            task.exception()  # otherwise asyncio reports that it was never retrieved
         elif not self._ended:  # cancelled before its first step
             self._end(_loop_ended())
 
@@ -222,7 +222,7 @@ class AsyncSource:
         async def work() -> None:
             task = trio.lowlevel.current_task()
             self._task = weakref.ref(task)
-            task.context = context  # takes effect with the next step
+            task.context = context  # takes effect when the task is resumed
             await trio.lowlevel.cancel_shielded_checkpoint()
             with scope:
                 await self._work()
@@ -252,7 +252,7 @@ class AsyncSource:
         try:
             self._end(failure)
             if isinstance(failure, (KeyboardInterrupt, SystemExit)) and self._loop is not None:
-                raise failure  # which ends asyncio's loop, as from any other task
+                raise failure  # ends asyncio's loop, as it does in any other task
         finally:
             del failure
 
@@ -264,7 +264,7 @@ class AsyncSource:
             self._wake()
 
     async def _is_to_go_on(self) -> bool:
-        """Wait until another item is wanted. Returns False if the source was stopped instead."""
+        """Wait until another item is wanted. Returns False if the source has been stopped."""
         while self._wanted <= 0 and not self._stopped:
             self._idle = self._new_event()
             await self._idle.wait()
@@ -283,7 +283,7 @@ class AsyncSource:
         return None if self._stopped else _loop_ended()
 
     def _end(self, failure: BaseException | None) -> None:
-        if self._ended:  # while it was started
+        if self._ended:  # `_start` was interrupted
             return
         self._ended = True
         self._call_in_loop = None
@@ -313,7 +313,11 @@ class AsyncSource:
 
 
 class _Here(asyncio.Future[bool | None]):
-    """Finds the context of the task that awaits it. Before 3.12, tasks have no ``get_context``."""
+    """Finds the context of the task that awaits it.
+
+    asyncio's tasks have no ``get_context`` before Python 3.12. But a task that awaits a future
+    passes its context to `add_done_callback`.
+    """
 
     context: Context | None = None
 
@@ -328,7 +332,7 @@ def _current_task() -> object:
 
 
 def _is_cancellation(exc: BaseException) -> bool:
-    """Whether *exc* is the cancellation of the running task, not of something that it awaits."""
+    """Whether *exc* cancels the running task, and not a future or task that it awaits."""
     trio = running_trio()
     if trio is not None:
         return isinstance(exc, trio.Cancelled)
@@ -341,7 +345,7 @@ def _loop_ended() -> StateError:
 
 
 def _report(failure: BaseException, iterator: object) -> None:
-    """Report an error that no call can raise, because the pipeline was deleted."""
+    """Report an error that no call can raise, because the pipeline has been deleted."""
     message = "an async iterable of requests failed while it was being closed"
     if running_trio() is None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,7 @@
-"""`HTTPConnection`: every operation as a blocking method, one line over its coroutine."""
+"""`HTTPConnection`: every operation as a blocking method.
+
+Each method runs the coroutine of the same name and does the waiting. Most calls never have to wait.
+"""
 
 from __future__ import annotations
 
@@ -26,41 +29,45 @@ A = TypeVar("A")
 class HTTPConnection(Connection):
     """A connection to one HTTP/1.1 server.
 
-    Making one does no I/O; the first operation connects. Each operation ``x`` that can wait is
-    also there as a coroutine ``co_x`` with the same arguments: a generator that yields
-    `PollNeeded` instead of waiting and returns the result.
+    The constructor does no I/O; the first operation connects. Each blocking operation ``x`` also
+    exists as a coroutine ``co_x`` with the same arguments: a generator that yields `PollNeeded`
+    instead of waiting, and returns the result.
 
-    One thread (or coroutine) may send requests while another reads responses. A second sender
-    or a second reader is told so by a `StateError`. `disconnect` may be called from any thread.
+    One thread (or coroutine) may send requests while another reads responses. A second sender or
+    a second reader gets a `StateError`. `disconnect` may be called from any thread.
 
     Args:
-        hostname: the server's name or address (IPv6 without brackets). A name beyond ASCII is
-            converted at once; the extra ``idna`` does that as browsers do it.
-        port: its port; 80, or 443 with an *ssl_context*, if not given.
-        ssl_context: makes it a TLS connection; the context says what is verified.
+        hostname: the server's name or address (IPv6 without brackets). A non-ASCII name is
+            converted immediately. With the extra ``idna``, the conversion is the one that
+            browsers use.
+        port: the server's port. The default is 80, or 443 with an *ssl_context*.
+        ssl_context: makes this a TLS connection. The context determines what is verified.
         proxy: an HTTP proxy, ``(host, port)`` or ``'http://[user:password@]host:port'``. With an
-            *ssl_context* it is asked for a tunnel.
-        timeout: seconds that one wait without progress may take, connecting included; ``None``
-            for no limit, 0 for no waiting at all.
-        deadline: seconds that one call may take, whatever trickles in; ``None`` for no limit.
-        continue_timeout: seconds that `request` waits for a 100 (Continue), less than *timeout*;
-            ``None`` for no limit.
-        unix_socket: path of a unix socket to connect to; *hostname* is then only a name.
+            *ssl_context*, the connection goes through a tunnel that the proxy opens.
+        timeout: seconds that one wait without progress may take, including waits while
+            connecting. ``None`` for no limit, 0 to never wait.
+        deadline: seconds that one call may take, even if it makes progress. ``None`` for no limit.
+        continue_timeout: seconds that `request` waits for a 100 (Continue); should be less than
+            *timeout*. ``None`` for no limit.
+        unix_socket: path of a Unix socket to connect to. *hostname* then only appears in ``Host``
+            and in the TLS handshake.
         source_address: ``(host, port)`` to connect from.
-        address: ``(host, port)`` to connect to, while *hostname* stays the server's name.
-        sock: a connected socket to use. It is taken over, and can be used up only once.
-        proxy_headers: fields to add to the CONNECT request that asks the proxy for a tunnel, a
+        address: ``(host, port)`` to connect to. *hostname* remains the server's name.
+        sock: a connected socket to use. This object takes it over; once that connection has
+            ended, the object cannot connect again.
+        proxy_headers: fields to add to the CONNECT request that asks the proxy for a tunnel, as a
             mapping or pairs. The server never sees them.
-        socket_options: tuples ``(level, option, value)``, arguments of
-            `socket.socket.setsockopt`, for each socket before it connects. ``TCP_NODELAY`` and
-            ``SO_KEEPALIVE`` are set for TCP unless given here.
+        socket_options: tuples ``(level, option, value)``, the arguments of
+            `socket.socket.setsockopt`. They are set on each socket before it connects.
+            ``TCP_NODELAY`` and ``SO_KEEPALIVE`` are set for TCP unless given here.
 
-    The first four, and the three time limits, are also attributes that may be set; the next
-    connection uses them.
+    The first four arguments and the three time limits are also attributes. If you set one, the
+    next connection uses the new value.
 
     Raises:
-        TypeError: an argument has the wrong type. Setting an attribute raises this, too.
-        InvalidRequest: an argument has a value that is not valid, or two contradict each other.
+        TypeError: an argument has the wrong type. Setting an attribute also raises this.
+        InvalidRequest: the value of an argument is invalid, or two arguments contradict each
+            other. Setting an attribute also raises this.
     """
 
     def __enter__(self) -> Self:
@@ -85,16 +92,18 @@ class HTTPConnection(Connection):
             result = stop.value
             return result
         except BaseException:
-            crt.close()  # the frames of the exception would keep it in the middle of its work
+            # The frames of the exception refer to the coroutine. It would stay suspended, and
+            # hold its turn to send or receive, for as long as the exception exists.
+            crt.close()
             raise
 
     def _read(
         self, attempt: Callable[[A], T | PollNeeded], coroutine: Callable[[A], Co[T]], argument: A
     ) -> T:
-        """Do what *coroutine* does, without it where *attempt* has no need to wait, as is usual."""
+        """Return what *coroutine* returns, but only create it if *attempt* would block."""
         if self._deadline is None:
-            # `isinstance` would be a call, after which a signal handler may raise: what was read
-            # would be lost, and the next call would return what follows it. `match` is none.
+            # `match`, because `isinstance` is a call, and a signal handler may raise after a call.
+            # The data would then be lost, and the next call would return what follows it.
             match attempt(argument):
                 case PollNeeded():
                     pass
@@ -103,17 +112,19 @@ class HTTPConnection(Connection):
         return self._run(coroutine(argument))
 
     def connect(self) -> None:
-        """Connect, unless connected. Rarely needed: every operation connects if necessary.
+        """Connect, unless already connected. Rarely needed: requests connect if necessary.
 
-        An idle connection that the server has closed is replaced.
+        If the server has closed an idle connection, this replaces it.
 
         Raises:
-            HostnameNotResolvable: there is no such host.
-            DNSUnavailable: no name can be looked up.
+            HostnameNotResolvable: the host does not exist.
+            DNSUnavailable: the DNS does not work at the moment.
             TunnelRefused: the proxy refused to connect to the server.
             ConnectionTimedOut: a wait took longer than `timeout`.
-            OSError: the system's or the TLS library's own error (refused, unreachable,
-                certificate not trusted). After any of these there is no connection.
+            OSError: an error of the operating system or the TLS library (refused, unreachable,
+                certificate not trusted).
+
+        After any of these errors, there is no connection.
         """
         self._run(self.co_connect())
 
@@ -127,34 +138,37 @@ class HTTPConnection(Connection):
         *,
         deadline: float | None = None,
     ) -> None:
-        """Send a request; connect first if need be (RFC 9112 section 3).
+        """Send a request (RFC 9112 section 3). Connects if necessary.
 
-        When this returns, every byte has been given to the system. More requests may be sent
-        before the response is read, but somebody must read while many are sent: see the
-        documentation on pipelining.
+        When this returns, the operating system has accepted every byte. You may send more requests
+        before you read the response. If you send many, another thread or coroutine must read
+        meanwhile, or both sides may wait for each other: see the documentation on pipelining.
 
         Args:
             method: a token, such as ``'GET'``.
-            path: the request target (RFC 9112 section 3.2), quoted: visible ASCII without a
-                fragment. A path with a query as a rule; a URL, whose host is then sent in
-                ``Host``; ``host:port`` for CONNECT; ``*`` for OPTIONS.
-            headers: a mapping or pairs. Names are `str` or `bytes`, values `str`, `bytes` or
-                `int`; `str` is encoded as Latin-1. ``Host``, ``Accept-Encoding: identity``,
+            path: the request target (RFC 9112 section 3.2), percent-encoded: visible ASCII without
+                a fragment. Usually a path with an optional query. Also valid are a URL, whose host
+                is then sent in ``Host``; ``host:port`` for CONNECT; and ``*`` for OPTIONS.
+            headers: a mapping or pairs. Names are `str` or `bytes`. Values are `str`, `bytes` or
+                `int`. `str` is encoded as Latin-1. ``Host``, ``Accept-Encoding: identity``,
                 ``Connection: keep-alive`` and the framing fields are added unless given. The
                 value ``None`` leaves out a field that would be added.
             body: ``None``, a bytes-like object, a binary file or an iterable of bytes (see
-                `request`), or a `BodyFollowing` if `write` is to send it.
-            expect100: ask the server to say whether it wants the body before it is sent (RFC
-                9110 section 10.1.1); call `read_response` next. Needs a `BodyFollowing`.
-            deadline: seconds for this exchange, as for `request`. Each of several requests in
-                flight has its own.
+                `request`). Or a `BodyFollowing`, if you send the body with `write`.
+            expect100: ask the server whether it wants the body before you send it (RFC 9110
+                section 10.1.1). Call `read_response` next. Requires a `BodyFollowing`.
+            deadline: seconds for this exchange, as for `request`. With several requests in flight,
+                each has its own deadline.
 
         Raises:
-            TypeError: an argument, a name or a value has the wrong type. Nothing was sent.
-            InvalidRequest: something is not valid, or does not fit the body. Nothing was sent.
+            TypeError: an argument, a field name or a field value has the wrong type. Nothing was
+                sent.
+            InvalidRequest: an argument is invalid, or a field contradicts the body. Nothing was
+                sent.
             StateError: an earlier request or its body is unfinished. Nothing was sent.
-            ConnectionClosed: the connection had ended (``bytes_sent`` is 0, the next call
-                connects afresh) or ended while sending; what was sent before may be answered yet.
+            ConnectionClosed: the connection had ended before (``bytes_sent`` is 0, and the next
+                call reconnects), or it ended while sending. Responses to earlier requests may
+                still be readable.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
             DugongError, OSError: connecting failed, as for `connect`.
         """
@@ -178,12 +192,15 @@ class HTTPConnection(Connection):
     ) -> HTTPResponse:
         """Send a request and read the head of its response: one whole exchange.
 
-        It connects if need be, and connects anew when the idle connection cannot be used any
-        more. While the body is being sent, it looks for the response: a refusal (300 and above,
-        or ``Connection: close``) ends the sending, and is returned even if the server resets
-        the connection right behind it. The connection is then closed after the response. A
-        server that answers with a long body before it has read the request's needs somebody who
-        reads meanwhile: `send_request` in one thread, `read_response` in another.
+        Connects if necessary, and reconnects if the server has closed the idle connection.
+
+        While it sends the body, it watches for the response. A refusal (status 300 and above, or
+        ``Connection: close``) ends the sending. The refusal is returned even if the server resets
+        the connection right after it. The connection is then closed after the response.
+
+        If a server sends a long response body before it has read the request body, both sides may
+        wait for each other. For such servers, use `send_request` in one thread and `read_response`
+        in another.
 
         Args:
             method: a token, such as ``'PUT'``.
@@ -191,54 +208,59 @@ class HTTPConnection(Connection):
             headers: as for `send_request`.
             body: what to send.
 
-                A *bytes-like object* of any format; its length is that in bytes.
+                A *bytes-like object* may have any format. The body is its memory, and the length
+                of the body is its size in bytes.
 
-                A *binary file* is sent from its position to its end; its length is determined
-                beforehand if that is possible without reading it. Afterwards its position is
-                behind the last byte sent or, if the request failed and is safe to retry, where
-                it was. If *headers* has a ``Content-Length``, the file is neither measured nor
-                moved: only ``read(n)`` is called, with *n* at most the number of bytes that are
-                left. So it may be a pipe, or a part of something else. It is one-shot then.
+                A *binary file* is sent from its position to its end. Its length is determined
+                beforehand if that is possible without reading it. Afterwards, its position is
+                after the last byte sent. If the request failed and is safe to retry, its position
+                is where it was before. If *headers* has a ``Content-Length``, the file is neither
+                measured nor moved. dugong only calls ``read(n)``, where *n* is at most the number
+                of bytes that are left. The file may thus be a pipe, or a part of something else.
+                It is then one-shot.
 
-                An *iterable* of bytes-like objects is sent in chunks, each item one, unless
-                *headers* has a ``Content-Length``, which is then enforced.
+                An *iterable* of bytes-like objects is sent with one chunk for each item. If
+                *headers* has a ``Content-Length``, it is sent without chunks, and the length is
+                enforced.
 
-                With ``Transfer-Encoding: chunked`` in *headers*, bytes and files are sent in
-                chunks too (RFC 9112 section 7.1), and a file is not measured.
+                With ``Transfer-Encoding: chunked`` in *headers*, bytes and files are also sent in
+                chunks (RFC 9112 section 7.1), and a file is not measured.
 
-                Bytes and files that can seek are replayable, all else is one-shot. A one-shot
-                body that was used up is refused: generators, files and your own iterators
-                always, built-in ones such as ``map(...)`` and ``iter([...])`` as long as the
-                earlier request, its response or its exception exists.
+                Bytes and seekable files are replayable. All other bodies are one-shot. A one-shot
+                body that has been used up is refused. For generators, files and your own iterators
+                that is always so. For built-in iterators such as ``map(...)`` and ``iter([...])``,
+                it is so as long as the earlier request, its response or its exception exists.
 
-                What your iterable or file raises passes through unchanged, whatever its class.
+                Exceptions that your iterable or file raises pass through unchanged, including
+                those of dugong's own classes.
             expect100: whether to ask the server first whether it wants the body (RFC 9110
-                section 10.1.1), and to wait for that at most `continue_timeout`. ``None`` asks
-                for bodies of 1 MiB and more or of unknown length, until this server has let the
-                time pass or answered 417 (Expectation Failed). After a 417 a replayable body is
-                sent once more without asking, on a new connection.
-            timeout: replaces the attribute `timeout` for this exchange, whichever calls read its
-                body.
-            deadline: seconds for this exchange, from this call to the last byte of the body,
-                whichever calls read it. A reading call that begins later raises
-                `ConnectionTimedOut` unless that byte has arrived.
+                section 10.1.1), and wait up to `continue_timeout` for the answer. ``None`` asks
+                for bodies of 1 MiB or more and for bodies of unknown length. It stops asking when
+                this server has let `continue_timeout` pass, or answered 417 (Expectation Failed).
+                After a 417, a replayable body is sent again on a new connection, without asking.
+            timeout: replaces the attribute `timeout` for this exchange, including the calls that
+                read its body.
+            deadline: seconds for this exchange, from this call to the last byte of the body, which
+                later calls read. A reading call that begins after the deadline raises
+                `ConnectionTimedOut` unless the last byte has arrived.
 
         Returns:
-            The final response, whose body is to be read, or discarded, before the next call. All
-            interim responses are in its `informational`.
+            The final response. Read or discard its body before the next call. All interim
+            responses are in its `informational`.
 
         Raises:
-            TypeError, InvalidRequest: as for `send_request`; nothing was sent, unless an item of an
+            TypeError, InvalidRequest: as for `send_request`. Nothing was sent, unless an item of an
                 iterable is not bytes-like.
             StateError: something is outstanding, or the body was used up before. Nothing was sent.
             BodyChanged: a file shrank or grew while it was being sent, a body is shorter than
-                its ``Content-Length``, or ``read(n)`` returned more than *n* bytes. No complete
-                request was sent, and the connection is broken.
-            ExcessBodyData: an iterable has more than its ``Content-Length``. As before.
-            ConnectionClosed: the connection ended before a response; the next call of this
-                method connects anew.
-            ConnectionTimedOut: a wait took longer than `timeout`. If the request was sent whole,
-                `read_response` may be called to go on waiting.
+                its ``Content-Length``, or ``read(n)`` returned more than *n* bytes. The request
+                was not sent completely, and the connection is broken.
+            ExcessBodyData: an iterable has more than its ``Content-Length``. The state is as
+                after `BodyChanged`.
+            ConnectionClosed: the connection ended before a response. The next call of this
+                method reconnects.
+            ConnectionTimedOut: a wait took longer than `timeout`. If the request was sent
+                completely, call `read_response` to continue waiting.
             InvalidResponse, UnsupportedResponse: as for `read_response`.
             DugongError, OSError: connecting failed, as for `connect`.
         """
@@ -251,16 +273,17 @@ class HTTPConnection(Connection):
     def write(self, buf: ReadableBuffer) -> None:
         """Send a part of a body announced by `BodyFollowing`.
 
-        In a body of unknown length every call that is not empty becomes one chunk.
+        In a body of unknown length, each non-empty *buf* becomes one chunk (RFC 9112 section 7.1).
 
         Args:
-            buf: a bytes-like object.
+            buf: a bytes-like object of any size.
 
         Raises:
             TypeError: *buf* is not bytes-like.
-            StateError: no body is due, or the server's word on it is awaited. Nothing was sent.
-            ExcessBodyData: that is more than announced. Nothing was sent.
-            ConnectionClosed: the connection ended. Responses may still be read.
+            StateError: no body is due, or the server has not answered ``Expect: 100-continue``
+                yet. Nothing was sent.
+            ExcessBodyData: *buf* exceeds the announced length. Nothing was sent.
+            ConnectionClosed: the connection ended. Responses may still be readable.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
         """
         self._run(self.co_write(buf))
@@ -268,64 +291,78 @@ class HTTPConnection(Connection):
     def end_body(self, trailers: HeadersArgument | None = None) -> None:
         """End a body of unknown length (RFC 9112 section 7.1).
 
-        A body of known length ends with its last byte; for such a one this checks that.
+        A body of known length ends with its last byte. For such a body, this only checks that all
+        of it was sent.
 
         Args:
-            trailers: fields for the trailer section, a mapping or pairs.
+            trailers: fields for the trailer section, as a mapping or pairs. Requires a chunked
+                body.
 
         Raises:
             StateError: no body is due, or bytes of it are missing. Nothing was sent.
-            InvalidRequest: a trailer field is not valid, or the body is not chunked.
-            ConnectionClosed: the connection ended. Responses may still be read.
+            InvalidRequest: a trailer field is invalid, or the body is not chunked. Nothing was
+                sent.
+            ConnectionClosed: the connection ended. Responses may still be readable.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
         """
         self._run(self.co_end_body(trailers))
 
     def read_response(self) -> HTTPResponse:
-        """Read the head of the next response; responses come in the order of the requests.
+        """Read the head of the next response. Responses arrive in the order of the requests.
 
-        After a request with *expect100* this returns the 100 (Continue), upon which the body is
-        to be written and this to be called again, or the final response that refuses it. Other
+        After a request with *expect100*, this returns either a 100 (Continue) or the final
+        response that refuses the body. After a 100, write the body and call this again. Other
         interim responses are collected in `HTTPResponse.informational`.
 
         Returns:
-            The response, whose body is to be read, or discarded, before the next call.
+            The response. Read or discard its body before the next call.
 
         Raises:
             StateError: nothing is outstanding, the last body is unread, or the request's body is
                 unfinished.
             ConnectionClosed: the connection ended before a complete head.
-            ConnectionTimedOut: a wait took longer than `timeout`. The call may be repeated.
-            InvalidResponse: the head, or what it says of the body, is not valid or beyond a
-                limit. The connection is broken until `disconnect`.
-            UnsupportedResponse: it is valid, but not HTTP/1.1 as spoken here. As before.
+            ConnectionTimedOut: a wait took longer than `timeout`. You may call this again.
+            InvalidResponse: the head or its framing is invalid or exceeds a limit. The connection
+                is broken until `disconnect`.
+            UnsupportedResponse: the response is valid, but uses a feature that dugong does not
+                support. The connection is broken until `disconnect`.
         """
         return self._run(self.co_read_response())
 
     def read(self, n: int | None = None) -> bytes:
-        """Read at most *n* bytes of the body, or all of it (``None`` or negative).
+        """Read at most *n* bytes of the body, or all of it.
 
-        The end of a body is reported once, by ``b''``. A response without a body reports its end
-        to the first call.
+        The end of a body is reported once, by ``b''``. For a response without a body, the first
+        call reports the end.
+
+        Args:
+            n: the maximum number of bytes. ``None`` or a negative number reads all of the body, as
+                `readall`.
 
         Returns:
-            As many bytes as have already arrived, but at least one; ``b''`` at the end of the
-            body, for *n* 0, and when nothing is outstanding.
+            As many bytes as have already arrived, but at least one. ``b''`` at the end of the
+            body, if *n* is 0, and when nothing is outstanding.
 
         Raises:
             StateError: a request is outstanding, and no response has been read since the end of
-                the last body was reported: call `read_response` first.
+                the last body was reported. Call `read_response` first.
             ConnectionClosed: the connection ended before the body did.
-            ConnectionTimedOut: a wait took longer than `timeout`. The call may be repeated.
-            InvalidResponse: the body's chunks are not valid.
+            ConnectionTimedOut: a wait took longer than `timeout`. You may call this again.
+            InvalidResponse: the body's chunks are invalid. The connection is broken until
+                `disconnect`.
         """
         return self._read(self._try_read, self.co_read, n)
 
     def readinto(self, buf: WriteableBuffer) -> int:
-        """Read a part of the body straight into *buf*, a writable buffer.
+        """Read a part of the body directly into *buf*.
+
+        Args:
+            buf: a writable buffer, such as a `bytearray` or a `memoryview`. Its size limits the
+                number of bytes.
 
         Returns:
-            The number of bytes; 0 where `read` returns ``b''``, and for an empty buffer.
+            The number of bytes, at least one. 0 at the end of the body, if *buf* is empty, and
+            when nothing is outstanding.
 
         Raises:
             TypeError: *buf* is not a writable buffer.
@@ -334,19 +371,23 @@ class HTTPConnection(Connection):
         return self._read(self._try_readinto, self.co_readinto, buf)
 
     def readall(self, limit: int | None = None) -> bytes:
-        """Read the rest of the body, which also reports its end.
+        """Read the rest of the body. This also reports its end.
 
         Args:
-            limit: how many bytes are acceptable.
+            limit: the maximum acceptable number of bytes, ``None`` for no limit.
+
+        Returns:
+            The rest of the body; ``b''`` when nothing is outstanding.
 
         Raises:
             StateError: as for `read`.
-            InvalidResponse: the body is longer than *limit*, or its chunks are not valid.
+            InvalidResponse: the body is longer than *limit*, or its chunks are invalid. The
+                connection is broken until `disconnect`.
             ConnectionClosed: the connection ended before the body did.
             ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
-                reading call serves what has been gathered.
+                reading call returns the data that has been received.
         """
-        if self._deadline is None:  # as `_read`, and one call less for each small body
+        if self._deadline is None:  # `_read`, inlined to save a call for each small body
             match self._try_readall(limit):
                 case PollNeeded():
                     pass
@@ -355,9 +396,10 @@ class HTTPConnection(Connection):
         return self._run(self.co_readall(limit))
 
     def discard(self) -> None:
-        """Read the rest of the body, which also reports its end, and throw it away.
+        """Read the rest of the body and drop it. This also reports its end.
 
-        Raises as `read`.
+        Raises:
+            DugongError: as for `read`.
         """
         self._run(self.co_discard())
 
@@ -368,70 +410,79 @@ class HTTPConnection(Connection):
         *,
         deadline: float | None = None,
     ) -> BlockingPipeline:
-        """Send many requests without waiting for the responses, and iterate over these, in order.
+        """Send many requests without waiting, and iterate over their responses in order.
 
         ::
 
             for response in conn.pipeline(["/a", "/b", "/c"]):
                 body = conn.readall()
 
-        What is not read of a body is discarded by the next step. No size of requests and
-        responses, and no order in which they come, can make both sides wait for each other.
-        Only idempotent methods are pipelined; any other request is sent when all before it are
-        answered, and answered before anything follows it (RFC 9112 section 9.3.2).
+        The next step discards the unread part of a body. Requests and responses may have any size:
+        the two sides never wait for each other. Only idempotent methods are pipelined. Any other
+        request is sent when all requests before it have been answered, and nothing follows it
+        until it has been answered (RFC 9112 section 9.3.2).
 
-        When the connection ends, what is unanswered is sent again on a new one, as long as each
-        connection brings at least one response. What must not be sent twice, because its method
-        is not idempotent or its body is one-shot, fails instead. Until a server has kept a
-        connection it is asked for one document at a time, and so is one that keeps breaking off.
+        When the connection ends, unanswered requests are sent again on a new one, as long as each
+        connection brings at least one response. A request that must not be sent twice fails
+        instead, because its method is not idempotent or its body is one-shot. A server gets one
+        request at a time until it has kept a connection open, and also if it repeatedly closes
+        connections after one response.
 
-        A few servers drop requests that arrive together with the one they answer. If several were
-        in flight and no byte moves for five seconds, the connection is closed, and the unanswered
-        requests are sent again on a new one, one at a time; so are all later ones of this object.
-        A server that is merely slow thus receives some idempotent requests twice. The connection
-        is kept if one of the requests cannot be repeated, or if it was given as *sock*. Until a
-        server has answered two requests that were sent in one piece, nothing is sent behind them.
+        A few servers drop requests that arrive together with the one they answer. Suppose several
+        requests were in flight and no byte moves for five seconds. Then the connection is closed,
+        and the unanswered requests are sent again on a new one, one at a time. So are all later
+        requests of this object. A server that is merely slow thus receives some idempotent
+        requests twice. Exceptions: the connection is kept if one of the requests cannot be
+        repeated, or if it was given as *sock*. Until a server has answered two requests that were
+        sent in one piece, nothing more is sent after such a piece.
 
-        The object is an iterator: `next` on it continues after any exception, behind the
-        request that failed for good, or by trying again if the connection could not be made or
-        kept. If it is left early, the next operation other than reading disconnects first, so
-        that it does not get what the pipeline has asked for. Use one pipeline at a time.
+        The returned object is an iterator. After any exception, `next` continues: after a request
+        that failed for good, with the following one; after a connection error, by trying again.
+        If you leave the pipeline early, the next operation other than reading disconnects first,
+        because it must not receive responses to the pipeline's requests. Use one pipeline at a
+        time.
 
         Args:
             requests: an iterable of paths, pairs ``(method, path)``, or `Request` objects with
-                whole bodies. It may be endless, and is never taken more than *depth* ahead. Those
-                of a list, or anything else that knows its length, are sent many at once. From a
-                generator each is given to the system before the next is taken, which may be long
-                in coming; after a quick series of them Linux may hold a few for 0.2 seconds.
-                While an iterable waits, responses wait too; an async one does not hold them up.
+                whole bodies. It may be endless: dugong never takes more than *depth* requests
+                ahead. Requests from a list, or from another object that knows its length, are sent
+                many at once. A generator may take long to yield the next request, and each request
+                is therefore sent before the next is taken. After a quick series of requests, Linux
+                may hold a few for 0.2 seconds. While a plain iterable waits, so do the responses.
+                An async iterable (`AsyncHTTPConnection` only) does not hold them up.
             depth: how many requests may be unanswered, at least 1.
             deadline: seconds for the whole pipeline, from this call to the last byte of the last
-                body. After that, a step raises `ConnectionTimedOut` unless the next response has
-                arrived to its last byte.
+                body. After the deadline, a step raises `ConnectionTimedOut` unless the next
+                response has arrived completely.
 
         Returns:
-            An iterator of `HTTPResponse`; each one's ``request`` is what it answers. Its
-            ``co_next`` is the same as a coroutine, which returns ``None`` in the end.
+            An iterator of `HTTPResponse`. The attribute ``request`` of each response is the request
+            that it answers. ``co_next`` of the iterator is one step as a coroutine, which returns
+            ``None`` at the end.
 
         Raises:
-            TypeError, InvalidRequest: an argument is wrong, here; a request is, in its place.
+            TypeError, InvalidRequest: this call raises them for an invalid argument, a step for an
+                invalid request, in place of its response.
             StateError: something else is outstanding on the connection.
-            ConnectionClosed: a connection ended before any response came, or an unanswered
-                request must not be repeated. ``unanswered`` has all that were asked for.
-            ConnectionTimedOut: a wait took longer than `timeout`. The next step waits on.
-            InvalidResponse, UnsupportedResponse: the response is not what it should be.
-            BodyChanged, ExcessBodyData: a request's body is not what was announced.
+            ConnectionClosed: a connection ended before any response arrived, or an unanswered
+                request must not be repeated. ``unanswered`` lists all unanswered requests.
+            ConnectionTimedOut: a wait took longer than `timeout`. The next step continues waiting.
+            InvalidResponse, UnsupportedResponse: the response is invalid or unsupported.
+            BodyChanged, ExcessBodyData: a request's body does not have the announced length.
             DugongError, OSError: connecting failed, as for `connect`.
         """
         return BlockingPipeline(self, requests, depth, deadline)
 
     def read_raw(self, n: int) -> bytes:
-        """Read at most *n* bytes uninterpreted, to see what a server sent that was not valid.
+        """Read at most *n* bytes without parsing them, to examine an invalid response.
 
-        Afterwards the connection is of no more use for HTTP; call `disconnect`.
+        Afterwards, the connection cannot be used for HTTP any more. Call `disconnect`.
+
+        Args:
+            n: the maximum number of bytes.
 
         Returns:
-            The bytes, ``b''`` at the end of the connection.
+            The bytes that have arrived, at least one. ``b''`` at the end of the connection.
 
         Raises:
             StateError: there is no connection.
@@ -440,22 +491,34 @@ class HTTPConnection(Connection):
         return self._run(self._co_read_raw(n))
 
     def get_ssl_peercert(self, binary_form: bool = False) -> Any:
-        """Return the server's certificate as `ssl.SSLSocket.getpeercert` does; connect if need be.
+        """Return the server's certificate. Connects if necessary.
 
-        ``None`` without TLS. Raises as `connect`.
+        Args:
+            binary_form: whether to return the certificate as DER bytes instead of a dictionary.
+
+        Returns:
+            The same as `ssl.SSLSocket.getpeercert`; ``None`` without TLS.
+
+        Raises:
+            DugongError, OSError: connecting failed, as for `connect`.
         """
         return self._run(self.co_get_ssl_peercert(binary_form))
 
     def get_ssl_cipher(self) -> tuple[str, str, int] | None:
-        """Return the cipher in use as `ssl.SSLSocket.cipher` does; connect if need be.
+        """Return the cipher in use. Connects if necessary.
 
-        ``None`` without TLS. Raises as `connect`.
+        Returns:
+            The same as `ssl.SSLSocket.cipher`: its name, the TLS version that defines it, and the
+            number of secret bits. ``None`` without TLS.
+
+        Raises:
+            DugongError, OSError: connecting failed, as for `connect`.
         """
         return self._run(self.co_get_ssl_cipher())
 
 
 class BlockingPipeline(Pipeline):
-    """What `HTTPConnection.pipeline` returns."""
+    """The iterator that `HTTPConnection.pipeline` returns."""
 
     _connection: HTTPConnection
 

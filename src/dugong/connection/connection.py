@@ -1,10 +1,24 @@
-"""What all connection classes share: every operation as a coroutine.
+"""The common part of all connection classes: every operation as a coroutine.
 
 A coroutine here is a generator. It yields a `PollNeeded` whenever it would have to wait, and
-returns the operation's result. It may be resumed at any time; it then looks for itself whether
-what it waits for has come. It never blocks, and time limits are its driver's business.
+returns the result of the operation. A driver may resume it at any time: it then tries again, and
+yields another `PollNeeded` if it still has to wait. A coroutine never blocks. Its driver enforces
+the attributes `timeout` and `deadline`.
 
 The operations that never wait are plain methods. They may be called from any thread.
+
+Lost responses
+==============
+
+`disconnect` may be called while responses are outstanding, from a third thread or task. A sender
+and a reader that are between two calls then know nothing of it. If both simply reconnected, the
+reader could take the response to a new request for the response to an old one. Hence these rules:
+
+1. A call that was sending or receiving when the session was closed raises `ConnectionClosed`.
+2. Otherwise the responses are lost, and the first call that sends or reads afterwards raises
+   `ConnectionClosed`. The caller that disconnected is exempt (see `_report_lost`).
+3. The body of a response is only read from the session that its head came from
+   (`_response_session`).
 """
 
 from __future__ import annotations
@@ -47,11 +61,11 @@ if TYPE_CHECKING:
 
 
 class Connection(Settings):
-    """The common part of `HTTPConnection` and its relatives. Not to be used by itself."""
+    """The common base class of `HTTPConnection` and `AsyncHTTPConnection`."""
 
     _session: Session | None = None
-    #: Where the last response came from, and so where its body has to come from: not from a
-    #: connection that another thread or task has made since.
+    #: The session of the last response. Its body has to come from there, not from a connection
+    #: that another thread or task has made since.
     _response_session: Session | None = None
     #: The exchanges that the latest `disconnect` has lost, and its caller; ``None`` once reported.
     _lost: tuple[ConnectionState, object] | None = None
@@ -66,15 +80,15 @@ class Connection(Settings):
             self._monitor = Monitor()
             disown_in_child(self)
 
-    # What never waits.
+    # Operations that never wait.
 
     @property
     def on_event(self) -> Callable[[str], object] | None:
-        """A callable that receives the name of each event as a `str`; or ``None``.
+        """A callable that receives the name of each event as a `str`, or ``None``.
 
-        While connecting: ``resolved``, ``connecting`` (before the first attempt), ``connected``
-        and ``secured``. For each exchange: ``sent`` (the whole request), ``first_byte`` (the
-        response's head) and ``done`` (the response's last byte).
+        The events while connecting are ``resolved``, ``connecting`` (before the first attempt),
+        ``connected`` and ``secured``. The events of each exchange are ``sent`` (the whole request),
+        ``first_byte`` (the head of the response) and ``done`` (the last byte of the response).
         """
         return self._monitor.on_event
 
@@ -86,7 +100,7 @@ class Connection(Settings):
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes given to the system since this object was made, before encryption."""
+        """Bytes that the system has accepted since this object was made, before encryption."""
         return self._monitor.bytes_sent
 
     @property
@@ -96,19 +110,19 @@ class Connection(Settings):
 
     @property
     def body_pending(self) -> bool:
-        """Whether an accepted request's body is unfinished, or awaits its 100 (Continue)."""
+        """Whether the body of an accepted request is unfinished, or awaits its 100 (Continue)."""
         session = self._open_session()
         return session is not None and session.state.body_pending
 
-    #: Known programs read this name of dugong 3.
+    #: A private name of dugong 3 that existing programs read.
     _out_remaining = body_pending
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection.
 
-        The server may have closed it since it was last used: see `reusable`. A connection whose
-        close was announced is closed with the last byte of the response.
+        The server may have closed it since it was last used: see `reusable`. If a response
+        announces a close, the connection is closed with the last byte of that response.
         """
         return self._open_stream() is not None
 
@@ -116,8 +130,8 @@ class Connection(Settings):
     def reusable(self) -> bool:
         """Whether the connection is idle, and the next request can be sent on it.
 
-        This looks, without waiting, whether the server has closed it. If the connection is idle
-        and cannot be used any more, this closes it.
+        This checks, without waiting, whether the server has closed the connection. If the
+        connection is idle and cannot be used any more, this closes it.
         """
         session = self._open_session()
         if session is None or session.pipelined:
@@ -135,23 +149,23 @@ class Connection(Settings):
 
     @property
     def peer_address(self) -> Any:
-        """The address that is connected to, in the form that `socket` uses; or ``None``.
+        """The remote address in the form that `socket` uses, ``None`` while not `connected`.
 
-        ``(host, port)`` for IPv4, ``(host, port, flow, scope)`` for IPv6, a path for a unix
-        socket. With a proxy, this is the proxy's address. ``None`` while not `connected`.
+        ``(host, port)`` for IPv4, ``(host, port, flow, scope)`` for IPv6, a path for a Unix
+        socket. With a proxy, this is the address of the proxy.
         """
         stream = self._open_stream()
         return None if stream is None else stream.peer_address
 
     @property
     def local_address(self) -> Any:
-        """Our own address, in the same form as `peer_address`; ``None`` while not `connected`."""
+        """The local address, in the same form as `peer_address`; ``None`` while not `connected`."""
         stream = self._open_stream()
         return None if stream is None else stream.local_address
 
     @property
     def tls_version(self) -> str | None:
-        """The version of TLS in use, such as ``'TLSv1.3'``.
+        """The TLS version in use, such as ``'TLSv1.3'``.
 
         ``None`` without TLS, and while not `connected`.
         """
@@ -159,17 +173,18 @@ class Connection(Settings):
         return None if stream is None else stream.tls_version
 
     def response_pending(self) -> bool:
-        """Return whether any response is outstanding, one partially read included."""
+        """Return whether any response is outstanding or only partly read."""
         session = self._open_session()
         return session is not None and session.state.pending
 
     def disconnect(self) -> None:
         """Close the connection, from any state and any thread, any number of times.
 
-        Whoever waits for it in another thread or coroutine gets `ConnectionClosed`. The next
-        request connects afresh.
+        Calls that are waiting in other threads or coroutines raise `ConnectionClosed`. The next
+        request reconnects. Exception: if no call was waiting and responses were outstanding, the
+        next sending or reading call of another thread or task raises `ConnectionClosed` first.
         """
-        if self._sock is not None:  # taken over, and never used
+        if self._sock is not None:  # taken over, and not used yet
             self._sock.close()
             self._sock = None
         session = self._session
@@ -183,25 +198,27 @@ class Connection(Settings):
         self.disconnect()
 
     def hash_body(self, *hashes: Hash, check: bool = False) -> None:
-        """Feed the body that is about to be read to hash objects, and check its digests.
+        """Feed the body of the response to hash objects, and check its digests.
 
-        To be called after the response's head was read, and before any of its body is. However
-        the body is then read or discarded, each byte is fed once, as it comes in.
+        Call this after reading the head of the response, and before reading any of its body. Each
+        byte is fed once, as it arrives, no matter which calls read or discard the body.
 
         Args:
             hashes: objects with a method ``update``, such as those of `hashlib`.
-            check: whether the body must have every sha-256 and sha-512 digest that the fields
-                Content-Digest and Repr-Digest announce, in the head or in the trailer section
-                (RFC 9530). Repr-Digest does not count in a 206 (Partial Content). A response
-                that can have no content (to HEAD, 204, 304) has nothing to be checked.
+            check: whether to compare the body with the sha-256 and sha-512 digests in the fields
+                Content-Digest and Repr-Digest, in the head or in the trailer section (RFC 9530).
+                Every such digest must match. Repr-Digest is ignored in a 206 (Partial Content). A
+                response that cannot have content (to HEAD, 204, 304) passes the check.
 
         Raises:
-            StateError: there is no such response, or some of its body was read, or this was
+            StateError: there is no such response, some of its body has been read, or this was
                 called before.
-            DigestMismatch: there is no digest to check the body by, and none can follow. With
-                *check*, the call that meets the end of the body raises this too if a digest does
-                not match or none was given. What it would have returned is lost, and the
-                connection broken until `disconnect`.
+            DigestMismatch: *check* is true, but there is no digest to check against, and none can
+                follow. Or the body is empty, and a digest does not match.
+
+        With *check*, the call that reaches the end of the body also raises `DigestMismatch` if a
+        digest does not match or there was none. The data that it would have returned is dropped,
+        and the connection is broken until `disconnect`.
         """
         session = self._unless_lost(self._response_session)
         if session is None:
@@ -209,11 +226,13 @@ class Connection(Settings):
         session.reader.hash_body(hashes, check)
 
     def detach(self) -> tuple[socket.socket, bytes]:
-        """Give the socket away, after a 101 (Switching Protocols) or a 2xx to CONNECT.
+        """Hand over the socket after a 101 (Switching Protocols) or a 2xx response to CONNECT.
+
+        The next request reconnects.
 
         Returns:
-            The connected socket, in blocking mode, and the bytes that had already been received
-            from it. The next request connects afresh.
+            The connected socket, in blocking mode, and the bytes that have already been received
+            from it.
 
         Raises:
             StateError: the connection still speaks HTTP.
@@ -228,7 +247,7 @@ class Connection(Settings):
             f"{type(self).__name__} objects cannot be copied or pickled: make a new one"
         )
 
-    # For io.TextIOWrapper, which wants to be given something like a raw file.
+    # The methods of a raw file, for io.TextIOWrapper.
 
     def readable(self) -> bool:
         """Return True."""
@@ -257,7 +276,7 @@ class Connection(Settings):
         return False
 
     def fileno(self) -> NoReturn:
-        """Raise `io.UnsupportedOperation`: a body is not what a descriptor gives."""
+        """Raise `io.UnsupportedOperation`: a body cannot be read from a descriptor."""
         raise UnsupportedOperation("a connection has no descriptor to read a body from")
 
     def truncate(self, size: int | None = None) -> NoReturn:
@@ -265,10 +284,10 @@ class Connection(Settings):
         raise UnsupportedOperation("a connection cannot be truncated")
 
     def flush(self) -> None:
-        """Do nothing: nothing is ever held back."""
+        """Do nothing: dugong buffers no data to send."""
 
     def close(self) -> None:
-        """Do nothing. A file object around the connection calls this; `disconnect` disconnects."""
+        """Do nothing. File objects that wrap the connection call this; `disconnect` disconnects."""
 
     # Sessions.
 
@@ -287,7 +306,11 @@ class Connection(Settings):
         return session.stream if session is not None and session.connected else None
 
     def _own_session(self) -> Session | None:
-        """Return the open session. One that a pipeline has left in the middle is closed first."""
+        """Return the open session, ``None`` if there is none.
+
+        A session that a pipeline has left with anything outstanding is closed first. Only that
+        pipeline knows which responses are still to arrive.
+        """
         session = self._open_session()
         if session is not None and session.pipelined:
             session.pipelined = False
@@ -298,7 +321,7 @@ class Connection(Settings):
         return session
 
     def _session_in_use(self) -> Session | None:
-        """Return the session on which something may be under way.
+        """Return the session on which an exchange may be in progress, ``None`` if there is none.
 
         Raises:
             ConnectionClosed: it was closed with something unfinished.
@@ -309,7 +332,7 @@ class Connection(Settings):
         return self._unless_lost(session)
 
     def _unless_lost(self, session: Session | None) -> Session | None:
-        """Return *session*, ``None`` if it was closed and nothing is missing.
+        """Return *session*, ``None`` if it was closed with everything complete.
 
         Raises:
             ConnectionClosed: it was closed with something unfinished.
@@ -339,22 +362,25 @@ class Connection(Settings):
         return session
 
     def _caller(self) -> object:
-        """Return what the caller of a method is known by: its thread."""
+        """Return an object that identifies the caller of a method: its thread."""
         return get_ident()
 
     def _report_lost(self, *, reading: bool) -> None:
-        """Report responses that another caller's `disconnect` has lost, to the first call after it.
+        """Report responses that another caller's `disconnect` has lost.
 
-        One thread sends /a and /b, another one reads, a third one disconnects while neither of
-        them waits. If the sender came next and merely reconnected, the reader would take the
-        response to its next request for the one to /a. So the sender fails, or the reader, if that
-        is first. The caller that disconnected knows: its requests go out, and once it reads a
-        response itself, no other reader is owed one.
+        Example: one thread has sent /a and /b, and another one reads the responses. A third one
+        disconnects while neither of them is in a call. If the sender then merely reconnected and
+        sent /c, the reader would take the response to /c for the response to /a. So the first
+        call afterwards fails, whether it sends or reads.
 
-        `request` and `pipeline` read what they have asked for, and cannot be misled.
+        The caller that disconnected knows about it. Its requests are sent without an error. Once
+        it reads a response itself, there is no other reader to warn.
+
+        `request` and `pipeline` need no warning, because they read the responses to their own
+        requests.
 
         Raises:
-            ConnectionClosed: they were lost. Nothing was sent.
+            ConnectionClosed: responses were lost. Nothing was sent.
         """
         if self._lost is None:
             return
@@ -362,7 +388,7 @@ class Connection(Settings):
         if caller != self._caller():
             self._lost = None
             exc = exchanges.lost()
-            if not reading:  # of this request, nothing was sent
+            if not reading:  # the attributes describe the request of this call: nothing was sent
                 exc.bytes_sent, exc.response_started, exc.safe_to_retry = 0, False, True
             raise exc
         if reading:
@@ -374,7 +400,7 @@ class Connection(Settings):
         return self._session
 
     def _sending_session(self) -> Session | None:
-        """Return the open session, ``None`` if a request takes a new one."""
+        """Return the open session for another request, ``None`` if it needs a new one."""
         session = self._session
         if session is not None and session.pipelined:
             session = self._own_session()
@@ -386,7 +412,7 @@ class Connection(Settings):
         return session
 
     def _idle_session(self) -> Session | None:
-        """Return the open session, ``None`` if a whole exchange takes a new one.
+        """Return the open idle session, ``None`` if a whole exchange needs a new one.
 
         Raises:
             StateError: something is outstanding.
@@ -406,7 +432,7 @@ class Connection(Settings):
             session.close()
         return self._open_session()
 
-    # Coroutines. Each is documented at its blocking twin in `HTTPConnection`.
+    # Coroutines. The blocking methods of `HTTPConnection` have the documentation.
 
     def co_connect(self) -> Co[None]:
         """Coroutine of `HTTPConnection.connect`."""
@@ -426,7 +452,11 @@ class Connection(Settings):
         expect100: bool,
         deadline: float | None,
     ) -> Co[None] | None:
-        """Send a request as far as that can be done at once; return what does the rest, if any."""
+        """Send as much of a request as possible without waiting.
+
+        Returns:
+            A coroutine that sends the rest, ``None`` if the request was sent completely.
+        """
         limits = None if deadline is None else self._limits_of_exchange(deadline)
         if expect100 and not isinstance(body, BodyFollowing):
             raise InvalidRequest("expect100 needs a body of type BodyFollowing; see also request()")
@@ -502,8 +532,8 @@ class Connection(Settings):
             exchange.limits = limits
             upload, response = Upload(session), None
             try:
-                # A local variable would keep the coroutine in the middle of its work as long as
-                # the traceback of an exception raised here exists.
+                # No local variable refers to the coroutine. The traceback of an exception would
+                # keep it suspended, holding its turn, for as long as the exception exists.
                 response = yield from (
                     upload.co_run(exchange, self._continue_timeout)
                     if limits is None
@@ -516,6 +546,9 @@ class Connection(Settings):
                 session.close()
                 expect100 = False
             except ConnectionClosed as exc:
+                # A server may close an idle connection just when we send on it (RFC 9112 section
+                # 9.3.1). If no byte of the request was sent, repeating it is safe. A failure on a
+                # new connection, or one caused by our own disconnect(), is passed on.
                 if not used_before or exc.bytes_sent or not upload.connection_lost:
                     raise
             except BaseException:
@@ -527,17 +560,17 @@ class Connection(Settings):
                     self._server_knows_expect = False
             if exchange.content is not None:
                 exchange.content.restore()
-            request.body = body  # an async iterable in the form in which it was passed
+            request.body = body  # preparing may have replaced an async iterable by its content
 
     def _may_drop_expect(self, exchange: Exchange) -> bool:
-        """Whether *exchange* can be sent again on another connection, without asking first."""
+        """Whether *exchange* can be sent again on another connection, without ``Expect``."""
         if self._sock_given or (exchange.chunked and self._server_is_http10):
             return False
         return exchange.may_drop_expect
 
     def co_write(self, buf: ReadableBuffer) -> Co[None]:
         """Coroutine of `HTTPConnection.write`."""
-        with as_bytes(buf) as data:  # let go even if this fails
+        with as_bytes(buf) as data:  # an error must not keep the caller's buffer exported
             session = self._session_in_use()
             if session is None:
                 raise StateError("no request body is due")
@@ -568,7 +601,10 @@ class Connection(Settings):
         return response
 
     def _try_read(self, n: int | None = None) -> bytes | PollNeeded:
-        """Do what `co_read` does, if that can be done at once; if not, it goes on from here."""
+        """Do what `co_read` does, or return a `PollNeeded` if it would have to wait.
+
+        In the latter case, `co_read` continues from there. No data is lost.
+        """
         if n.__class__ is not int and n is not None:
             n = check_int(n, "n")
         if n is None or n < 0:
@@ -590,7 +626,7 @@ class Connection(Settings):
         return (yield from session.to_receive(session.co_do(session.try_read, n)))
 
     def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
-        """Do what `co_readinto` does, if that can be done at once; if not, it goes on from here."""
+        """Do what `co_readinto` does, or return a `PollNeeded` if it would have to wait."""
         view = writable_view(buf)
         try:
             session = self._session_to_read()
@@ -598,7 +634,7 @@ class Connection(Settings):
                 return 0
             return session.try_do(session.try_readinto, view)
         except BaseException:
-            view.release()  # the frames of the exception would keep the buffer exported
+            view.release()  # the frames of the exception would keep the caller's buffer exported
             raise
 
     def co_readinto(self, buf: WriteableBuffer) -> Co[int]:
@@ -614,7 +650,7 @@ class Connection(Settings):
             raise
 
     def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
-        """Do what `co_readall` does, if that can be done at once; if not, it goes on from here."""
+        """Do what `co_readall` does, or return a `PollNeeded` if it would have to wait."""
         if limit is not None:
             limit = check_size(limit, "limit")
         session = self._response_session

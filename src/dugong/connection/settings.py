@@ -1,4 +1,4 @@
-"""What the user says about a server, and what follows: routes to it, and heads of requests."""
+"""The settings of a connection, and what is derived from them: routes, and heads of requests."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ HTTPS_PORT = 443
 
 
 class Settings:
-    """The arguments of `HTTPConnection`, most of which may be set later too.
+    """The arguments of `HTTPConnection`. Most of them are also attributes that can be set.
 
-    What was learnt of the server is kept here as well: it holds for all connections to it.
+    This also keeps what previous responses have shown about the server. It applies to all
+    connections of one object, one after another.
     """
 
     def __init__(
@@ -83,15 +84,16 @@ class Settings:
         self._proxy_headers = tunnel_fields(proxy_headers)
         self._socket_options = check_options(socket_options)
         self._server_is_http10 = False
-        self._server_knows_expect = True  # until it has shown that it does not
-        self._server_keeps = False  # until it has kept a connection, and spoken HTTP/1.1
-        self._short_lived = 0  # connections in a row that ended after one response of several
-        #: Whether it answers requests that arrive together: unknown until it has done so, or not.
+        self._server_knows_expect = True  # until it has ignored or refused `Expect`
+        self._server_keeps = False  # until an HTTP/1.1 response has left a connection open
+        self._short_lived = 0  # consecutive connections that ended after one response of several
+        #: Whether the server answers requests that arrive together. ``None`` as long as neither
+        #: has been shown.
         self._server_pipelines: bool | None = None
 
     @property
     def hostname(self) -> str:
-        """The server's name or address, in ASCII, as it is in ``Host``."""
+        """The server's name or address, in ASCII as in ``Host``."""
         return self._hostname
 
     @hostname.setter
@@ -109,7 +111,7 @@ class Settings:
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The context of TLS connections, ``None`` for plain ones."""
+        """The context for TLS connections, ``None`` for plain TCP."""
         return self._ssl_context
 
     @ssl_context.setter
@@ -120,7 +122,7 @@ class Settings:
 
     @property
     def proxy(self) -> str | tuple[str, int] | None:
-        """The proxy, as given."""
+        """The proxy, in the form in which it was passed."""
         return self._proxy_given
 
     @proxy.setter
@@ -136,7 +138,7 @@ class Settings:
 
     @property
     def timeout(self) -> float | Timeouts | None:
-        """Seconds that one wait without a byte may take, `Timeouts`, or ``None`` for no limit."""
+        """Seconds that one wait without progress may take, a `Timeouts`, or ``None``."""
         return self._timeout
 
     @timeout.setter
@@ -145,7 +147,7 @@ class Settings:
 
     @property
     def deadline(self) -> float | None:
-        """Seconds that one call may take, ``None`` for no limit."""
+        """Seconds that one call may take; ``None`` for no limit."""
         return self._deadline
 
     @deadline.setter
@@ -154,7 +156,7 @@ class Settings:
 
     @property
     def continue_timeout(self) -> float | None:
-        """Seconds that `request` waits for a 100 (Continue), ``None`` for no limit."""
+        """Seconds that `request` waits for a 100 (Continue); ``None`` for no limit."""
         return self._continue_timeout
 
     @continue_timeout.setter
@@ -212,7 +214,11 @@ class Settings:
         return exchange
 
     def _target_for_proxy(self, route: Route, request: Request) -> str:
-        """Return the target that a proxy is asked for (RFC 9112 sections 3.2.2 and 3.2.4)."""
+        """Return the request target for a proxy without a tunnel.
+
+        An origin-form target becomes an absolute one (RFC 9112 section 3.2.2). ``OPTIONS *``
+        becomes an absolute target with an empty path (RFC 9112 section 3.2.4).
+        """
         path = exactly_str(request.path, "path")
         if path.startswith("/") and request.method != "CONNECT":
             return f"http://{route.authority}{path}"

@@ -1,1 +1,1 @@
-"""."""
+"""Waiting for coroutines in asyncio and trio."""

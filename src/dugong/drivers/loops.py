@@ -1,7 +1,31 @@
-"""How the waits of a coroutine are done in asyncio and in trio.
+"""Waiting for a coroutine's `PollNeeded` in asyncio and in trio.
 
-Neither library is imported by ``import dugong``. Which of the two a program runs in is found out
-at each call.
+``import dugong`` imports neither library. Each call detects which of the two is running.
+
+Theory of operation
+===================
+
+1. In asyncio, a `Watch` is the registration of one direction of one descriptor with one loop. A
+   loop has only one reader and one writer for each descriptor, so all calls that wait for the same
+   thing share a watch (`_watches_of`).
+2. Registering costs system calls. So a connection keeps the watch that its readers use (`hold`).
+   Other watches end with the last wait.
+3. While a loop watches a descriptor, that descriptor has to stay open: its number could soon
+   belong to another socket, and the loop would watch that. So a watch that is kept holds the stream
+   (`Stream.hold`), and `Stream.close` ends the registration (`Stream.on_close`) before the
+   descriptor is closed.
+4. An interrupt may come between any two steps of registering, holding and closing. Each is ordered
+   such that the next call completes it: `hold` sets `on_close` first, `close` can be called again,
+   and `watches` replaces a watch that nothing uses (`in_use`).
+5. Only its loop keeps a watch alive, by the registered callback. A watch refers to waiting futures
+   and so to tasks. If a connection kept the watch alive, and a loop were closed without cancelling
+   a read, that read would stay suspended and hold its turn, and no other read could begin. So
+   connections and streams refer to watches weakly, and an ended loop takes its watches with it.
+6. A forked child shares the epoll object of its parent. It must not remove a registration, because
+   that would remove the parent's (`_disown`).
+7. trio keeps no registrations. A wait is one call of `wait_readable` or `wait_writable`, or a
+   nursery with both. trio lets only one task wait for the same thing; a second one tries again
+   after `_LOOK_AGAIN`.
 """
 
 from __future__ import annotations
@@ -28,14 +52,14 @@ if TYPE_CHECKING:
 
 
 class Waiter(Protocol):
-    """Something that is to be set when what it waits for has come, such as an `asyncio.Future`."""
+    """Has its result set when the wait is over. For example, an `asyncio.Future`."""
 
     def done(self) -> bool: ...
     def set_result(self, result: None, /) -> None: ...
 
 
 class Joined(Protocol):
-    """What can be waited for: a `Watch`, or something that will call."""
+    """Sets the results of waiters that have joined. A `Watch`, or the source of a pipeline."""
 
     def join(self, waiter: Any) -> None: ...
     def leave(self, waiter: Any, keep: bool) -> None: ...
@@ -44,16 +68,12 @@ class Joined(Protocol):
 class Watch:
     """One direction of one descriptor in one asyncio loop, and the calls that wait for it.
 
-    Registering with a loop costs system calls, so a registration can be kept from one wait to the
-    next. It ends when the descriptor is ready and no call waits.
+    A registration can be kept from one wait to the next. It ends when the descriptor becomes ready
+    while no call waits: otherwise the loop would report it over and over again.
 
-    A loop looks at its descriptors once more before the task that was woken has its turn to read.
-    `_just_woke` makes that second report count for nothing.
-
-    The loop alone keeps a watch alive, by its registration, and drops it when it is closed. A watch
-    refers to waiting futures, and so to tasks. If a connection kept it, a read in a loop that was
-    closed without cancelling it would never come to its end, and no other could begin. So
-    connections and streams refer to watches weakly.
+    After a report, the woken task only runs in the next iteration of the loop, and the loop polls
+    its descriptors before that. It then reports the same data a second time, and no call waits at
+    that moment. `_just_woke` makes the watch ignore that report, so that it keeps the registration.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, mask: int) -> None:
@@ -64,7 +84,7 @@ class Watch:
         self._mask = mask
         self._waiters: list[Any] = []
         self._just_woke = False
-        self._holder = object()  # instead of this watch, which the stream would keep alive
+        self._holder = object()  # holds the stream in place of this watch: a weak reference
         self._need: PollNeeded | None = None
         self._owner: weakref.ref[object] | None = None
         disown_in_child(self)
@@ -76,10 +96,11 @@ class Watch:
 
     @property
     def in_use(self) -> bool:
-        """Whether anything waits for it, or keeps the registration.
+        """Whether any call waits for the watch, or it is kept for the next wait.
 
-        If not, an interrupt kept a wait from giving it up. Its descriptor may be closed, and the
-        number another socket's, which the loop does not watch then.
+        If neither, an interrupt has prevented a wait from ending the registration. The descriptor
+        may have been closed, and its number may belong to another socket. A closed descriptor
+        drops out of epoll, so the loop does not watch the new socket.
         """
         return bool(self._held) or any(not waiter.done() for waiter in self._waiters)
 
@@ -88,16 +109,17 @@ class Watch:
         (loop.add_reader if self._mask == POLLIN else loop.add_writer)(self._fd, self._report)
 
     def hold(self, stream: Stream) -> bool:
-        """Keep the descriptor of *stream* open as long as the loop knows of it.
+        """Keep the registration, and the descriptor of *stream* open as long as it lasts.
 
-        That is the stream whose `want_read` this watch `serves` from now on.
+        From now on, this watch `serves` the `want_read` of *stream*.
 
         Returns:
-            Whether it does: the stream may be closed already.
+            Whether the stream is held. If not, it has been closed.
         """
-        # In this order, so that `Stream.close` ends the registration wherever an interrupt comes:
-        # the loop would otherwise go on watching a number that soon is another socket's. A stream
-        # whose holding was interrupted is held by the next call.
+        # The order matters if an interrupt comes in between. With `on_close` set first,
+        # `Stream.close` ends the registration in any case. Otherwise, the loop could go on
+        # watching a number that soon belongs to another socket. If holding the stream was
+        # interrupted, the next call of this method completes it.
         stream.on_close = partial(_close, weakref.ref(self))
         if stream not in self._held:
             self._held.append(stream)
@@ -110,15 +132,16 @@ class Watch:
         return True
 
     def close_with(self, owner: object) -> None:
-        """Close when *owner*, a connection, is gone.
+        """Close this watch when *owner*, a connection, is deleted.
 
-        Its own finalizer does the same. But a signal handler may raise where that begins, and then
-        the descriptor would stay open until the server closes the connection.
+        The finalizer of the connection does the same. But a signal handler may raise at the start
+        of the finalizer, which then does nothing. The descriptor would stay open until the server
+        closes the connection.
         """
         self._owner = weakref.ref(owner, partial(_close, weakref.ref(self)))
 
     def serves(self, loop: asyncio.AbstractEventLoop, need: PollNeeded) -> bool:
-        """Whether this is all that has to be watched in *loop* for *need*, as before."""
+        """Whether *need* can wait for this watch alone, in *loop*, without registering anything."""
         return need == self._need and self.is_open and self._loop is loop
 
     def join(self, waiter: Any) -> None:
@@ -126,20 +149,20 @@ class Watch:
         self._waiters.append(waiter)
 
     def leave(self, waiter: Any, keep: bool) -> None:
-        """Undo `join`; the registration is kept if *keep*, or if others wait for it."""
+        """Undo `join`. The registration is kept if *keep*, or if other calls wait for it."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         if not keep:
             self.leave_unused()
 
     def leave_unused(self) -> None:
-        """Give the registration up unless somebody waits."""
+        """End the registration unless a call waits."""
         if not self._waiters:
             self.close()
 
     def _report(self) -> None:
         if self._just_woke:
-            self._just_woke = False  # if there is more, the loop will report it again
+            self._just_woke = False  # if there is more data, the loop reports it again
         elif self._waiters:
             self._just_woke = True
             self._wake()
@@ -153,9 +176,9 @@ class Watch:
                 waiter.set_result(True)
 
     def close(self) -> None:
-        """Give the registration up and wake every waiter. To be called in the loop's thread.
+        """End the registration and wake every waiter. Must be called in the loop's thread.
 
-        A call that was interrupted is completed by the next one.
+        If a call is interrupted, the next one completes its work.
         """
         self.is_open = False
         loop = self._loop
@@ -168,10 +191,11 @@ class Watch:
         self._let_go()
 
     def close_from_anywhere(self) -> None:
-        """Do the same from any thread, or as soon as the loop can.
+        """Do the same from any thread. In another thread than the loop's, this only schedules it.
 
-        In the loop's own thread, this may be called by a finalizer, whatever the loop is doing. It
-        never does anything with the same descriptor, which is still open and nothing else's.
+        In the loop's own thread, a finalizer may call this at any moment, even in the middle of the
+        loop's own code. That is safe. The loop is not working on the same descriptor, because the
+        descriptor is still open and so belongs to no other socket.
         """
         loop = self._loop
         if loop.is_closed() or loop is running_loop():
@@ -186,11 +210,11 @@ class Watch:
             self._held.pop()
 
     def __del__(self) -> None:
-        if "_held" in self.__dict__:  # otherwise an interrupt kept it from being made
+        if "_held" in self.__dict__:  # not if an interrupt has ended the constructor
             self._let_go()
 
     def _disown(self) -> None:
-        # To remove it from the loop would remove it from the parent's: both have the same epoll.
+        # Removing it from the loop would remove it from the parent's loop: they share one epoll.
         self.is_open = False
         _watches_of(self._loop).pop((self._fd, self._mask), None)
         self._held.clear()
@@ -205,10 +229,10 @@ def _close(watch: weakref.ref[Watch], _owner: object = None) -> None:
 def _watches_of(
     loop: asyncio.AbstractEventLoop,
 ) -> weakref.WeakValueDictionary[tuple[int, int], Watch]:
-    """Return all watches in *loop*, which knows only one reader and one writer of a descriptor.
+    """Return all watches of *loop*, by descriptor and direction.
 
-    They are kept at the loop itself, because they refer to it. A loop that was closed, and is still
-    referred to somewhere, does not keep them.
+    They are stored on the loop itself, so they disappear with it. The references are weak: a loop
+    that has been closed, but is still referenced somewhere, does not keep its watches alive.
     """
     known: weakref.WeakValueDictionary[tuple[int, int], Watch] | None
     known = getattr(loop, "_dugong_watches", None)
@@ -219,7 +243,7 @@ def _watches_of(
 
 
 def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
-    """Return the watches for what *need* waits for: one, or one for each direction."""
+    """Return the watches for *need*: one, or one for each direction."""
     known = _watches_of(loop)
     fd, mask = need
     found: list[Watch] = []
@@ -243,7 +267,10 @@ def watches(loop: asyncio.AbstractEventLoop, need: PollNeeded) -> list[Watch]:
 
 
 def tasks_of(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
-    """Return the tasks of ours in *loop*, which itself knows its tasks only weakly."""
+    """Return the set of dugong's own tasks in *loop*, which keeps them alive.
+
+    asyncio itself only has weak references to tasks.
+    """
     known: set[asyncio.Task[None]] | None = getattr(loop, "_dugong_tasks", None)
     if known is None:
         known = set()
@@ -265,12 +292,12 @@ async def wait_in_asyncio(
 
     Args:
         loop: the running loop.
-        watched: what `watches` returned, and perhaps a source.
-        seconds: how long to wait at most, or ``None``.
-        keep: whether to leave the registrations for the next wait.
+        watched: the watches, and perhaps a source.
+        seconds: how long to wait at most; ``None`` for no limit.
+        keep: whether to keep the registrations for the next wait.
 
     Returns:
-        Whether it is ready, not merely over. ``None`` if a source has called.
+        True if a watch is ready, False if the time is over, ``None`` if a source has an item.
     """
     ready: Ready = loop.create_future()
     timer = None
@@ -281,8 +308,10 @@ async def wait_in_asyncio(
             timer = loop.call_later(seconds, expire, ready)
         return await ready
     finally:
-        if not loop.is_closed():  # a closed one calls nothing back any more
-            ready.cancel()  # should an interrupt keep `leave` from beginning
+        # If an interrupt prevents `leave`, the watch can see that this wait is over: the future is
+        # done. Cancelling schedules callbacks, which a closed loop refuses.
+        if not loop.is_closed():
+            ready.cancel()
         if timer is not None:
             timer.cancel()
         for watch in watched:
@@ -290,17 +319,17 @@ async def wait_in_asyncio(
 
 
 def expire(ready: Ready) -> None:
-    """The time is over."""
+    """End the wait of *ready* because its time is over."""
     if not ready.done():
         ready.set_result(False)
 
 
-#: trio, once it was seen: `sys.modules` is cleared while the interpreter shuts down.
+#: The module trio, once imported. `sys.modules` is cleared while the interpreter shuts down.
 _trio: ModuleType | None = None
 
 
 def running_trio() -> ModuleType | None:
-    """Return trio if a task of trio's is running."""
+    """Return the module trio if one of its tasks is running, else ``None``."""
     global _trio  # noqa: PLW0603
     trio = sys.modules.get("trio", _trio)
     if trio is not None:
@@ -313,7 +342,7 @@ def running_trio() -> ModuleType | None:
 
 
 def running_task() -> weakref.ref[object] | None:
-    """Return a reference to the task that is running, ``None`` outside of asyncio and trio."""
+    """Return a weak reference to the running task, ``None`` outside of asyncio and trio."""
     trio = running_trio()
     if trio is not None:
         return weakref.ref(trio.lowlevel.current_task())
@@ -322,14 +351,14 @@ def running_task() -> weakref.ref[object] | None:
 
 
 async def pause() -> None:
-    """Let other tasks run in trio, as each of its operations has to; nothing is cancelled here."""
+    """In trio, let other tasks run, as each async operation must. Does not raise cancellations."""
     trio = running_trio()
     if trio is not None:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 class _TrioWaiter:
-    """A `Waiter` that ends a scope."""
+    """A `Waiter` that cancels a scope."""
 
     def __init__(self, scope: Any) -> None:
         self._scope = scope
@@ -346,12 +375,13 @@ class _TrioWaiter:
 async def wait_in_trio(
     trio: ModuleType, need: PollNeeded, seconds: float | None, source: Joined | None = None
 ) -> bool | None:
-    """Wait for *need*, and for *source*; as `wait_in_asyncio`.
+    """Wait for *need* and for *source*, as `wait_in_asyncio`.
 
     Returns:
-        Also ``None``, for having to look again: another task waits for the very same.
+        As `wait_in_asyncio`. Also ``None`` if another task waits for the same thing, and the caller
+        has to try again.
     """
-    if seconds == 0:  # which trio would take for being too late already
+    if seconds == 0:  # trio would cancel the wait before it examines the descriptor
         await trio.lowlevel.checkpoint()
         return bool(need.mask) and need.poll(0)
     scope = trio.move_on_after(math.inf if seconds is None else seconds)
@@ -383,7 +413,7 @@ async def _wait_within(trio: ModuleType, need: PollNeeded, scope: Any) -> bool |
     return False if scope.cancelled_caught else ready
 
 
-#: Seconds after which to look again where another task waits for the very same thing.
+#: Seconds after which to try again if another task waits for the same thing.
 _LOOK_AGAIN = 0.01
 
 
@@ -392,7 +422,7 @@ async def _wait_for_one(trio: ModuleType, wait: object, fd: int) -> bool | None:
     try:
         await wait(fd)
     except trio.BusyResourceError:
-        # Over TLS a reader may have to wait for what a writer waits for; trio lets one of them.
+        # Over TLS, a reader and a writer may wait for the same direction. trio allows only one.
         await trio.sleep(_LOOK_AGAIN)
         return None
     return True

@@ -1,1 +1,1 @@
-"""."""
+"""One connection to a server: connecting, sending, receiving and closing."""

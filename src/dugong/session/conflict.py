@@ -28,13 +28,18 @@ class ConflictDetector:
     a call has returned and where a loop jumps back, so none can raise between taking the turn and
     entering ``try``. After ``lock.acquire()`` one could, and nothing would release the lock.
 
-    A call may leave the rest of its work to a generator, its *successor*, which then has the turn
-    until it ends. A successor that was closed before it began never runs its ``finally``. So `take`
-    and `run_if_free` notice that it is dead.
+    A call may leave the rest of its work to a generator, its *successor*. The successor then has
+    the turn until it ends, and returns it in its own ``finally``. But a generator that is closed or
+    dropped before its first step never enters its ``try``, and so never runs that ``finally``. That
+    happens, for example, if a signal handler raises before the first step. So `take`, `run_if_free`
+    and `taken` check whether the successor is dead, and if it is, set `free`.
+
+    The reference to the successor is weak. A strong one would keep an abandoned generator alive,
+    and its turn would never be free.
 
     Attributes:
-        free: exists while nothing has the turn.
-        successor: a weak reference to the generator that has it; ``None`` if there is none.
+        free: exists while no call has the turn.
+        successor: a weak reference to the generator that has the turn; ``None`` if there is none.
     """
 
     __slots__ = ("_doing", "_lock", "free", "successor")
@@ -46,21 +51,22 @@ class ConflictDetector:
         self.successor: ref[Any] | None = None
 
     def take(self) -> None:
-        """Take the turn when deleting `free` has failed.
+        """Take the turn after deleting `free` has failed.
 
         Raises:
             StateError: another call has it.
         """
-        with self._lock:  # `run_if_free` is short: wait for it
+        with self._lock:  # if `run_if_free` has the turn, wait for it: its step is short
             self._outlive_successor()
-        # Not within the lock: leaving a ``with`` is a call, after which a signal handler may raise.
+        # Outside the lock. Leaving a ``with`` is a call, after which a signal handler may raise.
+        # The turn would then stay taken.
         try:
             del self.free
         except AttributeError:
             raise StateError(f"another call is {self._doing} this connection") from None
 
     def run_if_free(self, step: Callable[[], object]) -> None:
-        """Run *step*, which never waits, unless something has the turn."""
+        """Run *step*, which never waits, unless a call has the turn."""
         with self._lock:
             self._outlive_successor()
             try:
@@ -83,7 +89,8 @@ class ConflictDetector:
         if reference is None:
             return
         successor = reference()
-        # One that began has returned the turn itself, and another call may have it by now.
+        # A successor that has begun clears `successor` when it returns the turn. Another call may
+        # have the turn by now, perhaps with a successor of its own. So compare again.
         if (successor is None or successor.gi_frame is None) and self.successor is reference:
             self.successor = None
             self.free = True

@@ -1,4 +1,29 @@
-"""Connecting, closing, and waking the calls that wait: the part of a session without HTTP."""
+"""The part of a session without HTTP: connecting, closing, and waking the calls that wait.
+
+Closing
+=======
+
+`Lifecycle.close` may run in any thread, in a signal handler and in a finalizer, while other calls
+use the session. It takes no lock. A call that waits is in one of three places, and `close` reaches
+each of them:
+
+1. While a call connects, it waits for its `Dialer`. `close` cancels the dialer. A call that has not
+   created its dialer yet, or that has just got its socket from it, checks `closed` itself.
+2. While a call sends or receives, it waits for the descriptor of the stream. `Stream.close` shuts
+   the socket down, which makes the descriptor ready.
+3. A reader that is ahead of the sender waits for an alarm.
+
+Alarms
+======
+
+A thread may read a response before another one has sent the request. The reader cannot wait for the
+socket, because there may be none yet, and the sender may wait for a different descriptor at any
+moment while it connects. So the reader waits for a socket pair of its own, the *alarm*, and the
+sender sounds it when the state of sending changes (`wake_reader`).
+
+The reader first publishes its alarm and then checks the state. The sender first changes the state
+and then looks for an alarm. So one of them always notices the other.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +46,9 @@ from ..transport.trace import open_trace
 from .conflict import ConflictDetector
 from .tunnel import tunnel_of
 
-#: Seconds after which a reader ahead of the sender looks whether there still is a sender. A second
-#: exception may have kept the first one's handler from waking it.
+#: Seconds after which a reader that is ahead of the sender checks whether there still is a sender.
+#: A signal handler may raise a second exception while the sender handles the first one. The sender
+#: then ends without sounding the alarm.
 _LOOK_AGAIN = 1.0
 
 
@@ -30,18 +56,18 @@ class Lifecycle:
     """One connection to a server, from the first request accepted for it until it closes.
 
     Attributes:
-        route: where it leads.
+        route: the server's address and the way to it.
         state: the exchanges in flight.
         reader: decides where received bytes go and what they mean.
         monitor: counts bytes and reports events.
-        stream: the connected socket, ``None`` before.
-        closed: whether we closed it.
-        send_detector: held by the call that is sending.
-        receive_detector: held by the call that is receiving.
-        pipelined: whether a `Pipeline` sends and receives here. No other caller knows which
-            response is next, so one that wants to do the same disconnects if any is outstanding.
-        send_while_reading: called before a receiver waits, to send what can be sent. Returns what
-            that waits for, if it waits. ``None`` unless a pipeline sends.
+        stream: the connected socket, ``None`` before there is one.
+        closed: whether we have closed the session.
+        send_detector: its turn belongs to the call that is sending.
+        receive_detector: its turn belongs to the call that is receiving.
+        pipelined: whether a `Pipeline` sends and receives here. Other callers do not know which
+            response is next. If any is outstanding, they disconnect before they send.
+        send_while_reading: called before a receiver waits, so that queued requests keep going out.
+            Returns what sending waits for, if it waits. ``None`` unless a pipeline sends.
     """
 
     def __init__(self, route: Route, monitor: Monitor) -> None:
@@ -57,14 +83,14 @@ class Lifecycle:
         self._dialer: Dialer | None = None
         self.send_detector = ConflictDetector("writing to")
         self.receive_detector = ConflictDetector("reading from")
-        #: Both ends of a socket pair, for a reader that waits for the sender.
+        #: The alarm of a reader that waits for the sender: both ends of a socket pair.
         self._alarms: deque[tuple[socket.socket, socket.socket]] = deque(maxlen=1)
         self._usable_until: float | None = None
         self._connect_failure: BaseException | None = None
         disown_in_child(self)
 
     def co_connect(self) -> Co[Stream]:
-        """Connect, unless connected. When that fails, the session is closed."""
+        """Connect, unless already connected. If connecting fails, the session is closed."""
         if self.stream is not None:
             return self.stream
         if self._dialer is not None:
@@ -72,17 +98,17 @@ class Lifecycle:
         dialer = Dialer(self.route, self.monitor, tunnel_of(self.route, self.monitor))
         try:
             self._dialer = dialer
-            if self.closed:  # before there was a dialer to cancel
+            if self.closed:  # before there was a dialer that `close` could cancel
                 dialer.cancel()
             stream = yield from dialer.co_dial()
             self.stream = stream
             stream.trace = open_trace()
         except BaseException as exc:
-            if not isinstance(exc, GeneratorExit):  # which explains nothing
+            if not isinstance(exc, GeneratorExit):  # it explains nothing
                 self._connect_failure = exc
             if isinstance(exc, (DugongError, OSError)):
                 add_address(exc, dialer.where)
-            if isinstance(exc, Exception):  # whoever was to send a request says more
+            if isinstance(exc, Exception):  # defaults, which a call that sends a request replaces
                 exc.__dict__.update(
                     bytes_sent=0, response_started=False, safe_to_retry=True, unanswered=()
                 )
@@ -90,7 +116,7 @@ class Lifecycle:
             raise
         finally:
             self._dialer = None
-        if self.closed:  # in the very last moment, when the dialer had nothing to give up
+        if self.closed:  # after the dialer had finished, so there was nothing to cancel
             stream.close()
             raise ConnectionClosed(f"the connection was closed {self._closed_by}")
         return stream
@@ -108,7 +134,10 @@ class Lifecycle:
         return self.stream
 
     def co_wait(self, need: PollNeeded) -> Co[None]:
-        """Wait for what a receiver lacks, and never only for that while there is more to send.
+        """Wait until a receiver can continue, and meanwhile keep sending for a pipeline.
+
+        Waiting only for received data could block forever. The server may not read on until we
+        have read its responses, and not respond until it has read more of the requests.
 
         Raises:
             ConnectionClosed: the session was closed.
@@ -121,10 +150,9 @@ class Lifecycle:
         yield from stream.wait(need)
 
     def co_wait_until_sent(self, exchange: Exchange) -> Co[None]:
-        """Wait until *exchange* is sent or will not be: for a reader ahead of the sender.
+        """Wait until *exchange* has been sent, or cannot be: for a reader ahead of the sender.
 
-        The descriptor waited for is the reader's own, because the sender may be waiting for any
-        readiness of its own while it connects.
+        This waits for an alarm (see the module docstring).
 
         Raises:
             ConnectionClosed: connecting has failed, or the session was closed.
@@ -147,27 +175,29 @@ class Lifecycle:
             raise ConnectionClosed(f"the connection was closed {self._closed_by}")
 
     def finish(self) -> None:
-        """Decide what has become of a request if the call that was sending it was interrupted.
+        """Clean up after a call that was interrupted while it was sending a request.
 
-        An exception of a signal handler may end that call before it has cleaned up. The state of
-        sending is then still REQUEST, and nothing has the turn to send.
+        A signal handler may raise an exception that ends a call before the call has updated the
+        state. The state of sending is then still REQUEST, but no call has the turn to send.
         """
         if self.state.sending is REQUEST:
             self.send_detector.run_if_free(self.state.finish)
 
     def wake_reader(self) -> None:
-        """The state of sending has changed.
+        """Sound the alarm of a waiting reader, if any, after the state of sending has changed.
 
-        This takes no lock, because finalizers and signal handlers call it, too. Whichever thread
-        takes the alarm off the deque is the only one that uses and closes it. A reader that comes
-        just now looks at the state again after it has put its alarm there.
+        This takes no lock, because finalizers and signal handlers call it, too. Only the thread
+        that removes the alarm from the deque uses and closes the far end. A reader that adds its
+        alarm after that checks the state again.
         """
         if self._alarms:
             try:
                 _, far_end = self._alarms.pop()
             except IndexError:
                 return  # another thread has taken it
-            shut_down(far_end)  # a child of a fork may have a copy, so that close() does not do
+            # A forked child may have a copy of the descriptor. Then only a shutdown wakes the
+            # reader, and closing our copy does not.
+            shut_down(far_end)
             far_end.close()
 
     @property
@@ -180,8 +210,9 @@ class Lifecycle:
 
         Called if nothing else is outstanding, or if a close was announced.
 
-        A server that has refused a body may still be discarding it. That connection is closed as
-        by `close`, so that the next request connects.
+        A server that has refused a body may still be discarding it, and would take the next
+        request for a part of that body. So that session is closed, and the next request
+        reconnects.
         """
         state = self.state
         if state.sending is REFUSED:
@@ -195,9 +226,9 @@ class Lifecycle:
     def close_as_announced(self) -> None:
         """Close the socket after the response that announced this (RFC 9112 section 9.6).
 
-        If that came early, and did not refuse its request, the rest of the request is sent first.
-        The session is not `closed`: its state has the reason why nothing more can be sent, and
-        why the requests behind that response have none.
+        If the response came early and did not refuse its request, the rest of the request is sent
+        first. The session does not become `closed`: its state has the reason why nothing more can
+        be sent, and why later requests have no response.
         """
         state = self.state
         if self.stream is not None and (state.queue or not state.is_sending):
@@ -210,17 +241,17 @@ class Lifecycle:
 
     @property
     def owes(self) -> bool:
-        """Whether closing the connection now loses a response, and no call notices.
+        """Whether closing the connection now loses a response without any call noticing.
 
-        A call that is reading or sending raises `ConnectionClosed`, which is notice enough. So is
-        the exception that has ended receiving, or that has cut a request off.
+        A call that is reading or sending notices, because it raises `ConnectionClosed`. If
+        receiving has failed or a request was cut off, the exception has already been raised.
         """
         if self.closed or self.pipelined or not self.state.outstanding:
             return False
         return not (self.receive_detector.taken or self.send_detector.taken)
 
     def close(self) -> None:
-        """Close the connection, from any thread, at any time; whoever waits for it wakes up."""
+        """Close the session, from any thread, at any time. All waiting calls wake up and raise."""
         self.closed = True
         dialer = self._dialer
         if dialer is not None:
@@ -239,7 +270,7 @@ class Lifecycle:
         self._alarms.clear()
 
     def detach(self) -> socket.socket:
-        """Give the connected socket away, blocking as sockets are at first."""
+        """Hand over the connected socket, in blocking mode."""
         stream = self.require_stream()
         self.closed = True
         sock = stream.detach()

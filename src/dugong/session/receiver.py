@@ -1,11 +1,29 @@
-"""The receive loop around `protocol.reader`: heads and bodies of one self.
+"""The receive loop around `protocol.reader`: heads and bodies of one session.
 
-Each operation is an *attempt*, a method ``try_…`` that does what can be done without waiting. It
-returns the result, or a `PollNeeded` that describes what it lacks; then it is to be made again.
-`co_do` does that. An attempt takes nothing from the receive buffer before it can hand it over or
-understand all of it, so a caller may stop waiting at any time and try again later.
+Theory of operation
+===================
 
-`ResponseReceiver._receive` is the only place that receives for the reader.
+1. Each operation is an *attempt*, a method ``try_…`` that does what is possible without waiting. It
+   returns the result, or a `PollNeeded` if it would have to wait. Then it must be made again, which
+   `co_do` does.
+2. An attempt consumes received data only when it can return the data or parse all of it. So a
+   caller may stop waiting at any time, and make another attempt later, even a different one. An
+   interrupted `readall` leaves its data in `_gathered`, and the next reading call takes it from
+   there.
+3. Waiting happens between attempts. A time limit that ends a wait, or a driver that closes the
+   coroutine during a wait, therefore loses nothing. An exception of a signal handler in the middle
+   of an attempt is different: it is not known what was consumed. So it breaks the connection
+   (`_broke_off`).
+4. A call that has received payload looks ahead (`_look_ahead`): it consumes the end of the body if
+   that has arrived. The connection is then idle without another call, and can be reused or closed.
+   An error that is found this way does not fail the call that has its payload. The next call finds
+   it again and raises it.
+5. The deadline of an exchange covers the whole body. A response whose head is read after the
+   deadline is *held* until its body has arrived completely. It is returned if the body arrives
+   without waiting. Otherwise the call times out, and a later call may still return the response.
+
+`ResponseReceiver._receive` and the loop in `try_response` are the only places that receive for the
+reader into its targets.
 """
 
 from __future__ import annotations
@@ -38,7 +56,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class ResponseReceiver(Lifecycle):
-    """The receiving half of a self.
+    """The receiving half of a session.
 
     Attributes:
         end_reported: whether a reading call has reported the end of the body. Also true before
@@ -48,16 +66,16 @@ class ResponseReceiver(Lifecycle):
     def __init__(self, route: Route, monitor: Monitor) -> None:
         super().__init__(route, monitor)
         self.end_reported = True
-        #: A response whose head arrived in time and whose body has not arrived: see `_unless_late`.
+        #: A response that was read after its deadline and whose body is not complete (rule 5).
         self._held: HTTPResponse | None = None
-        #: What an interrupted `readall` has gathered, and the block it receives into.
+        #: The data of an interrupted `readall`, and the block that it receives into.
         self._gathered = Gathered()
         self._block: memoryview | None = None
 
     # Attempts.
 
     def co_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> Co[T]:
-        """Make an attempt of this receiver's until it succeeds or fails, waiting in between.
+        """Repeat an attempt of this receiver until it succeeds or fails, and wait in between.
 
         Raises:
             StateError: another call is reading.
@@ -80,7 +98,11 @@ class ResponseReceiver(Lifecycle):
             turn.free = True
 
     def try_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> T | PollNeeded:
-        """Make one attempt of this receiver's. Raises as `co_do`."""
+        """Make one attempt of this receiver.
+
+        Raises:
+            StateError: another call is reading.
+        """
         turn = self.receive_detector
         try:
             del turn.free
@@ -98,16 +120,16 @@ class ResponseReceiver(Lifecycle):
             turn.free = True
 
     def _broke_off(self, exc: BaseException) -> None:
-        """Decide what *exc*, raised by an attempt or thrown into a wait, leaves behind."""
+        """Update the state after *exc* has ended an attempt or a wait."""
         if isinstance(exc, FAILURES):
             self.reader.fail(exc)
         elif isinstance(exc, DigestMismatch):
-            self._gathered = Gathered()  # corrupt data is not delivered
+            self._gathered = Gathered()  # do not deliver corrupt data
         elif not isinstance(exc, (GeneratorExit, StateError)):
-            self.state.fail(exc)  # it came in the middle: what was consumed is unknown
+            self.state.fail(exc)  # an interrupt: what was consumed is unknown
 
     def _receive(self, room: memoryview) -> int | PollNeeded:
-        """Receive into *room*, a target of the reader. Returns how many bytes of it are payload."""
+        """Receive into *room*, a target of the reader. Returns the number of payload bytes."""
         stream = self.stream or self.require_stream()
         got = stream.recv_into(room)
         return got if isinstance(got, PollNeeded) else self.reader.received(room, got)
@@ -115,7 +137,7 @@ class ResponseReceiver(Lifecycle):
     # Heads.
 
     def co_read_response(self) -> Co[HTTPResponse]:
-        """Read the next response's head, or the 100 (Continue) that is awaited."""
+        """Read the head of the next response, or the 100 (Continue) that is awaited."""
         state = self.state
         turn = self.receive_detector
         try:
@@ -134,7 +156,7 @@ class ResponseReceiver(Lifecycle):
                 exchange = state.next()
             while isinstance(got := self.try_response(exchange), PollNeeded):
                 stream = self.require_stream()
-                try:  # as `Stream.wait`, without a coroutine for each response
+                try:  # `Stream.wait`, inlined to save a coroutine for each response
                     stream.holders.add(self)
                     if stream.closed:
                         stream.check_open()
@@ -146,7 +168,7 @@ class ResponseReceiver(Lifecycle):
                     stream.holders.discard(self)
                     if stream.closed:
                         stream.release(self)
-            self.end_reported = False  # also that of a 100 (Continue), which has no body
+            self.end_reported = False  # after a 100 (Continue), too, although it has no body
             return got
         except BaseException as exc:
             self._broke_off(exc)
@@ -162,7 +184,7 @@ class ResponseReceiver(Lifecycle):
             self._completed()
 
     def _try_finish(self) -> PollNeeded | None:
-        """Consume the end of a body whose payload was read, if only later bytes end it."""
+        """Consume the end of a body whose payload has been read, such as the last chunk."""
         if self._gathered.left:
             return None
         while (room := self.reader.end_target()) is not None:
@@ -171,7 +193,10 @@ class ResponseReceiver(Lifecycle):
         return None
 
     def try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded:
-        """Read the response to the oldest exchange, sent whole or not, or the 100 it awaits."""
+        """Read the response to the oldest exchange, or the 100 that it awaits.
+
+        The request may not have been sent completely, or may have been cut off.
+        """
         state, reader = self.state, self.reader
         if state.failure is not None:
             state.check_alive()
@@ -201,7 +226,7 @@ class ResponseReceiver(Lifecycle):
         return self._unless_late(response) if state.limited else response
 
     def _begin(self, response: HTTPResponse) -> None:
-        """The head of a final *response* was read."""
+        """Begin the body of a final *response*, whose head has been read."""
         reader = self.reader
         self.end_reported = False
         on_event = self.monitor.on_event
@@ -215,19 +240,19 @@ class ResponseReceiver(Lifecycle):
             self.stream.want_read.phase = "body"
         if not body.payload:
             try:
-                reader.end_target()  # go to the first chunk, or to the end, if they have arrived
+                reader.end_target()  # advance to the first chunk or the end, if it has arrived
             except FAILURES:
-                pass  # the call that reads the body gets this
+                pass  # the call that reads the body raises this
             if reader.ended is not None:
                 self._completed()
 
     @property
     def holds_response(self) -> bool:
-        """Whether a response was read after its deadline, and is held until its body is there."""
+        """Whether a response was read after its deadline, and waits for the end of its body."""
         return self._held is not None
 
     def _unless_late(self, response: HTTPResponse) -> HTTPResponse | PollNeeded:
-        """Return *response*; after its deadline, what its body lacks, if anything."""
+        """Return *response*. After its deadline, hold it until its body is complete (rule 5)."""
         need = self._try_late()
         self._held = None if need is None else response
         self.end_reported = self.holds_response  # no call may read that body
@@ -236,7 +261,7 @@ class ResponseReceiver(Lifecycle):
     # Bodies.
 
     def try_read(self, count: int) -> bytes | PollNeeded:
-        """Read at most *count* bytes, ``b""`` only at the end (or for *count* 0)."""
+        """Read at most *count* bytes. Returns ``b""`` only at the end, or if *count* is 0."""
         if count == 0:
             return b""
         if self.state.limited and (need := self._try_late()) is not None:
@@ -274,7 +299,7 @@ class ResponseReceiver(Lifecycle):
         return b""
 
     def try_readinto(self, view: memoryview) -> int | PollNeeded:
-        """Read into *view*; return the number of bytes, 0 only at the end (or for no room)."""
+        """Read into *view*. Returns the number of bytes, 0 only at the end or for an empty view."""
         if not view:
             return 0
         if self.state.limited and (need := self._try_late()) is not None:
@@ -289,7 +314,7 @@ class ResponseReceiver(Lifecycle):
         return got
 
     def try_readall(self, limit: int | None) -> bytes | PollNeeded:
-        """Read the rest of the body. If this is interrupted, the next read returns what it had."""
+        """Read the rest of the body. If this is interrupted, the next read returns its data."""
         gathered, reader = self._gathered, self.reader
         body, buffer = reader.body, reader.buffer
         length = body.payload if isinstance(body, Length) else None
@@ -325,11 +350,11 @@ class ResponseReceiver(Lifecycle):
         return None
 
     def _try_late(self) -> PollNeeded | None:
-        """If the exchange's deadline has passed, gather the rest of the body, if it has arrived.
+        """After the deadline of the exchange, gather the rest of the body, as far as it arrived.
 
         Returns:
-            What the rest lacks, and so any call that reads the body. The deadline leaves no time
-            to wait for that.
+            What the rest waits for; ``None`` if the body is complete or the deadline has not
+            passed. The time limits of the exchange then leave no time for that wait.
         """
         limits = self.state.receiving_limits() if self.reader.body is not None else None
         return self._try_gather(None, None) if limits is not None and limits.passed else None
@@ -348,13 +373,13 @@ class ResponseReceiver(Lifecycle):
         return None
 
     def _some_block(self, length: int | None = None) -> memoryview:
-        """Return a block to receive into; it is kept until the end of the body."""
+        """Return a block to receive into. It is kept until the end of the body."""
         if self._block is None:
             self._block = memoryview(bytearray(min(length or RECEIVE_SIZE, RECEIVE_SIZE)))
         return self._block
 
     def _completed(self) -> None:
-        """The last byte of the last response has been consumed."""
+        """Finish a response whose last byte has been consumed."""
         state, reader = self.state, self.reader
         reader.ended = self._block = None
         if reader.sent_body:
@@ -401,9 +426,9 @@ class ResponseReceiver(Lifecycle):
         return filled
 
     def _look_ahead(self) -> None:
-        """Go to the next payload, or consume the end of the body, as far as that has arrived.
+        """Advance to the next payload or consume the end of the body, if it has arrived (rule 4).
 
-        A read that has its payload does not fail by what follows. The next call meets that again.
+        An error in the data after the payload is ignored here. The next call raises it.
         """
         body = self.reader.body
         if body is None or (body.payload and not body.ended_by_close):
@@ -414,21 +439,21 @@ class ResponseReceiver(Lifecycle):
             pass
 
     def _receive_end(self) -> None:
-        """Receive what may end the body, without waiting."""
+        """Receive data that may end the body, without waiting."""
         stream, reader = self.require_stream(), self.reader
         while (room := reader.end_target()) is not None:
-            # Payload that is received here would be copied. Look before receiving it.
+            # Payload that is received here has to be copied later. So peek before receiving.
             if isinstance(reader.body, UntilClose) and stream.peeks and not stream.has_ended():
                 return
             if isinstance(self._receive(room), PollNeeded):
                 return
 
     def take_end(self) -> None:
-        """Consume the end of the last body, as far as it has arrived, unless a call is reading.
+        """Consume the end of the last body if it has arrived, unless a call is reading.
 
         Raises:
-            InvalidResponse: the body must not end like this.
-            DigestMismatch: it does not have the digest announced.
+            InvalidResponse: the end of the body is invalid.
+            DigestMismatch: the body does not have the announced digest.
         """
         if self.reader.body is not None:
             self.receive_detector.run_if_free(self._take_end)
@@ -447,10 +472,10 @@ class ResponseReceiver(Lifecycle):
             self._completed()
         self.reader.drop_strays()
 
-    # Uninterpreted bytes.
+    # Raw bytes.
 
     def try_read_raw(self, count: int) -> bytes | PollNeeded:
-        """Read at most *count* bytes as they come. No response can be read after that."""
+        """Read at most *count* bytes without parsing them. No response can be read after that."""
         self.state.fail(ConnectionClosed("read_raw() was used"))
         buffer = self.reader.buffer
         if buffer:
@@ -458,7 +483,7 @@ class ResponseReceiver(Lifecycle):
         return self.require_stream().recv(count)
 
     def take_received(self) -> bytes:
-        """Return and drop what was received and not consumed."""
+        """Return and drop the bytes that were received and not consumed."""
         buffer = self.reader.buffer
         return buffer.take(len(buffer))
 

@@ -3,18 +3,23 @@
 Theory of operation
 ===================
 
-1. A `Session` is never connected twice. What is still in progress on an old connection cannot meet
-   the requests of its successor.
-2. `ConnectionState` decides what may be sent and received. `RequestWriter` and `ResponseReceiver`
-   do it, one call at a time in each direction; `ConflictDetector` refuses a second one. The two
-   directions may be used by two threads or two coroutines at once.
+1. A `Session` connects at most once. After that connection, a new session takes its place. Calls
+   that are still in progress on the old session thus cannot touch the requests of the new one.
+2. `ConnectionState` decides what may be sent and received. `RequestWriter` sends and
+   `ResponseReceiver` receives, one call at a time in each direction. `ConflictDetector` refuses a
+   second call. Two threads or two coroutines may use the two directions at the same time.
 3. A request is accepted before there is a connection. The call that sends it connects.
-4. A reader may be ahead of the sender. It then waits for a descriptor of its own until the request
-   is sent, or will not be (`co_wait_until_sent`).
-5. Any thread may close the session at any time. That wakes every call that waits for it.
-6. The two halves are base classes, not objects: a session whose parts referred back to it would be
-   a reference cycle, and a connection that is dropped would stay open until the garbage collector
-   finds it.
+4. A reader may be ahead of the sender. It then waits for an alarm until the request has been sent,
+   or cannot be (`lifecycle`).
+5. Any thread may close the session at any time. That wakes every waiting call (`lifecycle`).
+6. Sending and receiving fail separately. If the server refuses a request and resets the connection,
+   its response may still be readable, and it is what the caller needs to know (`upload`).
+7. An exception may end a call at any bytecode, because CPython runs signal handlers between
+   bytecodes. What a call changes is therefore ordered such that the next call finds out what has
+   happened: whether bytes may have been sent (`Exchange.send_uncertain`), whether a call has the
+   turn (`ConflictDetector`), and what was consumed (`ResponseReceiver`).
+8. The two halves are base classes, not objects. A session whose parts refer back to it would be a
+   reference cycle, and a dropped connection would stay open until the garbage collector finds it.
 """
 
 from __future__ import annotations
@@ -31,17 +36,20 @@ class Session(RequestWriter, ResponseReceiver):
     """One connection to a server."""
 
     def to_send(self, crt: Co[T]) -> Co[T]:
-        """Return *crt*, which sends, within the time limits of its exchange if that has any."""
+        """Return the sending coroutine *crt*, with the time limits of its exchange applied."""
         state = self.state
         return co_within(state.sending_limits, crt) if state.limited else crt
 
     def to_receive(self, crt: Co[T]) -> Co[T]:
-        """Return *crt*, which receives, within the time limits of its exchange if that has any."""
+        """Return the receiving coroutine *crt*, with the time limits of its exchange applied."""
         state = self.state
         return co_within(state.receiving_limits, crt) if state.limited else crt
 
     def idle_fault(self) -> ConnectionClosed | None:
-        """Return why no further request should be sent, if nothing is outstanding; or ``None``."""
+        """Return why an idle session cannot take another request; ``None`` if it can.
+
+        ``None`` also while anything is outstanding.
+        """
         if not self.state.idle:
             return None
         if self.state.closing:

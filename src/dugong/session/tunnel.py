@@ -1,7 +1,8 @@
 """A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6).
 
-The request and its response are an exchange like any other, on a connection that has no other. A
-2xx switches the connection; the engine decides that. Anything else refuses the tunnel.
+The request and its response are an ordinary exchange, the only one on its connection. A 2xx
+response switches the connection to the tunnel, which the protocol engine decides. Any other
+response refuses the tunnel.
 """
 
 from __future__ import annotations
@@ -55,19 +56,19 @@ def co_open_tunnel(
     headers: HeadersArgument | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Co[None]:
-    """Have the proxy at the other end of *stream* open a tunnel.
+    """Ask the proxy at the other end of *stream* to open a tunnel.
 
     Args:
         stream: a new connection to the proxy.
         authority: ``host:port`` of the server.
         fields: field lines for the proxy, by lower-case name.
-        headers: the caller's own fields for the proxy, which replace those in *fields*.
+        headers: the caller's own fields for the proxy. They replace those in *fields*.
         clock: returns the time in seconds.
 
     Raises:
         TunnelRefused: the proxy answered with a status code other than 2xx.
-        InvalidResponse: it did not answer in HTTP, or sent more than its answer.
-        UnsupportedResponse: it answered in another version of HTTP, or with a 101.
+        InvalidResponse: the response is not valid HTTP, or the proxy sent data after it.
+        UnsupportedResponse: the response has another version of HTTP, or is a 101.
         ConnectionClosed: the connection ended.
     """
     fields = {"host": f"Host: {authority}", **fields}
@@ -83,7 +84,7 @@ def co_open_tunnel(
         refusal = exc.response
         if refusal is None or refusal.status < 300:
             raise
-        # Only its framing is wrong, and so its body cannot be read.
+        # The status is valid, and only the framing is not. So the body cannot be read.
         raise TunnelRefused(refusal.status, refusal.reason, refusal.headers, b"") from exc
     if state.receiving is not SWITCHED:
         body = yield from _co_refusal(stream, reader, clock)
@@ -111,10 +112,11 @@ def _early(response: HTTPResponse) -> InvalidResponse:
 
 
 def _co_refusal(stream: Stream, reader: ResponseReader, clock: Callable[[], float]) -> Co[bytes]:
-    """Receive the body of a refusal, as much of it as arrives within the limits.
+    """Receive as much of the body of a refusal as arrives within the limits.
 
-    The refusal stands whatever happens to its body. So an error only ends the body, the caller's
-    time limits included, and so does a proxy that sends it slowly or not at all.
+    The tunnel is refused in any case, and the body only explains why. So an error ends the body but
+    does not replace the refusal. The same holds for the caller's time limits, and for a proxy that
+    sends the body slowly or not at all.
     """
     body = memoryview(bytearray(MAX_REFUSAL_SIZE))
     filled, end = 0, clock() + REFUSAL_TIMEOUT

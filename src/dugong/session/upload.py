@@ -1,14 +1,22 @@
-"""One whole exchange up to the response's head: what `HTTPConnection.request` does.
+"""One whole exchange up to the head of the response: the work of `HTTPConnection.request`.
 
-It looks for the response while it is still sending the request:
+Theory of operation
+===================
 
-1. The head goes out, together with the body unless a 100 (Continue) is awaited.
-2. That is waited for as long as the caller says. Then the body goes anyway, because not every
-   server knows the mechanism (RFC 9110 section 10.1.1).
-3. A refusal ends the sending at once. The connection is then of no more use: a server may go on
-   discarding the bytes that were announced, and would take the next request for some of them.
-4. When the peer ends the connection while more is to be sent, the response that it may have sent
-   before is what counts.
+An `Upload` watches for the response while it sends the request:
+
+1. The head goes out together with the body, unless a 100 (Continue) is awaited.
+2. The wait for the 100 lasts at most `continue_timeout`. Then the body goes out anyway, because not
+   every server supports the mechanism (RFC 9110 section 10.1.1).
+3. A refusal ends the sending immediately (RFC 9112 section 9.5). The connection cannot be used
+   again: the server may still be discarding bytes that the request has announced, and would take
+   the next request for a part of them.
+4. A server may refuse a request and then close the connection without reading the rest. Its system
+   answers the rest with a reset, and sending fails (RFC 9112 section 9.6). The response may have
+   arrived before that. So after a failure to send, the upload looks for a response, and returns it
+   instead of raising (`_last_word`).
+5. The caller never sees the head of a response if an exception takes its place. The session is then
+   closed. Otherwise, the next reading call would return the body of that response.
 """
 
 from __future__ import annotations
@@ -26,9 +34,10 @@ class Upload:
     """One exchange in a session with nothing else outstanding.
 
     Attributes:
-        expect_failed: whether the server does not know Expect: the 100 did not come in time, or
-            it answered with 417 (Expectation Failed).
-        connection_lost: whether the connection turned out to be gone, and not by our doing.
+        expect_failed: whether the server does not support Expect: the 100 did not arrive in time,
+            or the server answered with 417 (Expectation Failed).
+        connection_lost: whether sending failed because the connection was gone, and we had not
+            closed it.
     """
 
     def __init__(self, session: Session) -> None:
@@ -41,8 +50,9 @@ class Upload:
 
         Raises:
             ConnectionClosed, ConnectionTimedOut, OSError: connecting, sending or reading failed.
-            InvalidResponse, UnsupportedResponse: the response is not what it should be.
-            BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
+            InvalidResponse, UnsupportedResponse: the response is invalid or unsupported.
+            BodyChanged, ExcessBodyData, TypeError: the body does not have the announced length, or
+                an item is not bytes-like.
         """
         watch = _ResponseWatch(self._session, exchange)
         try:
@@ -57,18 +67,18 @@ class Upload:
             finally:
                 watch.close()
                 if exchange.content is not None:
-                    exchange.content.finish()  # also where none of it was due
+                    exchange.content.finish()  # even if none of it was to be sent
             self.expect_failed |= exchange.expect_continue and response.status == 417
             return response
         except BaseException:
             if watch.response is not None:
-                self._session.close()  # the caller never sees its head: do not let its body be read
+                self._session.close()  # rule 5
             raise
 
     def _last_word(
         self, exchange: Exchange, watch: _ResponseWatch, exc: BaseException
     ) -> HTTPResponse | None:
-        """Return the response if it has arrived although *exc* has ended the exchange."""
+        """Return the response if it arrived before *exc* ended the exchange; ``None`` if not."""
         state = self._session.state
         self.connection_lost = exchange.connection_lost
         response = watch.last_word() if exchange.connection_lost else None
@@ -81,7 +91,7 @@ class Upload:
         if exchange in state.queue:
             state.describe(exc, exchange)
         if exchange is state.current and state.body_pending:
-            state.cut_off(exchange, exc)  # by an interrupt, or while the 100 was awaited
+            state.cut_off(exchange, exc)  # interrupted, or failed while the 100 was awaited
         return None
 
     def _co_send(
@@ -120,7 +130,10 @@ class Upload:
 
 
 class _ResponseWatch:
-    """Reads the response to one exchange while its request is still being sent."""
+    """Reads the response to one exchange while its request is still being sent.
+
+    Its coroutine is resumed whenever the upload can do nothing else, and so keeps its progress.
+    """
 
     def __init__(self, session: Session, exchange: Exchange) -> None:
         self._session = session
@@ -130,10 +143,13 @@ class _ResponseWatch:
         self.response: HTTPResponse | None = None
 
     def read_early(self) -> PollNeeded | None:
-        """Take what has arrived. Returns what more would need, ``None`` if the response is there.
+        """Receive as much of the response as has arrived.
+
+        Returns:
+            What receiving more waits for, ``None`` if the response is complete up to its head.
 
         Raises:
-            ConnectionClosed, InvalidResponse, UnsupportedResponse: no response can come.
+            ConnectionClosed, InvalidResponse, UnsupportedResponse: no response can arrive.
         """
         while self.response is None:
             try:
@@ -152,17 +168,17 @@ class _ResponseWatch:
         return self.response
 
     def _pass_over_continue(self) -> None:
-        """Go on reading if it is the 100 that was awaited."""
+        """Continue reading if the response is the 100 that was awaited."""
         if self.response is not None and self.response.status == 100:
             self._exchange.informational += (self.response,)
             self._reading = self._session.co_do(self._session.try_response, self._exchange)
             self.response = None
 
     def last_word(self) -> HTTPResponse | None:
-        """Return the response if it has arrived, now that the request cannot be sent whole."""
+        """Return the response if it has arrived, after sending has failed."""
         if self.response is None and self._reading.gi_frame is not None:
             try:
-                self.read_early()  # it has arrived, or never will
+                self.read_early()  # the connection is gone: nothing more can arrive later
             except DugongError:
                 pass
         return self.response

@@ -1,4 +1,28 @@
-"""The sending half of a session: request heads and bodies."""
+"""The sending half of a session: request heads and bodies.
+
+Theory of operation
+===================
+
+1. Each call that sends takes the turn of `send_detector` and returns it. `start` does not wait. It
+   accepts a request, and sends it if the stream takes all of it. Otherwise it leaves the rest to a
+   coroutine that becomes the *successor* and has the turn from then on. So no other call can send
+   between the two, and a caller that never runs the coroutine does not block the session (see
+   `ConflictDetector`).
+2. An exception may separate a system call from the accounting of its result, because CPython runs
+   signal handlers when a call returns. So `Exchange.send_uncertain` is set before each call that
+   sends. It is cleared when the bytes have been counted, or when the system has reported that it
+   took none. If it is still set after an interrupt, bytes may have been sent. The request then does
+   not count as unsent, and is cut off instead of withdrawn.
+3. Over TLS, a write that would block may have sent a part of a record. OpenSSL keeps the rest, and
+   insists on the same bytes in the next call. So `send_uncertain` remains set while the stream is
+   in the middle of a write (`Stream.mid_write`), although `bytes_sent` has not changed.
+4. If no byte of a request has been sent, the request counts as never made. If some have been, it is
+   cut off, and nothing more can be sent on the connection. Responses can still be received.
+5. Every exit releases the views of the caller's buffers. The frames of an exception would keep
+   them exported otherwise, and the caller could not resize a `bytearray`.
+6. After `TURN_SIZE` bytes, sending yields even if it could continue, so that other tasks run and
+   time limits hold.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +48,8 @@ if TYPE_CHECKING:
 
 Ts = TypeVarTuple("Ts")
 
-#: Looks, without waiting, whether the response has come while its request is still being sent.
-#: Returns what more of it would need, ``None`` when its head is there.
+#: Receives the response, without waiting, while its request is still being sent. Returns what
+#: receiving more waits for, ``None`` when its head has arrived.
 ReadEarly: TypeAlias = Callable[[], PollNeeded | None]
 
 
@@ -34,7 +58,7 @@ class RequestWriter(Lifecycle):
 
     def __init__(self, route: Route, monitor: Monitor) -> None:
         super().__init__(route, monitor)
-        self._left_of_turn = TURN_SIZE  # bytes until the driver gets its turn
+        self._left_of_turn = TURN_SIZE  # bytes until the driver runs other tasks
 
     def start(
         self,
@@ -42,16 +66,16 @@ class RequestWriter(Lifecycle):
         read_early: ReadEarly | None = None,
         limits: ExchangeLimits | None = None,
     ) -> Co[None] | None:
-        """Accept a request, and send it if that takes no wait: if it has no body, usually.
+        """Accept a request. Sends it if it has no body and the stream takes all of it.
 
         Args:
             exchange: the exchange.
             read_early: see `_co_send`.
-            limits: the time limits that the coroutine is to keep.
+            limits: the time limits to apply to the coroutine.
 
         Returns:
-            A coroutine that sends the request, or the rest of it; ``None`` if it is sent. The
-            coroutine has the turn to send: run it, or close it.
+            A coroutine that sends the request or the rest of it, ``None`` if it has been sent. The
+            coroutine has the turn to send: run it or close it.
 
         Raises:
             StateError: another call is sending. Also as `ConnectionState.accept`.
@@ -86,11 +110,14 @@ class RequestWriter(Lifecycle):
                 turn.free = True
 
     def start_together(self, batch: Sequence[Exchange]) -> Co[None]:
-        """Accept requests without bodies, which are sent in one piece.
+        """Accept requests without bodies, to be sent in one piece.
+
+        Args:
+            batch: at least one exchange.
 
         Returns:
-            As `start`, but always a coroutine. When it fails, those of which nothing was sent are
-            forgotten.
+            As `start`, but always a coroutine. If it fails, the state forgets the requests of
+            which nothing was sent.
 
         Raises:
             StateError: another call is sending. Also as `ConnectionState.accept`.
@@ -116,7 +143,7 @@ class RequestWriter(Lifecycle):
                 turn.free = True
 
     def _sent(self, exchange: Exchange) -> None:
-        """All that was to be sent at once is out, or a response has refused the rest."""
+        """Note that `start` has sent everything it had to, or that a response refuses the rest."""
         if self.state.request_sent(exchange):
             self.wake_reader()
             on_event = self.monitor.on_event
@@ -124,16 +151,17 @@ class RequestWriter(Lifecycle):
                 on_event("sent")
 
     def _co_send(self, exchange: Exchange, read_early: ReadEarly | None) -> Co[None]:
-        """Send a request's head, with the body if that is there; connect first if necessary.
+        """Send the head of a request, and its body if it was given. Connects if necessary.
 
         Args:
-            exchange: the exchange, just accepted; some of it may be sent already.
-            read_early: called whenever more is to be sent. Sending ends once it has received a
+            exchange: the accepted exchange. Some of its head may have been sent already.
+            read_early: called whenever more is to be sent. Sending ends when this has received a
                 response that refuses the rest.
 
         Raises:
             ConnectionClosed, ConnectionTimedOut, OSError: connecting or sending failed.
-            BodyChanged, ExcessBodyData, TypeError: the body is not what was announced.
+            BodyChanged, ExcessBodyData, TypeError: the body does not have the announced length, or
+                an item is not bytes-like.
         """
         turn = self.send_detector
         content = None if exchange.follows else exchange.content
@@ -149,7 +177,7 @@ class RequestWriter(Lifecycle):
             if content is not None and content.length == 0:
                 if isinstance(content, AsyncIterableContent):
                     yield from self._co_fetch(exchange, content, None)
-                content.take()  # raises if it is not empty, before anything is sent
+                content.take()  # raises before anything is sent if there is data after all
             if not exchange.bytes_sent:
                 exchange.received_before = self.reader.total
             yield from self._co_send_all(exchange, pieces, read_early)
@@ -191,7 +219,11 @@ class RequestWriter(Lifecycle):
             turn.free = True
 
     def _try_together(self, stream: Stream, data: memoryview) -> int | PollNeeded:
-        """Make one call that sends parts of several requests, and count them."""
+        """Make one call that sends parts of several requests, and count them.
+
+        `accept_behind` has already set `send_uncertain` of the requests behind the first: one call
+        may send parts of any of them.
+        """
         state = self.state
         exchange = state.current
         assert exchange is not None
@@ -225,7 +257,7 @@ class RequestWriter(Lifecycle):
         pieces: list[memoryview],
         read_early: ReadEarly | None = None,
     ) -> Co[None]:
-        """Send all of *pieces*, unless a response that *read_early* sees ends the sending."""
+        """Send all of *pieces*, or stop when *read_early* has received a refusal."""
         stream = self.require_stream()
         try:
             while pieces:
@@ -242,9 +274,10 @@ class RequestWriter(Lifecycle):
     def _try(
         self, exchange: Exchange, call: Callable[[*Ts], int | PollNeeded | None], *args: *Ts
     ) -> int | PollNeeded | None:
-        """Make one call that sends, and count what it sent.
+        """Make one call that sends, and count the bytes that it sent.
 
         Raises:
+            ConnectionClosed, ConnectionTimedOut: *call* failed.
             ConnectionTimedOut: the deadline of *exchange* has passed.
         """
         limits = exchange.limits
@@ -276,7 +309,7 @@ class RequestWriter(Lifecycle):
         need: PollNeeded,
         read_early: ReadEarly | None,
     ) -> Co[bool]:
-        """Wait until more can be sent, or a response comes. Returns whether it ends sending."""
+        """Wait until more can be sent or a response arrives. Returns whether sending must end."""
         if read_early is not None and exchange.bytes_sent:
             other = read_early()
             if self.state.is_refused(exchange):
@@ -287,27 +320,33 @@ class RequestWriter(Lifecycle):
         return False
 
     def _failed(self, exc: BaseException) -> None:
-        """Decide what *exc* leaves of the request that was being sent, if one still was."""
+        """Update the state after *exc* has ended the sending of a request."""
         state = self.state
         exchange = state.current
         if exchange is not None and state.sending is Sending.REQUEST:
             state.describe(exc, exchange)
-            # An exception of the caller's own iterable says nothing, whatever its class.
+            # An exception that the caller's iterable raises does not describe our connection,
+            # even if it is a `ConnectionClosed`, for example from another connection.
             is_ours = self.stream is not None and not exchange.body_failed
             is_over = is_ours and isinstance(exc, ConnectionClosed)
-            is_spoilt = is_over and len(state.queue) > 1  # earlier responses may be there
+            is_spoilt = is_over and len(state.queue) > 1  # earlier responses may have arrived
             if is_spoilt or (is_ours and isinstance(exc, ConnectionTimedOut)):
                 state.cut_off(exchange, exc)
             else:
                 state.finish(exc)
                 if is_over and not state.queue:
-                    self.close()  # it was dead already, and nothing is lost
+                    self.close()  # the connection was dead before the request: nothing is lost
         self.wake_reader()
 
     # Bodies that were given with the request.
 
     def co_send_body(self, exchange: Exchange, read_early: ReadEarly) -> Co[None]:
-        """Send the body that was held back until the server's word on it. Raises as `co_send`."""
+        """Send a body that was held back for a 100 (Continue).
+
+        Raises:
+            ConnectionClosed, ConnectionTimedOut: sending failed.
+            BodyChanged, ExcessBodyData, TypeError: as for `_co_send`.
+        """
         content = exchange.content
         assert content is not None
         turn = self.send_detector
@@ -356,7 +395,7 @@ class RequestWriter(Lifecycle):
         content: AsyncIterableContent,
         read_early: ReadEarly | None,
     ) -> Co[None]:
-        """Have the driver fetch the next piece, unless an early response ends sending.
+        """Have the driver fetch the next piece of the body. Stops if a response refuses it.
 
         Raises:
             ConnectionClosed: the connection was closed.
@@ -377,7 +416,7 @@ class RequestWriter(Lifecycle):
     def _is_answered(
         self, exchange: Exchange, content: Content, read_early: ReadEarly | None
     ) -> bool:
-        """Whether a response says that the rest of the body is not wanted, if there is a rest."""
+        """Whether a response refuses the rest of the body. If there is a rest, this checks."""
         if read_early is not None and exchange.bytes_sent and content.sent != content.length:
             read_early()
         return self.state.is_refused(exchange)
@@ -396,7 +435,7 @@ class RequestWriter(Lifecycle):
             yield from self._co_send_all(exchange, pieces, read_early)
         finally:
             content.sent += min(max(0, exchange.bytes_sent - before), size)
-            _release([piece])  # whoever gave it may change or resize it now
+            _release([piece])  # the caller may change or resize its buffer now
 
     def _co_send_file(
         self,
@@ -405,7 +444,11 @@ class RequestWriter(Lifecycle):
         stream: Stream,
         read_early: ReadEarly | None,
     ) -> Co[None]:
-        """Send a file without reading it; leave to others what the system cannot send so."""
+        """Send a file without reading it (``sendfile``).
+
+        If the system cannot send this file so, this returns, and the caller sends the rest by
+        reading it.
+        """
         while file.left and not self._is_answered(exchange, file, read_early):
             file.check()
             count = min(file.left, FILE_BLOCK_SIZE)
@@ -423,11 +466,11 @@ class RequestWriter(Lifecycle):
     # Bodies that the caller writes.
 
     def co_write(self, data: memoryview) -> Co[None]:
-        """Send a part of the body that is due; in a chunked body it becomes one chunk.
+        """Send a part of the body that is due. In a chunked body, the part becomes one chunk.
 
         Raises:
             StateError, ExcessBodyData: as `ConnectionState.check_write`. Nothing was sent.
-            ConnectionClosed, ConnectionTimedOut: sending failed, and has ended.
+            ConnectionClosed, ConnectionTimedOut: sending failed. Nothing more can be sent.
         """
         exchange = self.state.check_write(len(data))
         if not data:
@@ -436,11 +479,11 @@ class RequestWriter(Lifecycle):
         yield from self._co_send_part(exchange, pieces, len(data))
 
     def co_end_body(self, trailers: HeadersArgument | None) -> Co[None]:
-        """End a chunked body; do nothing for a body of known length that is complete.
+        """End a chunked body. For a complete body of known length, do nothing.
 
         Raises:
             StateError, InvalidRequest: as `ConnectionState.check_end`. Nothing was sent.
-            ConnectionClosed, ConnectionTimedOut: sending failed, and has ended.
+            ConnectionClosed, ConnectionTimedOut: sending failed. Nothing more can be sent.
         """
         end = serialise_trailers(trailers)
         exchange = self.state.check_end(bool(trailers))
@@ -470,7 +513,7 @@ class RequestWriter(Lifecycle):
 
 
 def _framed(exchange: Exchange, data: memoryview, last: bool = False) -> list[memoryview]:
-    """Return *data* as it goes on the wire, followed by the end of the body if it is the *last*."""
+    """Return *data* as it goes on the wire, with the end of a chunked body if it is the *last*."""
     if not exchange.chunked:
         return [data]
     end = b"\r\n0\r\n\r\n" if last else b"\r\n"
@@ -478,6 +521,6 @@ def _framed(exchange: Exchange, data: memoryview, last: bool = False) -> list[me
 
 
 def _release(views: Iterable[memoryview]) -> None:
-    """Let go of buffers, which the frames of an exception would otherwise keep exported."""
+    """Release buffers. Otherwise, the frames of an exception would keep them exported."""
     for view in views:
         view.release()

@@ -1,1 +1,1 @@
-"""Many requests in flight on one connection: what `HTTPConnection.pipeline` returns."""
+"""Many requests in flight on one connection: the work of `HTTPConnection.pipeline`."""

@@ -3,33 +3,47 @@
 Theory of operation
 ===================
 
-1. Requests are taken from the caller's iterable when there is room for them, at most *depth*
-   being unanswered. Those that have no body go out together, in one piece, unless the iterable
-   may take its time for the next one: then each is sent before that is asked for.
-2. One step sends what can be sent and receives what has arrived, and waits only when neither is
-   possible, for both. While the caller reads a body, sending goes on too (`Link.meanwhile`). So
-   no size of request or response can make both sides wait for each other.
-3. What must not be repeated blindly goes alone: nothing is in flight when it is sent, and nothing
-   is sent before its response is complete (RFC 9112 section 9.3.2). So does the first request to
-   a server that has not yet shown that it speaks HTTP/1.1 and keeps connections, and so does a
-   request whose body is an async iterable: only a step of an async pipeline can send that.
-4. When the connection ends, the unanswered requests are sent again on a new one, if any response
-   came on the old one: as long as there is progress. If the end was not announced, the first of
-   them goes alone, because it may be what the server fails at. A server that time and again
-   answers only one of several is then asked for one at a time.
-5. Some servers read a buffer, answer the first request in it and drop the rest. A response to a
-   request sent later would then be taken for the response to a dropped one. So until a server has
-   answered two requests that were sent in one piece, nothing is sent behind such a piece, and at
-   most two requests that were sent separately are in flight. If several were in flight and no byte
-   moves for `PATIENCE`, the connection is closed, the oldest request is sent again alone, and this
-   server gets one request at a time from then on. It happens at most once per connection object.
-   At a depth of one, only the caller's time limits end a wait.
-6. What cannot be sent again (its method is not idempotent, or its body is gone) is not. It fails,
-   and so does what is not a request at all. Such failures keep their place: they are raised when
-   all that came before has been answered, and the step after that goes on behind them.
-7. A connection on which something was answered is not used any further than its server has
-   announced, nor after anything unexpected.
-8. What ends the step itself, such as a timeout, loses nothing: the next step goes on.
+1. *Room.* Requests are taken from the caller's iterable while fewer than *depth* are unanswered.
+   Requests without a body go out together, in one piece. Exception: if the iterable may take long
+   to yield the next request, each request is sent before the next one is taken.
+2. *No deadlock.* One step sends as much as possible and receives as much as has arrived. When it
+   can do neither, it waits for both. While the caller reads a body, sending also continues
+   (`Lifecycle.send_while_reading`). So the two sides never wait for each other, whatever the sizes
+   of requests and responses.
+3. *Alone.* Some requests go *alone*: no other is in flight when one is sent, and nothing follows
+   until its response is complete. These are:
+
+   - a request whose method is not idempotent. If the connection ended before its response, it could
+     not be sent again, because the server may have acted on it (RFC 9112 section 9.3.2);
+   - a request that closes or upgrades the connection, because no response to later ones follows;
+   - a request whose body is an async iterable. The iterable runs in the caller's task and may have
+     cancel scopes open. So it can only be sent within a step of an async pipeline, and not while
+     the caller reads a body;
+   - the first request to a server that has not yet shown that it speaks HTTP/1.1 and keeps
+     connections open.
+4. *Progress.* When the connection ends, the unanswered requests are sent again on a new one, if the
+   old one brought at least one response. If the end was not announced, the first of them goes
+   alone. That request may be the reason why the connection ended, and an error response to it could
+   be lost again if other requests followed (RFC 9112 section 9.3.2). A server that has answered
+   only one of several requests on `_MOST_SHORT_LIVED` connections in a row gets one request at a
+   time.
+5. *Proof.* Some servers read a buffer, answer the first request in it and drop the rest. The
+   response to a request that is sent later would then be taken for the response to a dropped one.
+   So until a server has answered two requests that were sent in one piece (`_PROOF`), nothing is
+   sent behind such a piece, and at most two requests that were sent separately are in flight.
+6. *Patience.* If several requests were in flight and no byte moves for `PATIENCE`, the server has
+   probably dropped requests. The connection is closed, the oldest request is sent again alone, and
+   this server gets one request at a time from then on. That happens at most once per connection
+   object. At a depth of one, only the caller's time limits end a wait.
+7. *Failures.* A request that cannot be sent again fails: its method is not idempotent, or its body
+   is gone. So does an item that is not a request at all. Such failures keep their place in the
+   order. They are raised when all requests before them have been answered, and the next step
+   continues behind them.
+8. *Announcements.* A connection is not used after a response that announces a close, nor after
+   anything unexpected.
+9. *Interruption.* An exception that ends the step itself, such as a timeout, loses nothing: the
+   next step continues. If a signal handler raises in the middle of a step, it is not known how far
+   that step got. The connection is then dropped, and rule 4 or 7 applies to each request.
 """
 
 from __future__ import annotations
@@ -55,21 +69,21 @@ from ..connection import Connection
 from .queue import QueuedRequest, RequestQueue
 from .session import PipelinedSession
 
-#: Requests in flight, unless the caller says otherwise.
+#: The default for the number of requests in flight.
 DEFAULT_DEPTH = 64
 
-#: Responses to requests that were sent in one piece, on one connection: proof that the server takes
-#: more than the first request out of what it receives at once.
+#: The number of responses, on one connection, to requests that were sent in one piece. They prove
+#: that the server does not drop all requests but the first of those that it receives together.
 _PROOF = 2
 
-#: So many connections in a row have to end after one response before pipelining is given up.
+#: The number of consecutive connections that end after one response before pipelining ends.
 _MOST_SHORT_LIVED = 2
 
 _ENDED = (ConnectionClosed, ConnectionTimedOut)
 
 
 class Pipeline:
-    """Sends requests and gives their responses, in order. Made by `HTTPConnection.pipeline`."""
+    """Sends requests and returns their responses in order. Made by `HTTPConnection.pipeline`."""
 
     def __init__(
         self,
@@ -89,18 +103,18 @@ class Pipeline:
         if connection._server_pipelines:
             self._items.server_pipelines()
         self._run: PipelinedSession | None = None
-        self._alone = False  # the next request goes alone
-        self._deliberate: BaseException | None = None  # what is being raised on purpose
+        self._alone = False  # whether the next request goes alone
+        self._deliberate: BaseException | None = None  # the exception being raised on purpose
         self._limits = None if deadline is None else connection._limits_of_exchange(deadline)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a pipeline cannot be copied or pickled: it is bound to its connection")
 
     def co_next(self) -> Co[HTTPResponse | None]:
-        """Return the next response, ``None`` after the last one; as a coroutine.
+        """Coroutine of one step: return the next response, ``None`` after the last one.
 
-        What is left of the previous response's body is discarded. See `HTTPConnection.pipeline`
-        for what is raised; whatever it is, calling this again goes on.
+        This discards the unread part of the previous response's body. See `HTTPConnection.pipeline`
+        for the exceptions. After any of them, call this again to continue.
         """
         got = self._try_next()
         if isinstance(got, PollNeeded):
@@ -108,7 +122,7 @@ class Pipeline:
         return got
 
     def _go_on(self, need: PollNeeded) -> Co[HTTPResponse | None]:
-        """Return a coroutine for what is left of `co_next` when `_try_next` has returned *need*."""
+        """Return a coroutine for the rest of `co_next` after `_try_next` has returned *need*."""
         crt = self._co_go_on(need)
         return crt if self._limits is None else self._limits.co_keep(crt)
 
@@ -129,14 +143,14 @@ class Pipeline:
         run = self._run
         stream = None if run is None else run.session.stream
         if run is None or stream is None or not need.mask:
-            yield need  # it is being connected, or nothing is expected of it
+            yield need  # connecting, or waiting only for the caller's async iterable
             return
         yield from stream.wait(need)
         if run.shared and stream.in_records and stream.want_read.poll(0):
             run.heard()
 
     def _try_next(self) -> HTTPResponse | PollNeeded | None:
-        """Do what can be done without waiting."""
+        """Make one step as far as that is possible without waiting."""
         items, run = self._items, self._run
         try:
             if run is not None:
@@ -172,7 +186,7 @@ class Pipeline:
             self._deliberate = None
 
     def _deliberately(self, exc: BaseException) -> BaseException:
-        """Return *exc*, which is raised with everything in order."""
+        """Return *exc*, and note that it leaves the pipeline in a consistent state."""
         self._deliberate = exc
         return exc
 
@@ -201,19 +215,19 @@ class Pipeline:
         return self._items.queue[0] if self._items.queue else None
 
     def _stop_overlapping(self) -> None:
-        """The server has probably dropped requests: from here on, it gets them one at a time."""
+        """Send one request at a time from now on: the server has probably dropped some (rule 6)."""
         self._connection._server_pipelines = False
         self._drop_run()
 
     def _finish(self) -> None:
-        """All is answered, and sent, or never will be."""
+        """End the pipeline, when every request has been answered or has failed."""
         if self._run is not None and not self._run.can_start:
             self._drop_run()
 
     # Connections.
 
     def _look_after(self, run: PipelinedSession) -> None:
-        """Notice that the connection was closed since the last step, or used otherwise.
+        """Check whether the connection was closed or used otherwise since the last step.
 
         Raises:
             ConnectionClosed: `disconnect` was called with requests in flight.
@@ -232,7 +246,7 @@ class Pipeline:
                 raise self._deliberately(exc)
 
     def _ready_run(self) -> PipelinedSession:
-        """Return a connection on which nothing is in flight, to send on; a new one if need be.
+        """Return a connection for sending on which nothing is in flight, a new one if necessary.
 
         Raises:
             StateError: something else is outstanding on the connection.
@@ -255,17 +269,17 @@ class Pipeline:
         return run
 
     def _drop_run(self, exc: Exception | None = None) -> None:
-        """Give the connection up. What is in flight will be sent again, or fails with *exc*."""
+        """Close the connection. Requests in flight will be sent again, or fail with *exc*."""
         run, self._run = self._run, None
         if run is not None:
             run.close()
         self._items.back_from_flight(exc)
 
     def _lose_run(self, run: PipelinedSession, exc: Exception) -> None:
-        """The connection has ended, with requests in flight or about to be.
+        """Handle the end of a connection with requests in flight or about to be sent (rule 4).
 
         Raises:
-            ConnectionClosed, ConnectionTimedOut, OSError: that is *exc*; there was no progress.
+            ConnectionClosed, ConnectionTimedOut, OSError: *exc*, if there was no progress.
         """
         connection, first = self._connection, self._first()
         if run.answered == 1 and run.overlapped:
@@ -278,35 +292,39 @@ class Pipeline:
             raise self._deliberately(exc) from exc.__cause__
 
     def _describe(self, exc: BaseException) -> None:
-        """Give *exc*, by which the oldest request fails, the attributes of such a failure."""
+        """Set the attributes of *exc*, the failure of the oldest request."""
         first, run = self._first(), self._run
         if first is not None and first.exchange is not None and run is not None:
             run.session.state.describe(exc, first.exchange)
-        self._items.restore()  # the caller may send what is unanswered in another pipeline
+        self._items.restore()  # the caller may send the unanswered requests in another pipeline
         exc.__dict__["unanswered"] = self._items.requests()
 
     def _raise_first(self, first: QueuedRequest) -> None:
-        """Raise what stands in place of the next response."""
+        """Raise the failure that takes the place of the next response (rule 7)."""
         failure = first.failure
         assert failure is not None
         self._describe(failure)
-        if first.exchange is not None:  # it was cut off, and nothing follows it
+        if first.exchange is not None:  # it was cut off, and nothing can follow it
             self._drop_run()
         self._items.forget_first()
         first.failure = None
         try:
             raise self._deliberately(failure) from failure.__cause__
         finally:
-            del failure  # as in `ConnectionState`
+            del failure  # its traceback refers to this frame: a reference cycle
 
     # Sending.
 
     def _send_some(self, *, eagerly: bool) -> PollNeeded | None:
-        """Send what there is room for. Returns what sending waits for, ``None`` if for nothing.
+        """Send as many requests as there is room for.
 
         Args:
-            eagerly: whether responses are perhaps there already, so that requests need not be
-                sent one by one as each makes room.
+            eagerly: whether responses may have arrived already. This then sends nothing while more
+                than half of the room is taken. Otherwise, each response would make room for one
+                request, and each request would be sent by a system call of its own.
+
+        Returns:
+            What sending waits for, ``None`` if it does not wait.
         """
         items, need, started = self._items, None, False
         while True:
@@ -327,7 +345,7 @@ class Pipeline:
         return need
 
     def _start_sending(self) -> bool:
-        """Begin to send the next requests. Returns whether there are any that may be sent now."""
+        """Begin to send the next requests. Returns whether any may be sent now."""
         items, limit = self._items, self._limit()
         if items.in_flight >= limit or not items.has_more():
             return False
@@ -346,10 +364,10 @@ class Pipeline:
         return bool(batch)
 
     def _late(self) -> None:
-        """The deadline has passed, and a request was not sent.
+        """Handle a request that is to be sent after the deadline.
 
         Raises:
-            ConnectionTimedOut: nothing is in flight, so no response can still arrive either.
+            ConnectionTimedOut: no request is in flight, so no response can arrive, either.
         """
         assert self._limits is not None
         if not self._items.in_flight:
@@ -361,7 +379,7 @@ class Pipeline:
                 raise
 
     def _limit(self) -> int:
-        """Return how many requests may be in flight now."""
+        """Return how many requests may be in flight now (rules 3 to 6)."""
         connection, run = self._connection, self._run
         if self._alone or not connection._server_keeps or connection._server_is_http10:
             return 1
@@ -377,7 +395,7 @@ class Pipeline:
         return in_flight if run.shared else min(2, self._depth)
 
     def _prepare(self, item: QueuedRequest) -> bool:
-        """Make *item* ready to be sent. Returns whether it can be."""
+        """Prepare *item* for sending. Returns whether it is valid."""
         assert self._run is not None
         route, body = self._run.session.route, item.request.body
         try:
@@ -399,18 +417,18 @@ class Pipeline:
         return True
 
     def _prepare_async(self, route: Route, item: QueuedRequest) -> Exchange:
-        """Return *item*, whose body is an async iterable, as it goes on the wire."""
+        """Prepare *item*, whose body is an async iterable, and return its exchange."""
         return self._connection._prepare(route, item.request, expect100=False)
 
     # Receiving.
 
     def _try_finish_last(self, run: PipelinedSession) -> PollNeeded | None:
-        """Discard what is left of the last response's body.
+        """Discard the unread part of the last response's body.
 
         Raises:
             ConnectionClosed: `disconnect` was called with requests in flight.
-            DigestMismatch: it has a digest other than announced.
-            StateError: somebody else is reading it.
+            DigestMismatch: the body does not have the announced digest.
+            StateError: another call is reading it.
         """
         session = run.session
         if session.closed or self._connection._session is not session or not session.pipelined:
@@ -422,7 +440,7 @@ class Pipeline:
         try:
             need = session.try_do(session.try_discard)
         except (*_ENDED, InvalidResponse, UnsupportedResponse):
-            self._drop_run()  # whoever wanted the body would have read it
+            self._drop_run()  # no error: a caller that wants the body reads it before this step
             self._alone = True
             return None
         except Exception as exc:
@@ -436,12 +454,12 @@ class Pipeline:
         """Receive the response to the oldest request.
 
         Returns:
-            It, or what it waits for. ``None`` if it has not been asked for yet on a connection
-            that can still be used.
+            The response, or what it waits for. ``None`` if the request has not been sent yet on a
+            connection that can still be used.
 
         Raises:
-            InvalidResponse, UnsupportedResponse: it is not what it should be.
-            ConnectionClosed, ConnectionTimedOut, OSError: there is no connection to be had.
+            InvalidResponse, UnsupportedResponse: the response is invalid or unsupported.
+            ConnectionClosed, ConnectionTimedOut, OSError: no connection is available.
         """
         run, exchange = self._run, first.exchange
         if run is None or (exchange is None and run.sending is not None):
@@ -487,7 +505,7 @@ class Pipeline:
 
 
 def _both(want_read: PollNeeded | None, want_write: PollNeeded | None) -> PollNeeded | None:
-    """Return what waits for either. Both are for one socket, if there are both."""
+    """Return a need for either. If both are given, they are for the same socket."""
     if want_read is None or want_write is None:
         return want_read or want_write
     mask, phase = want_read.mask | want_write.mask, want_read.phase

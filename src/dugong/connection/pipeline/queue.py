@@ -12,35 +12,36 @@ from ...protocol.exchange import Exchange
 from ...protocol.limits import BUFFER_SIZE
 from ...protocol.messages import BodyFollowing, Request
 
-#: Seconds for one request.
+#: Seconds within which a quick iterable yields one request.
 _QUICK = 0.001
 
-#: The same before it is known whether the server answers requests that arrive together. Two are
-#: sent together to find out, and the system does not hold the first one back for long.
+#: The same limit before it is known whether the server answers requests that arrive together. Two
+#: are sent together to find out, and the system does not hold the first one back for long.
 _QUICK_ENOUGH = 0.1
 
-#: So often in a row an iterable has to be quick to be taken for quick.
+#: How many times in a row an iterable has to be quick before `is_quick` assumes that it is.
 _OFTEN = 16
 
 
-#: Nothing, where ``None`` may be something that was given.
+#: Stands for no item, because ``None`` may be an item of the caller's iterable.
 _NOTHING: Final = object()
 
 
 class NotYet(Exception):
-    """An iterable may give more later, but has nothing now."""
+    """The iterable has no item now, but may have more later."""
 
 
 class QueuedRequest:
-    """One request, from when it was taken from the caller's iterable until its response came.
+    """One request, from when it is taken from the caller's iterable until it is answered.
 
     Attributes:
-        request: the caller's object, or what was made of it.
-        is_request: whether it is one. Otherwise it only stands for its failure.
-        prepared: the exchange that is to be sent; ``None`` before it is known.
-        alone: whether nothing else may be in flight with it; known together with *prepared*.
-        exchange: what it is in the session it was sent in; ``None`` if it is to be sent (again).
-        failure: what to raise in place of a response.
+        request: the caller's object, or one made from the caller's path or pair.
+        is_request: whether the item is a request. Otherwise it only stands for its failure.
+        prepared: the exchange to send; ``None`` until it has been prepared.
+        alone: whether no other request may be in flight with it. Set together with *prepared*.
+        exchange: the exchange in the session in which it was sent; ``None`` if it is to be sent
+            (again).
+        failure: the exception to raise in place of a response.
     """
 
     __slots__ = ("alone", "exchange", "failure", "is_request", "prepared", "request")
@@ -54,7 +55,11 @@ class QueuedRequest:
         self.failure: BaseException | None = None
 
     def send_again(self, exc: Exception | None) -> None:
-        """The connection has ended, by *exc* if it is known: send it on another one, or fail."""
+        """Mark the request for sending again after its connection has ended, or set its failure.
+
+        Args:
+            exc: the exception that has ended the connection, ``None`` if it is unknown.
+        """
         exchange = self.exchange
         if exchange is None:
             return
@@ -74,18 +79,18 @@ class QueuedRequest:
 
 
 class RequestQueue:
-    """What was taken and not answered, oldest first.
+    """The requests that have been taken and not answered, oldest first.
 
     Args:
         requests: the caller's iterable.
 
     Attributes:
-        queue: all of them. The response to the first one comes next.
-        in_flight: how many of them are being sent, or were: the first ones.
-        ended: whether the iterable has no more.
-        at_hand: whether it has them all already, because it knows how many, as a list does. From
-            anything else each is sent before the next is taken, for which it may wait.
-        is_quick: whether it has been quick to give one for a while.
+        queue: these requests.
+        in_flight: how many requests, the oldest ones, have been sent or are being sent.
+        ended: whether the iterable has no more items.
+        at_hand: whether the iterable knows its length, as a list does, and so never waits. From any
+            other iterable, each request is sent before the next is taken.
+        is_quick: whether the iterable is at hand, or has yielded its recent items quickly.
     """
 
     def __init__(self, requests: Iterable[Any]) -> None:
@@ -104,16 +109,20 @@ class RequestQueue:
         return self.at_hand or self._quick >= _OFTEN
 
     def server_pipelines(self) -> None:
-        """The server answers requests that arrive together: requests may be given at leisure."""
+        """Note that the server answers requests that arrive together.
+
+        Sending two together is then no longer needed as a proof, so an iterable only counts as
+        quick if it meets `_QUICK`.
+        """
         self._quick_enough = _QUICK
         self._quick = 0
 
     def last_sent(self) -> QueuedRequest:
-        """Return the last of those in flight."""
+        """Return the newest request in flight."""
         return self.queue[self.in_flight - 1]
 
     def restore(self) -> None:
-        """Give back the bodies of all requests in flight that are safe to retry."""
+        """Restore the bodies of all requests in flight that are safe to retry."""
         for item in self.queue:
             if item.exchange is not None:
                 item.exchange.restore()
@@ -123,23 +132,27 @@ class RequestQueue:
         return item in self.queue
 
     def requests(self) -> tuple[Request, ...]:
-        """Return all requests that were taken and are not answered."""
+        """Return all requests that have been taken and not answered."""
         return tuple([item.request for item in self.queue if item.is_request])
 
     def forget_first(self) -> None:
-        """The oldest one is answered, or has failed."""
+        """Remove the oldest request, because it has been answered or has failed."""
         if self.in_flight:
             self.in_flight -= 1
         self.queue.popleft()
 
     def back_from_flight(self, exc: Exception | None) -> None:
-        """The connection has ended, by *exc* if it is known, with whatever was in flight."""
+        """Handle the end of the connection for all requests in flight.
+
+        Args:
+            exc: the exception that has ended the connection, ``None`` if it is unknown.
+        """
         for item in self.queue:
             item.send_again(exc)
         self.in_flight = 0
 
     def has_more(self) -> bool:
-        """Whether there is one that may be sent after those in flight. Takes it, if need be."""
+        """Whether there is a request to send after those in flight. Takes one if necessary."""
         if self.in_flight < len(self.queue):
             item: QueuedRequest | None = self.queue[self.in_flight]
         else:
@@ -149,11 +162,11 @@ class RequestQueue:
     def next_to_send(
         self, limit: int, prepare: Callable[[QueuedRequest], bool]
     ) -> list[QueuedRequest]:
-        """Return what may be sent now in one piece, so that *limit* are in flight at most.
+        """Return the requests that may be sent now in one piece.
 
         Args:
-            limit: from 1.
-            prepare: sets `QueuedRequest.prepared` and `alone`, and returns whether it could.
+            limit: how many requests may be in flight afterwards, at least 1.
+            prepare: sets `QueuedRequest.prepared` and `alone`. Returns whether the request is valid.
         """
         batch: list[QueuedRequest] = []
         size, count = 0, self.in_flight
@@ -182,7 +195,7 @@ class RequestQueue:
         return batch
 
     def _take(self) -> QueuedRequest | None:
-        """Take the next request from the caller. What is wrong with it will be raised later."""
+        """Take the next request from the caller. An invalid item becomes a failure in its place."""
         if self.ended:
             return None
         begin = 0.0 if self.at_hand else monotonic()
@@ -211,7 +224,7 @@ class RequestQueue:
 
 
 def as_item(given: Any) -> QueuedRequest:
-    """Return what the caller's iterable gave as an item, one that has failed if it is wrong."""
+    """Return a `QueuedRequest` for what the caller's iterable gave, with a failure if invalid."""
     if isinstance(given, str):
         return QueuedRequest(Request("GET", given))
     if isinstance(given, tuple) and len(given) == 2:

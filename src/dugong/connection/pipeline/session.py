@@ -1,4 +1,4 @@
-"""What a pipeline does on one connection."""
+"""The part of a pipeline that concerns one connection."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ...transport.poll import Co, PollNeeded
 from .queue import QueuedRequest, RequestQueue
 
 #: Seconds without a byte in either direction after which requests sent together count as dropped.
-#: Almost any response takes less. If one takes longer, a wrong guess costs one repetition of
-#: idempotent requests, and later requests are not sent together. Firefox, while it pipelined,
-#: moved requests to another connection after 1.5 s, and gave a connection up after 30 s.
+#: Almost all responses arrive sooner. If one takes longer, the wrong guess costs one repetition of
+#: idempotent requests, and later requests are not sent together. When Firefox still pipelined, it
+#: moved requests to another connection after 1.5 s, and closed a connection after 30 s.
 PATIENCE = 5.0
 
-#: Bytes per second at which requests leave at least. The last of them may still be in the buffers
-#: of the system or the network, where their slow progress is invisible.
+#: Bytes per second: the assumed minimum rate at which requests reach the server. The last bytes may
+#: still be in the buffers of the system or the network, where we cannot see their progress.
 SLOWEST_UPLINK = 16 * 1024
 
 
@@ -26,15 +26,15 @@ class PipelinedSession:
     """One session of a pipeline.
 
     Attributes:
-        session: the connection.
-        answered: how many responses have come.
+        session: the session.
+        answered: how many responses have arrived.
         is_new: whether the connection was made for the pipeline.
         overlapped: whether several requests were in flight at once.
         shared: how many requests in flight, the oldest ones, have been in flight with others.
-        joined_answered: how many responses have come to requests that were sent in one piece.
-        early: a response that came while its request was being sent, and is to wait for that.
-        failure: what sending has failed with, ``None`` if it has not.
-        sending: sends what is not out yet, answered or not; ``None`` if all is.
+        joined_answered: how many responses have arrived to requests that were sent in one piece.
+        early: a response that arrived while its request was being sent, and that is delivered when
+            the request has been sent.
+        sending: a coroutine that sends the rest of the requests; ``None`` if all have been sent.
     """
 
     __slots__ = (
@@ -66,26 +66,26 @@ class PipelinedSession:
         self.overlapped = False
         self.shared = 0
         self.joined_answered = 0
-        self._joined = 0  # how many requests the last piece consists of
-        self._joining = False  # whether the next one becomes part of it
+        self._joined = 0  # the number of requests in the last piece
+        self._joining = False  # whether the next request becomes part of that piece
         self._items = items
         self.sending: Co[None] | None = None
         self.failure: Exception | None = None
         self.early: HTTPResponse | None = None
-        self._replaceable = replaceable  # by another connection
+        self._replaceable = replaceable  # whether another connection can be made
         self._moved = -1
         self._quiet_since = 0.0
         self._patient: PollNeeded | None = None
 
     @property
     def can_start(self) -> bool:
-        """Whether more requests can be sent, when those that are being sent are out."""
+        """Whether more requests can be sent after those that are being sent."""
         state = self.session.state
         return self.failure is None and not state.broken and not state.closing
 
     @property
     def was_disconnected(self) -> bool:
-        """Whether the connection was closed, and neither by its peer nor because of a failure."""
+        """Whether `disconnect` has closed the connection, and not the peer or a failure."""
         session = self.session
         return session.closed and not session.state.closed and self.failure is None
 
@@ -93,8 +93,8 @@ class PipelinedSession:
         """Begin to send *batch*: one request with a body, or some without.
 
         Args:
-            batch: the next ones.
-            more: whether others will probably follow at once.
+            batch: the next requests.
+            more: whether others will probably follow immediately.
         """
         self._items.in_flight += len(batch)
         if self._items.in_flight > 1:
@@ -117,17 +117,20 @@ class PipelinedSession:
             self.sending = self.session.start_together(exchanges)
 
     def push(self) -> None:
-        """Nothing more follows at once."""
+        """Let the system send what it holds back, because no more requests follow immediately."""
         self._joining = False
         stream = self.session.stream
         if stream is not None:
             stream.push()
 
     def keep_sending(self) -> PollNeeded | None:
-        """Go on with what is being sent. Returns what that waits for, if it does.
+        """Continue sending.
 
         After the pipeline's deadline, sending stops where it is. It does not fail, because earlier
-        responses may have arrived. The limits of the pipeline leave no time to wait for it.
+        responses may have arrived. The limits of the pipeline leave no time for the returned wait.
+
+        Returns:
+            What sending waits for, ``None`` if it is complete or has failed.
         """
         if self.sending is None:
             return None
@@ -147,7 +150,12 @@ class PipelinedSession:
         return None
 
     def _note_failure(self, exc: Exception) -> bool:
-        """Decide what *exc* ends, which sending has raised. Returns whether it belongs to that."""
+        """Record *exc*, which sending has raised.
+
+        Returns:
+            Whether *exc* is a failure of the connection or of a body. If not, a callback or a
+            signal handler has raised it.
+        """
         session = self.session
         current = session.state.current
         ended = session.stream is None or (
@@ -159,18 +167,18 @@ class PipelinedSession:
             return True
         item = self._items.last_sent()
         if item.prepared is None or item.prepared.content is None:
-            return False  # somebody's callback or signal handler has raised it
-        item.failure = exc  # its body is not what it should be
+            return False
+        item.failure = exc  # the body failed, or does not have the announced length
         if item.exchange not in session.state.queue:
             item.exchange = None  # nothing of it was sent
             self._items.in_flight -= 1
         return True
 
     def end(self, exchange: Exchange | None) -> Exception | None:
-        """Return why no response to the oldest request can come here, ``None`` if it can.
+        """Return why no response to the oldest request can arrive here, ``None`` if one can.
 
         Args:
-            exchange: that request's; ``None`` if it is not in flight.
+            exchange: the exchange of that request, ``None`` if it is not in flight.
         """
         session, state = self.session, self.session.state
         if self.failure is not None and (session.closed or session.stream is None):
@@ -184,16 +192,19 @@ class PipelinedSession:
         return None
 
     def try_response(self, exchange: Exchange) -> HTTPResponse | PollNeeded | None:
-        """Receive the response to the oldest request; ``None`` if that is yet to be sent.
+        """Receive the response to the oldest request.
+
+        Returns:
+            The response, or what it waits for. ``None`` if the request has to be sent first.
 
         Raises:
-            ConnectionClosed, ConnectionTimedOut: it cannot come any more.
-            InvalidResponse, UnsupportedResponse: it is not what it should be.
-            StateError: somebody else is reading.
+            ConnectionClosed, ConnectionTimedOut: the response cannot arrive any more.
+            InvalidResponse, UnsupportedResponse: the response is invalid or unsupported.
+            StateError: another call is reading.
         """
         session, state = self.session, self.session.state
         if not exchange.bytes_sent and not state.is_cut_off(exchange):
-            return None  # what comes now cannot be its response
+            return None  # data that arrives now cannot be its response
         if self.early is not None:
             if self.sending is not None:
                 return None
@@ -212,36 +223,49 @@ class PipelinedSession:
         return got
 
     def _send_on_or_stop(self, answered: Exchange, response: HTTPResponse) -> HTTPResponse | None:
-        """A response has come while more is being sent; perhaps to the very request that is.
+        """Handle a response that arrived during sending, perhaps of its own request.
 
         Returns:
-            The response, ``None`` if it is to wait until all is sent.
+            The response, ``None`` if it is delivered when everything has been sent.
         """
         if self.session.state.is_refused(answered) and self.sending is not None:
             self.sending.close()
             self.sending = None
         elif isinstance(answered.content, AsyncIterableContent):
-            # The iterable may have scopes open, which have to be closed before the caller runs.
+            # The iterable runs in the caller's task and may have scopes open. They have to be
+            # closed before the caller's own code continues.
             self.early = response
             return None
         else:
-            self.session.send_while_reading = self.keep_sending  # when the caller reads its body
+            # While the caller reads the body, the rest of the requests keeps going out.
+            self.session.send_while_reading = self.keep_sending
         return response
 
     def while_patient(self, first: QueuedRequest, need: PollNeeded) -> PollNeeded | None:
-        """Return *need*, limited in time if the server may have dropped requests.
+        """Return *need* with a time limit if the server may have dropped requests.
 
-        To be called when there is nothing to read. The time runs from the first such call after a
-        byte moved, across all steps: steps that end by a shorter time limit do not restart it.
+        Call this when there is nothing to read. The time runs from the first such call after a byte
+        has moved, across all steps. So a step that ends because of a shorter time limit does not
+        restart it.
+
+        There is no time limit
+
+        - if part of the response to the first request has arrived, or an interim response. The
+          server is working on it;
+        - if requests are still being sent;
+        - if one of the requests could not be sent again, or the connection could not be replaced.
+          Closing the connection would then lose responses for good.
+
+        When `PATIENCE` is over, the limit is extended by the time that the requests need at
+        `SLOWEST_UPLINK`. The server may not have received them yet.
 
         Args:
             first: the oldest request in flight.
             need: what its response, and perhaps the sending of others, waits for.
 
         Returns:
-            ``None`` if the server has probably dropped requests that it received together. The
-            time is not limited if the server shows that it is working on the first request, if
-            requests are still being sent, or if they could not all be sent again.
+            *need*, perhaps with a time limit. ``None`` if the time is over: the server has probably
+            dropped requests that it received together.
         """
         exchange = first.exchange
         if self.sending is not None or exchange is None or not self._replaceable:
@@ -252,7 +276,7 @@ class PipelinedSession:
         now, moved = monitor.clock(), monitor.bytes_sent + monitor.bytes_received
         if moved != self._moved:
             self._moved, self._quiet_since = moved, now
-            # The same object for all such waits, since it keeps its `select.poll`.
+            # Reuse the object for all such waits, because it keeps its `select.poll` object.
             patient = self._patient
             if patient is None or patient != need:
                 patient = self._patient = PollNeeded(need.fd, need.mask, PATIENCE, need.phase)
@@ -266,7 +290,10 @@ class PipelinedSession:
         return PollNeeded(need.fd, need.mask, left, need.phase) if left > 0 else None
 
     def heard(self) -> None:
-        """The socket is readable: some of a TLS record, perhaps, of which no byte counts yet."""
+        """Restart the patience, because the socket is readable.
+
+        Over TLS, part of a record may have arrived. Its bytes only count when it is complete.
+        """
         self._moved = -1
 
     def close(self) -> None:
@@ -279,4 +306,4 @@ class PipelinedSession:
 
 
 def _look() -> None:
-    """The response to a request that is being sent is looked for by the pipeline's own step."""
+    """Do nothing as the `ReadEarly` of a request: the pipeline's own step receives its response."""
