@@ -221,8 +221,8 @@ class AsyncHTTPConnection(Connection):
             return wait_in_asyncio(loop, joined, seconds, keep=True)
         watched = watches(loop, need)
         stream = self._session.stream if self._session is not None else None
-        # Readers wait for the same readiness again and again, so that registration is kept. The
-        # comparison ignores the timeout of *need*.
+        # Most waits are for data on the same socket, so that registration is kept. The comparison
+        # ignores the timeout of *need*.
         keep = stream is not None and need == stream.want_read
         if keep and stream is not None:
             if kept is not watched[0]:

@@ -8,8 +8,8 @@ Theory of operation
 1. In asyncio, a `Watch` is the registration of one direction of one descriptor with one loop. A
    loop has only one reader and one writer for each descriptor, so all calls that wait for the same
    thing share a watch (`_watches_of`).
-2. Registering costs system calls. So a connection keeps the watch that its readers use (`hold`).
-   Other watches end with the last wait.
+2. Registering costs system calls. So the registration that the readers of a connection use is kept
+   from one wait to the next (`hold`). Others end with the last wait.
 3. While a loop watches a descriptor, that descriptor has to stay open: its number could soon
    belong to another socket, and the loop would watch that. So a watch that is kept holds the stream
    (`Stream.hold`), and `Stream.close` ends the registration (`Stream.on_close`) before the
@@ -84,7 +84,7 @@ class Watch:
         self._mask = mask
         self._waiters: list[Any] = []
         self._just_woke = False
-        self._holder = object()  # holds the stream in place of this watch: a weak reference
+        self._holder = object()  # holds the stream; the watch itself would be kept alive by it
         self._need: PollNeeded | None = None
         self._owner: weakref.ref[object] | None = None
         disown_in_child(self)

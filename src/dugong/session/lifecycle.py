@@ -4,8 +4,8 @@ Closing
 =======
 
 `Lifecycle.close` may run in any thread, in a signal handler and in a finalizer, while other calls
-use the session. It takes no lock. A call that waits is in one of three places, and `close` reaches
-each of them:
+use the session. So it never waits for a lock. A call that waits is in one of three places, and
+`close` reaches each of them:
 
 1. While a call connects, it waits for its `Dialer`. `close` cancels the dialer. A call that has not
    created its dialer yet, or that has just got its socket from it, checks `closed` itself.
@@ -16,10 +16,10 @@ each of them:
 Alarms
 ======
 
-A thread may read a response before another one has sent the request. The reader cannot wait for the
-socket, because there may be none yet, and the sender may wait for a different descriptor at any
-moment while it connects. So the reader waits for a socket pair of its own, the *alarm*, and the
-sender sounds it when the state of sending changes (`wake_reader`).
+A thread or coroutine may read a response before another one has sent the request. The reader cannot
+wait for the socket, because there may be none yet. Nor can it wait for what the sender waits for,
+because that changes while the sender connects. So the reader waits for its own socket pair, the
+*alarm*, and the sender sounds it when the state of sending changes (`wake_reader`).
 
 The reader first publishes its alarm and then checks the state. The sender first changes the state
 and then looks for an alarm. So one of them always notices the other.

@@ -22,8 +22,8 @@ Theory of operation
    deadline is *held* until its body has arrived completely. It is returned if the body arrives
    without waiting. Otherwise the call times out, and a later call may still return the response.
 
-`ResponseReceiver._receive` and the loop in `try_response` are the only places that receive for the
-reader into its targets.
+`ResponseReceiver._receive` receives for the reader. The exceptions are `try_response`, for heads,
+and `try_read`, for payload that needs no buffer.
 """
 
 from __future__ import annotations

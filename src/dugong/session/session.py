@@ -12,12 +12,12 @@ Theory of operation
 4. A reader may be ahead of the sender. It then waits for an alarm until the request has been sent,
    or cannot be (`lifecycle`).
 5. Any thread may close the session at any time. That wakes every waiting call (`lifecycle`).
-6. Sending and receiving fail separately. If the server refuses a request and resets the connection,
-   its response may still be readable, and it is what the caller needs to know (`upload`).
-7. An exception may end a call at any bytecode, because CPython runs signal handlers between
-   bytecodes. What a call changes is therefore ordered such that the next call finds out what has
-   happened: whether bytes may have been sent (`Exchange.send_uncertain`), whether a call has the
-   turn (`ConflictDetector`), and what was consumed (`ResponseReceiver`).
+6. Sending and receiving fail separately. For example, if the server refuses a request and resets
+   the connection, sending fails, but the response may still be readable (`upload`).
+7. An exception of a signal handler may end a call at almost any point. Each call therefore orders
+   its changes such that the next call can find out what has happened: whether bytes may have been
+   sent (`Exchange.send_uncertain`), whether a call has the turn (`ConflictDetector`), and whether
+   received data may be lost (`ResponseReceiver`).
 8. The two halves are base classes, not objects. A session whose parts refer back to it would be a
    reference cycle, and a dropped connection would stay open until the garbage collector finds it.
 """

@@ -132,7 +132,7 @@ class Upload:
 class _ResponseWatch:
     """Reads the response to one exchange while its request is still being sent.
 
-    Its coroutine is resumed whenever the upload can do nothing else, and so keeps its progress.
+    Its coroutine is suspended between the calls of `read_early`, and keeps the turn to receive.
     """
 
     def __init__(self, session: Session, exchange: Exchange) -> None:

@@ -16,12 +16,15 @@ Theory of operation
 3. Over TLS, a write that would block may have sent a part of a record. OpenSSL keeps the rest, and
    insists on the same bytes in the next call. So `send_uncertain` remains set while the stream is
    in the middle of a write (`Stream.mid_write`), although `bytes_sent` has not changed.
-4. If no byte of a request has been sent, the request counts as never made. If some have been, it is
-   cut off, and nothing more can be sent on the connection. Responses can still be received.
+4. If sending fails or is interrupted before any byte of a request can have been sent, the request
+   counts as never made. Otherwise it is cut off: nothing more can be sent on the connection, but
+   responses can still be received. Two failures always cut the request off. One is a timeout. The
+   other is the end of the connection with earlier requests in flight, because their responses may
+   have arrived (`_failed`).
 5. Every exit releases the views of the caller's buffers. The frames of an exception would keep
    them exported otherwise, and the caller could not resize a `bytearray`.
-6. After `TURN_SIZE` bytes, sending yields even if it could continue, so that other tasks run and
-   time limits hold.
+6. After `TURN_SIZE` bytes, sending yields even if it could continue. Otherwise, a fast connection
+   would keep other tasks of the event loop from running, and time limits from being checked.
 """
 
 from __future__ import annotations

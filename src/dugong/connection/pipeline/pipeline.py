@@ -8,8 +8,8 @@ Theory of operation
    to yield the next request, each request is sent before the next one is taken.
 2. *No deadlock.* One step sends as much as possible and receives as much as has arrived. When it
    can do neither, it waits for both. While the caller reads a body, sending also continues
-   (`Lifecycle.send_while_reading`). So the two sides never wait for each other, whatever the sizes
-   of requests and responses.
+   (`Lifecycle.send_while_reading`). So the two sides never wait for each other, and requests and
+   responses may have any size.
 3. *Alone.* Some requests go *alone*: no other is in flight when one is sent, and nothing follows
    until its response is complete. These are:
 
