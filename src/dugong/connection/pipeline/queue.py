@@ -166,7 +166,7 @@ class RequestQueue:
 
         Args:
             limit: how many requests may be in flight afterwards, at least 1.
-            prepare: sets `QueuedRequest.prepared` and `alone`. Returns whether the request is valid.
+            prepare: sets `prepared` and `alone` of a request. Returns whether it is valid.
         """
         batch: list[QueuedRequest] = []
         size, count = 0, self.in_flight
