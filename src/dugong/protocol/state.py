@@ -261,7 +261,7 @@ class ConnectionState:
             return self._not_ready()
         if self.closing:
             return self._retriable("the connection is about to be closed, as announced")
-        return None  # `finish` has cleared the way
+        return None  # `finish` has withdrawn the interrupted request that was in the way
 
     def accept_behind(self, exchange: Exchange) -> None:
         """Queue an exchange whose request is sent in one piece with the one accepted before it.
