@@ -49,9 +49,11 @@ class Length:
         self.payload = length
 
     def took(self, count: int) -> None:
+        """Record that *count* bytes of payload were received or taken from the buffer."""
         self.payload -= count
 
     def line(self, line: bytes) -> None:
+        """Never called."""
         raise AssertionError("a body of known length has no lines")
 
 
@@ -68,9 +70,10 @@ class UntilClose:
         self.payload = sys.maxsize
 
     def took(self, count: int) -> None:
-        pass
+        pass  # only the end of the connection ends the body
 
     def line(self, line: bytes) -> None:
+        """Never called."""
         raise AssertionError("a close-delimited body has no lines")
 
     def close(self) -> None:
@@ -116,9 +119,11 @@ class Chunked:
 
     @property
     def line_size(self) -> int:
+        """The expected number of bytes between this chunk and the next."""
         return len(self._separator)
 
     def took(self, count: int) -> None:
+        """Record that *count* bytes of payload were received or taken from the buffer."""
         self.payload -= count
         if self.payload == 0:
             self.line_limit = 2

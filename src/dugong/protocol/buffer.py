@@ -134,6 +134,7 @@ class Gathered:
         self.left = 0
 
     def add(self, data: memoryview) -> None:
+        """Append a copy of *data*."""
         self._data.seek(self._read + self.left)
         self.left += self._data.write(data)
 
@@ -146,5 +147,6 @@ class Gathered:
         return data
 
     def take_all(self) -> bytes:
+        """Return all bytes not yet taken. The object must not be used after this."""
         data = self._data.getvalue()
         return data[self._read :] if self._read else data

@@ -9,9 +9,9 @@ message faulty:
 2. A 2xx response to CONNECT has no body, and its framing fields are ignored. The connection
    becomes a tunnel. A 101 (Switching Protocols) is treated alike.
 3. Content-Length together with Transfer-Encoding is invalid, because response smuggling uses it.
-4. ``Transfer-Encoding: chunked`` is decoded. It is invalid in a response from an HTTP/1.0 server
-   (section 6.1), if chunked is not the last coding, occurs twice or has parameters (section 7.1),
-   and if an element does not have the form of a coding. Any other coding is unsupported.
+4. ``Transfer-Encoding: chunked`` is decoded. Any other coding is unsupported. The field is invalid
+   in three cases: an HTTP/1.0 server sends it (section 6.1); chunked is not the last coding, occurs
+   twice or has parameters (section 7.1); or an element does not have the form of a coding.
 5. Content-Length is one decimal number, or a list of equal numbers. Anything else is invalid.
    Empty elements are invalid in this list and in that of rule 4: a sender must not generate them
    (RFC 9110 section 5.6.1.1).

@@ -26,9 +26,9 @@ SECRET_FIELDS = frozenset({"authorization", "proxy-authorization", "cookie", "se
 class Headers:
     """The fields of a response, in the order received. Read it like a mapping.
 
-    Names are case-insensitive. Like the `email.message.Message` that it replaces,
+    Names are case-insensitive. As in the `email.message.Message` that this class replaces,
     ``headers['X']`` is ``None`` if there is no such field, and the first value if there are
-    several; `keys`, `values` and `items` include repeats.
+    several. `keys`, `values` and `items` include repeats.
 
     Values are `str`, decoded as latin-1, and otherwise exactly as sent. The object is immutable.
 

@@ -46,10 +46,10 @@ transitions.
 Threads and interrupts
 ======================
 
-One thread may send while another receives; both use this object without a lock. Each method
-belongs to one direction. The queue is shared: the sender appends and withdraws at its end, and
-the receiver removes from its front. Single operations of a `deque` are atomic. Where a method
-needs more than one, it copes with a change in between (`_oldest`, `_unanswered`).
+One thread may send while another receives, and both use this object without a lock. Most methods
+belong to one direction. The queue is shared: the sender appends and withdraws at its end, and the
+receiver removes from its front. Single operations of a `deque` are atomic. A method that needs
+several must allow for a change by the other thread in between (`_oldest`, `_unanswered`).
 
 A signal handler may raise an exception between any two bytecodes. So the order of assignments
 matters wherever a comment says so: in each intermediate state, `finish` must still decide
@@ -261,7 +261,7 @@ class ConnectionState:
             return self._not_ready()
         if self.closing:
             return self._retriable("the connection is about to be closed, as announced")
-        return None  # `finish` has cleared the way
+        return None  # `finish` has withdrawn the interrupted request that was in the way
 
     def accept_behind(self, exchange: Exchange) -> None:
         """Queue an exchange whose request is sent in one piece with the one accepted before it.

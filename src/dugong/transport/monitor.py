@@ -27,5 +27,6 @@ class Monitor:
         return self.bytes_sent + self.bytes_received
 
     def event(self, name: str) -> None:
+        """Report an event to the user."""
         if self.on_event is not None:
             self.on_event(name)

@@ -8,11 +8,11 @@ socket pair. The other end, `Lookup.sock`, becomes readable, so a coroutine can 
 any other descriptor. At most about `MAX_THREADS` lookups run at a time, and further ones are
 queued. A thread ends when the queue is empty.
 
-This module uses no lock, for two reasons. A coroutine may be closed by the garbage collector or by
-a signal handler, in the middle of any line below, in the same thread; its lookup is abandoned then,
-and would wait for a lock that its own thread holds. And in a child made by fork, a lock that
-another thread of the parent held is never released. So threads share only a deque and a set, and
-use only their atomic methods:
+This module uses no lock, for two reasons. First, the garbage collector or a signal handler may
+close a coroutine in the middle of any line below, in the same thread. That abandons its lookup,
+which must not wait for a lock that its own thread holds. Second, in a child made by fork, a lock
+that another thread of the parent held is never released. So threads share only a deque and a set,
+and use only their atomic methods:
 
 1. A lookup stays in `_queue` until a thread or `Lookup.close` removes it. Only one of them can
    succeed, and that one closes the far end of the socket pair.

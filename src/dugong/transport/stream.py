@@ -295,7 +295,8 @@ class Stream:
             with self._send_lock:
                 self.check_open()
                 # `sendfile` takes a descriptor's number. A signal handler may close the stream
-                # between fileno() and the call, and our own lock does not keep it from doing so.
+                # between fileno() and the call. The lock does not prevent that, because it is
+                # reentrant.
                 self.holders.add(token)
                 try:
                     sent = os.sendfile(self.sock.fileno(), fd, offset, count)

@@ -44,6 +44,7 @@ class Trace:
         self._write(b"sent", bytes(sent))
 
     def received(self, data: ReadableBuffer) -> None:
+        """Record that *data* was received."""
         self._write(b"received", bytes(data))
 
     def _write(self, direction: bytes, data: bytes) -> None:
