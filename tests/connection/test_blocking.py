@@ -28,10 +28,15 @@ from tests.support.wire import Wire
 
 @pytest.mark.parametrize("name", sorted(WAITING))
 def test_all_forms_have_the_same_arguments(name: str) -> None:
+    """Only the async form takes async iterables as bodies."""
+
+    def arguments(function: Any) -> list[str]:
+        found = inspect.signature(function).parameters.values()
+        return [str(argument).replace(" | AsyncBody", "") for argument in found]
+
     blocking = getattr(HTTPConnection, name)
-    arguments = [*inspect.signature(blocking).parameters.values()]
     for other in (getattr(HTTPConnection, f"co_{name}"), getattr(AsyncHTTPConnection, name)):
-        assert [*inspect.signature(other).parameters.values()] == arguments
+        assert arguments(other) == arguments(blocking)
         assert other.__doc__
     assert blocking.__doc__
 
