@@ -9,6 +9,7 @@ import inspect
 import io
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
