@@ -31,7 +31,14 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from ..errors import ConnectionClosed, ConnectionTimedOut, DugongError, StateError, add_address
+from ..errors import (
+    ConnectionClosed,
+    ConnectionTimedOut,
+    DugongError,
+    Remembered,
+    StateError,
+    add_address,
+)
 from ..protocol.exchange import Exchange
 from ..protocol.reader import ResponseReader
 from ..protocol.state import ConnectionState
@@ -86,7 +93,7 @@ class Lifecycle:
         #: The alarm of a reader that waits for the sender: both ends of a socket pair.
         self._alarms: deque[tuple[socket.socket, socket.socket]] = deque(maxlen=1)
         self._usable_until: float | None = None
-        self._connect_failure: BaseException | None = None
+        self._connect_failure: Remembered | None = None
         disown_in_child(self)
 
     def co_connect(self) -> Co[Stream]:
@@ -105,7 +112,7 @@ class Lifecycle:
             stream.trace = open_trace()
         except BaseException as exc:
             if not isinstance(exc, GeneratorExit):  # it explains nothing
-                self._connect_failure = exc
+                self._connect_failure = Remembered(exc)
             if isinstance(exc, (DugongError, OSError)):
                 add_address(exc, dialer.where)
             if isinstance(exc, Exception):  # defaults, which a call that sends a request replaces
@@ -113,6 +120,8 @@ class Lifecycle:
                     bytes_sent=0, response_started=False, safe_to_retry=True, unanswered=()
                 )
             self.close()
+            if self._connect_failure is not None:
+                self._connect_failure.weaken()
             raise
         finally:
             self._dialer = None
@@ -128,7 +137,7 @@ class Lifecycle:
             ConnectionClosed: connecting has failed.
         """
         if self.stream is None:
-            cause = self._connect_failure
+            cause = None if self._connect_failure is None else self._connect_failure.exc
             reason = f": {cause}" if isinstance(cause, Exception) else ""
             raise ConnectionClosed(f"the connection could not be made{reason}") from cause
         return self.stream
@@ -262,7 +271,8 @@ class Lifecycle:
 
     def _disown(self) -> None:
         self._closed_by = BY_FORK
-        self._connect_failure = ConnectionClosed(f"the connection was closed {BY_FORK}")
+        closed = ConnectionClosed(f"the connection was closed {BY_FORK}")
+        self._connect_failure = Remembered(closed)
         self.closed = True
         for alarm in self._alarms:
             for end in alarm:
