@@ -96,7 +96,7 @@ async def test_what_comes_next(wire: StyledWire, kind: str) -> None:
         await conn.send_request("GET", "/")
     assert info.value.safe_to_retry
     assert (info.value.bytes_sent, info.value.unanswered) == (0, ())
-    conn._server_is_http10 = False
+    conn._traits.is_http10 = False
     await works(conn, listener.peer())
 
 

@@ -539,8 +539,8 @@ class Connection(Settings):
                     if limits is None
                     else limits.co_keep(upload.co_run(exchange, self._continue_timeout))
                 )
-                if not self._server_keeps or response.version == "1.0":
-                    self._learn(response)
+                if not self._traits.keeps_connections or response.version == "1.0":
+                    self._traits.learn(response)
                 if response.status != 417 or not self._may_drop_expect(exchange):
                     return response
                 session.close()
@@ -557,14 +557,14 @@ class Connection(Settings):
                 raise
             finally:
                 if upload.expect_failed:
-                    self._server_knows_expect = False
+                    self._traits.knows_expect = False
             if exchange.content is not None:
                 exchange.content.restore()
             request.body = body  # preparing may have replaced an async iterable by its content
 
     def _may_drop_expect(self, exchange: Exchange) -> bool:
         """Whether *exchange* can be sent again on another connection, without ``Expect``."""
-        if self._sock_given or (exchange.chunked and self._server_is_http10):
+        if self._sock_given or (exchange.chunked and self._traits.is_http10):
             return False
         return exchange.may_drop_expect
 
@@ -592,9 +592,9 @@ class Connection(Settings):
             raise StateError("no response is outstanding: send a request first")
         self._response_session = session
         response = yield from session.to_receive(session.co_read_response())
-        if not self._server_keeps or response.version == "1.0":
+        if not self._traits.keeps_connections or response.version == "1.0":
             try:
-                self._learn(response)
+                self._traits.learn(response)
             except BaseException as exc:  # of a signal handler: the caller never sees the response
                 session.state.fail(exc)
                 raise

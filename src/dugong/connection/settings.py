@@ -36,6 +36,36 @@ HTTP_PORT = 80
 HTTPS_PORT = 443
 
 
+class ServerTraits:
+    """What responses have shown about a server. It holds for all connections of one object to it.
+
+    Attributes:
+        is_http10: whether it has answered in HTTP/1.0, and so does not understand chunked bodies.
+        knows_expect: whether it may be asked for a 100 (Continue). False once it has ignored or
+            refused `Expect`.
+        keeps_connections: whether an HTTP/1.1 response has left a connection open.
+        pipelines: whether it answers requests that arrive together; ``None`` while unknown.
+        short_lived: how many connections in a row ended after one response of several.
+    """
+
+    __slots__ = ("is_http10", "keeps_connections", "knows_expect", "pipelines", "short_lived")
+
+    def __init__(self) -> None:
+        self.is_http10 = False
+        self.knows_expect = True
+        self.keeps_connections = False
+        self.pipelines: bool | None = None
+        self.short_lived = 0
+
+    def learn(self, response: HTTPResponse) -> None:
+        """Note what *response* shows."""
+        if response.version == "1.0":
+            self.is_http10 = True
+            self.knows_expect = False
+        elif not self.keeps_connections:
+            self.keeps_connections = not response.will_close
+
+
 class Settings:
     """The arguments of `HTTPConnection`. Most of them are also attributes that can be set.
 
@@ -83,13 +113,7 @@ class Settings:
         self.proxy = proxy
         self._proxy_headers = tunnel_fields(proxy_headers)
         self._socket_options = check_options(socket_options)
-        self._server_is_http10 = False
-        self._server_knows_expect = True  # until it has ignored or refused `Expect`
-        self._server_keeps = False  # until an HTTP/1.1 response has left a connection open
-        self._short_lived = 0  # consecutive connections that ended after one response of several
-        #: Whether the server answers requests that arrive together. ``None`` as long as neither
-        #: has been shown.
-        self._server_pipelines: bool | None = None
+        self._traits = ServerTraits()
 
     @property
     def hostname(self) -> str:
@@ -204,8 +228,8 @@ class Settings:
         target = None
         if route.proxy is not None and route.tunnel is None:
             target = self._target_for_proxy(route, request)
-        exchange = prepare(request, expect100, route.defaults, target, self._server_knows_expect)
-        if exchange.chunked and self._server_is_http10:
+        exchange = prepare(request, expect100, route.defaults, target, self._traits.knows_expect)
+        if exchange.chunked and self._traits.is_http10:
             if exchange.content is not None:
                 exchange.content.finish()
             raise InvalidRequest(
@@ -223,10 +247,3 @@ class Settings:
         if path.startswith("/") and request.method != "CONNECT":
             return f"http://{route.authority}{path}"
         return f"http://{route.authority}" if (request.method, path) == ("OPTIONS", "*") else path
-
-    def _learn(self, response: HTTPResponse) -> None:
-        if response.version == "1.0":
-            self._server_is_http10 = True
-            self._server_knows_expect = False
-        elif not self._server_keeps:
-            self._server_keeps = not response.will_close

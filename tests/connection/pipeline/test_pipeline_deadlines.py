@@ -29,7 +29,7 @@ async def in_flight(
 ) -> tuple[AsyncHTTPConnection, Peer, Turned, Any]:
     """A pipeline of three requests, all sent, of which one is answered: the server pipelines."""
     conn, peer, clock = timed(wire)
-    conn._server_keeps = conn._server_pipelines = True
+    conn._traits.keeps_connections = conn._traits.pipelines = True
     for _ in range(3):
         peer.expect_request()
     peer.reply(replies)

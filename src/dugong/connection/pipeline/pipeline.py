@@ -100,7 +100,7 @@ class Pipeline:
         self._connection = connection
         self._depth = depth
         self._items = RequestQueue(requests)
-        if connection._server_pipelines:
+        if connection._traits.pipelines:
             self._items.server_pipelines()
         self._run: PipelinedSession | None = None
         self._alone = False  # whether the next request goes alone
@@ -216,7 +216,7 @@ class Pipeline:
 
     def _stop_overlapping(self) -> None:
         """Send one request at a time from now on: the server has probably dropped some (rule 6)."""
-        self._connection._server_pipelines = False
+        self._connection._traits.pipelines = False
         self._drop_run()
 
     def _finish(self) -> None:
@@ -283,7 +283,7 @@ class Pipeline:
         """
         connection, first = self._connection, self._first()
         if run.answered == 1 and run.overlapped:
-            connection._short_lived += 1
+            connection._traits.short_lived += 1
         self._describe(exc)
         self._alone = not run.session.state.closed
         self._drop_run(exc)
@@ -359,7 +359,7 @@ class Pipeline:
             return False
         batch = items.next_to_send(limit, self._prepare)
         if batch:
-            may_join = not items.at_hand or not self._connection._server_pipelines
+            may_join = not items.at_hand or not self._connection._traits.pipelines
             run.start(batch, more=may_join and items.is_quick)
         return bool(batch)
 
@@ -381,13 +381,13 @@ class Pipeline:
     def _limit(self) -> int:
         """Return how many requests may be in flight now (rules 3 to 6)."""
         connection, run = self._connection, self._run
-        if self._alone or not connection._server_keeps or connection._server_is_http10:
+        if self._alone or not connection._traits.keeps_connections or connection._traits.is_http10:
             return 1
-        if connection._short_lived >= _MOST_SHORT_LIVED:
+        if connection._traits.short_lived >= _MOST_SHORT_LIVED:
             return 1
-        if connection._server_pipelines:
+        if connection._traits.pipelines:
             return self._depth
-        if connection._server_pipelines is not None:
+        if connection._traits.pipelines is not None:
             return 1
         in_flight = self._items.in_flight
         if run is None or not in_flight:
@@ -489,13 +489,13 @@ class Pipeline:
             raise
         if isinstance(got, HTTPResponse):
             connection = self._connection
-            if not connection._server_keeps or got.version == "1.0":
-                connection._learn(got)
+            if not connection._traits.keeps_connections or got.version == "1.0":
+                connection._traits.learn(got)
             connection._response_session = run.session
             if run.answered > 1:
-                connection._short_lived = 0
-            if connection._server_pipelines is None and run.joined_answered >= _PROOF:
-                connection._server_pipelines = True
+                connection._traits.short_lived = 0
+            if connection._traits.pipelines is None and run.joined_answered >= _PROOF:
+                connection._traits.pipelines = True
                 self._items.server_pipelines()
             self._alone = False
             items = self._items  # as `forget_first`, without a call for each response
