@@ -97,7 +97,7 @@ TO_SENDING: dict[Sending, Steps] = {
     Sending.READY: lambda machine: None,
     Sending.REQUEST: Machine.accept,
     Sending.CONTINUE: lambda machine: machine.sent_with(BodyFollowing(5), expect=True),
-    Sending.BODY: lambda machine: machine.sent_with(BodyFollowing(5)),
+    Sending.REQUEST_BODY: lambda machine: machine.sent_with(BodyFollowing(5)),
     Sending.REFUSED: refused,
     Sending.CUT_OFF: cut_off,
 }
@@ -105,7 +105,7 @@ TO_SENDING: dict[Sending, Steps] = {
 #: How to get into each state of receiving.
 TO_RECEIVING: dict[Receiving, Steps] = {
     Receiving.HEAD: Machine.send,
-    Receiving.BODY: reading,
+    Receiving.RESPONSE_BODY: reading,
     Receiving.SWITCHED: Machine.switch,
     Receiving.FAILED: lambda machine: machine.exchanges.fail(CAUSE),
 }
@@ -143,9 +143,9 @@ SENDING_ROWS: dict[tuple[Sending, str], Steps] = {
     (Sending.CONTINUE, "final response"): Machine.head,
     (Sending.CONTINUE, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),
     (Sending.CUT_OFF, "response after all"): lambda m: m.exchanges.answered_after_all(),
-    (Sending.BODY, "sent"): lambda m: m.exchanges.body_sent(current(m), 5),
-    (Sending.BODY, "final response"): lambda m: m.head(413),
-    (Sending.BODY, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),
+    (Sending.REQUEST_BODY, "sent"): lambda m: m.exchanges.body_sent(current(m), 5),
+    (Sending.REQUEST_BODY, "final response"): lambda m: m.head(413),
+    (Sending.REQUEST_BODY, "cut off"): lambda m: m.exchanges.cut_off(current(m), CAUSE),
 }
 
 #: Each row of `RECEIVING`.
@@ -153,8 +153,8 @@ RECEIVING_ROWS: dict[tuple[Receiving, str], Steps] = {
     (Receiving.HEAD, "head, body follows"): Machine.head,
     (Receiving.HEAD, "head, switches"): answer_and_switch,
     (Receiving.HEAD, "failed"): lambda m: m.exchanges.fail(CAUSE),
-    (Receiving.BODY, "end of body"): Machine.body,
-    (Receiving.BODY, "failed"): lambda m: m.exchanges.fail(CAUSE),
+    (Receiving.RESPONSE_BODY, "end of body"): Machine.body,
+    (Receiving.RESPONSE_BODY, "failed"): lambda m: m.exchanges.fail(CAUSE),
     (Receiving.SWITCHED, "failed"): lambda m: m.exchanges.fail(CAUSE),
 }
 
@@ -174,7 +174,7 @@ def test_sending_row(state: Sending, event: str) -> None:
     assert machine.exchanges.sending is state
     SENDING_ROWS[state, event](machine)
     assert machine.exchanges.sending is SENDING[state][event]
-    pending = (Sending.CONTINUE, Sending.BODY)
+    pending = (Sending.CONTINUE, Sending.REQUEST_BODY)
     assert machine.exchanges.body_pending is (SENDING[state][event] in pending)
 
 
@@ -200,13 +200,13 @@ BY_SENDING: dict[Sending, tuple[type[Exception] | None, ...]] = {
     # The caller of accept has the turn to send, so what is being sent was abandoned.
     Sending.REQUEST: (None, StateError, StateError, None),
     Sending.CONTINUE: (StateError, StateError, StateError, None),
-    Sending.BODY: (StateError, None, StateError, StateError),
+    Sending.REQUEST_BODY: (StateError, None, StateError, StateError),
     Sending.REFUSED: (StateError, StateError, StateError, StateError),
     Sending.CUT_OFF: (ConnectionClosed, ConnectionClosed, ConnectionClosed, None),
 }
 BY_RECEIVING: dict[Receiving, tuple[type[Exception] | None, ...]] = {
     Receiving.HEAD: (None, StateError, StateError, None),
-    Receiving.BODY: (None, StateError, StateError, StateError),
+    Receiving.RESPONSE_BODY: (None, StateError, StateError, StateError),
     Receiving.SWITCHED: (StateError, StateError, StateError, StateError),
     Receiving.FAILED: (ConnectionClosed,) * 4,
 }

@@ -423,7 +423,7 @@ class Connection(Settings):
         session.take_end()
         exchanges = session.state
         if exchanges.outstanding:
-            if exchanges.receiving is Receiving.BODY:
+            if exchanges.receiving is Receiving.RESPONSE_BODY:
                 raise StateError(
                     "the body of the last response is unread: read or discard it first"
                 )

@@ -18,7 +18,7 @@ class Sending(StrEnum):
     READY = "ready"  # a request may be accepted
     REQUEST = "request"  # connecting, or sending a head and the body passed with it
     CONTINUE = "continue"  # awaiting a 100 (Continue) or a final response before the body
-    BODY = "body"  # the body follows: a BodyFollowing, or one that awaited its 100
+    REQUEST_BODY = "body"  # the body follows: a BodyFollowing, or one that awaited its 100
     REFUSED = "refused"  # a final response arrived before the end of the body
     CUT_OFF = "cut off"  # a request was sent only in part
 
@@ -29,7 +29,7 @@ class Receiving(StrEnum):
     __hash__ = str.__hash__
 
     HEAD = "head"  # a head is next, if any request is in flight
-    BODY = "body"  # inside the body of the oldest exchange's response
+    RESPONSE_BODY = "body"  # inside the body of the oldest exchange's response
     SWITCHED = "switched"  # another protocol (101) or a tunnel (CONNECT)
     FAILED = "failed"  # nothing more can be received
 
@@ -39,18 +39,18 @@ SENDING: Final[dict[Sending, dict[str, Sending]]] = {
     Sending.REQUEST: {
         "withdrawn": Sending.READY,
         "sent": Sending.READY,
-        "sent, body follows": Sending.BODY,
+        "sent, body follows": Sending.REQUEST_BODY,
         "sent, 100 awaited": Sending.CONTINUE,
         "final response": Sending.REFUSED,
         "cut off": Sending.CUT_OFF,
     },
     Sending.CONTINUE: {
-        "100": Sending.BODY,
-        "time passed": Sending.BODY,
+        "100": Sending.REQUEST_BODY,
+        "time passed": Sending.REQUEST_BODY,
         "final response": Sending.REFUSED,
         "cut off": Sending.CUT_OFF,
     },
-    Sending.BODY: {
+    Sending.REQUEST_BODY: {
         "sent": Sending.READY,
         "final response": Sending.REFUSED,
         "cut off": Sending.CUT_OFF,
@@ -61,17 +61,17 @@ SENDING: Final[dict[Sending, dict[str, Sending]]] = {
 
 RECEIVING: Final[dict[Receiving, dict[str, Receiving]]] = {
     Receiving.HEAD: {
-        "head, body follows": Receiving.BODY,
+        "head, body follows": Receiving.RESPONSE_BODY,
         "head, switches": Receiving.SWITCHED,
         "failed": Receiving.FAILED,
     },
-    Receiving.BODY: {"end of body": Receiving.HEAD, "failed": Receiving.FAILED},
+    Receiving.RESPONSE_BODY: {"end of body": Receiving.HEAD, "failed": Receiving.FAILED},
     Receiving.SWITCHED: {"failed": Receiving.FAILED},
     Receiving.FAILED: {},
 }
 
 #: The states in which a request or its body is not completely sent, and may still be.
-UNSENT: Final = frozenset((Sending.REQUEST, Sending.CONTINUE, Sending.BODY))
+UNSENT: Final = frozenset((Sending.REQUEST, Sending.CONTINUE, Sending.REQUEST_BODY))
 
 # Module-level names, because looking up a member in its class takes three times as long.
 READY, REQUEST, CONTINUE, REQUEST_BODY, REFUSED, CUT_OFF = Sending
