@@ -29,6 +29,8 @@ STYLES: dict[str, type[StyledWire]] = {
 #: The servers, started by the first test that asks for one.
 pytest_plugins = ["tests.support.servers", "tests.support.answering"]
 
+slow = pytest.mark.slow
+
 #: What a fixture's connections run over.
 TRANSPORTS = {"wire": ["plain", "tls"], "plain": ["plain"], "tls": ["tls"]}
 
@@ -60,9 +62,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         own.update([mark.args[0]] if isinstance(mark.args[0], str) else mark.args[0])
     for name, transports in TRANSPORTS.items():
         if name in metafunc.fixturenames and name not in own:
-            cases = [(style, transport) for style in styles for transport in transports]
-            ids = ["-".join(filter(None, case)) for case in cases]
-            metafunc.parametrize(name, cases, indirect=True, ids=ids)
+            cases = [
+                pytest.param(
+                    (style, transport),
+                    id="-".join(filter(None, (style, transport))),
+                    marks=() if _is_quick(style, transport, styles, transports) else slow,
+                )
+                for style in styles
+                for transport in transports
+            ]
+            metafunc.parametrize(name, cases, indirect=True)
+
+
+def _is_quick(style: str, transport: str, styles: list[str], transports: list[str]) -> bool:
+    """Whether `make test` runs this combination.
+
+    It runs each style and each transport, and all combinations only where there are few.
+    """
+    if len(styles) < len(STYLES) or len(transports) == 1:
+        return True
+    return transport == ("tls" if style in ("blocking", "trio") else "plain")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,6 +17,8 @@ import pytest
 from tests.cli.command import OK, Listener
 from tests.support.servers import ROOT, Documents, NginxEndpoints, unavailable
 
+pytestmark = pytest.mark.slow
+
 #: Seconds. A program that takes longer hangs.
 PATIENCE = 60
 

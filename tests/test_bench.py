@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.servers import ROOT, unavailable
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = ["limit", "dugong", "http.client"]
 
 #: One of each kind of work.

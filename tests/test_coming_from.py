@@ -25,6 +25,8 @@ from tests.coming_from.pages import PAGES, rows_of
 from tests.coming_from.record import RECORDED, comparable
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.slow
+
 #: The pages with tables, and an interpreter that has what the first column needs.
 PEERS = ROOT / ".bench" / "peers" / "bin" / "python"
 DUGONG3 = ROOT / ".bench" / "dugong3" / "bin" / "python"

@@ -23,6 +23,8 @@ from dugong import HTTPConnection
 from tests.cli.command import OK, PATIENCE, UNWANTED, Listener, head
 from tests.support.servers import ROOT, NginxEndpoints, unavailable
 
+pytestmark = pytest.mark.slow
+
 
 def command(name: str, *arguments: str | Path) -> list[str | Path]:
     return [sys.executable, "-W", "error", "-X", "dev", ROOT / "examples" / name, *arguments]

@@ -17,6 +17,8 @@ from tests.cli.command import OK, PATIENCE, Listener
 from tests.cli.terminal import Terminal
 from tests.support.servers import ROOT, unavailable
 
+pytestmark = pytest.mark.slow
+
 DEMO = ROOT / "examples" / "demo.py"
 
 

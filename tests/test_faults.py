@@ -16,6 +16,8 @@ from tests.support.fault_sweeps import EXCHANGES, Bench, Exchange, judge_of, mas
 from tests.support.faults import Direction, Fault, Kind
 from tests.support.servers import NginxEndpoints
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clear(nginx: NginxEndpoints) -> Iterator[Bench]:

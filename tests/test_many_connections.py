@@ -21,6 +21,8 @@ from tests.support.piecemeal import answer
 from tests.support.servers import Server, serving
 from tests.support.wire import HOST
 
+pytestmark = pytest.mark.slow
+
 CONNECTIONS = 1000
 
 #: ConnectionState on each of them.

@@ -23,6 +23,8 @@ from tests.support.concurrency import Done, Library, both, nothing_left
 from tests.support.piecemeal import answer
 from tests.support.servers import Certificate, Server, serving
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 TASKS = 200

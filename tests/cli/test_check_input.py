@@ -30,6 +30,8 @@ from tests.cli.command import (
 )
 from tests.cli.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 # --------------------------------------------------------------------- input
 
 

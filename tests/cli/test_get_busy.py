@@ -26,6 +26,8 @@ from tests.cli.command import (
 )
 from tests.cli.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 SOON = ["--retry-delay", "0.01"]
 
 LATER = "Wed, 21 Oct 2026 07:28:07 GMT"

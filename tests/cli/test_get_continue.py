@@ -24,6 +24,8 @@ from tests.cli.command import (
 from tests.cli.relay import Relay
 from tests.support.servers import Documents, NginxEndpoints
 
+pytestmark = pytest.mark.slow
+
 SOON = ["--retry-delay", "0.01"]
 
 CUT = 30_000_000

@@ -18,6 +18,8 @@ from tests.cli.relay import Relay
 from tests.support.apps import document
 from tests.support.servers import NginxEndpoints
 
+pytestmark = pytest.mark.slow
+
 #: Runs the command in children, in three rounds: at first there is an older file, then half of the
 #: document as well, then half of another version. One child notes in front of which lines of the
 #: module the files have changed. Others are killed there, and then the command runs again.

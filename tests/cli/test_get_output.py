@@ -28,6 +28,8 @@ from tests.cli.command import (
 from tests.cli.terminal import Terminal
 from tests.support.apps import MIB
 
+pytestmark = pytest.mark.slow
+
 #: More than sockets and pipes hold: a sender gets rid of it only as the command takes it.
 BLOCK = bytes(range(256)) * (32 * MIB // 256)
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * len(BLOCK))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import OK, ONCE, Done, Listener, ended, failure, run, start
 from tests.cli.relay import Relay
 from tests.support.apps import document
 from tests.support.servers import HOST, Documents, Endpoint, NginxEndpoints
+
+pytestmark = pytest.mark.slow
 
 
 def redirect(target: str, status: int = 302) -> bytes:

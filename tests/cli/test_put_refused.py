@@ -13,6 +13,8 @@ from tests.cli.terminal import Terminal
 from tests.support.servers import Endpoint, NginxEndpoints
 from tests.support.uploads import CONTINUE
 
+pytestmark = pytest.mark.slow
+
 QUICKLY = ["--retry-delay", "0.001"]
 
 

@@ -19,6 +19,8 @@ from tests.support.api_ends import Co, Expected, Sending
 from tests.support.api_session import INTERIM, Session, Shape
 from tests.support.responses import EXAMPLES
 
+pytestmark = pytest.mark.slow
+
 
 class Model(Sending):
     """The calls that read, and those that end it."""

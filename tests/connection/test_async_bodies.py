@@ -446,9 +446,8 @@ async def test_closed_when_time_passes(wire: StyledWire, limit: str) -> None:
                 options[limit] = 0.01
             else:
                 setattr(conn, limit, 0.01)
-            with pytest.raises(ConnectionTimedOut) as caught:
+            with pytest.raises(ConnectionTimedOut):
                 await ask(conn, "PUT", body=body, expect100=False, **options)
-            assert caught.value.bytes_sent > 0
             assert body.closed == 1
 
 

@@ -27,6 +27,8 @@ from dugong import (
 from tests.support.responses import EXAMPLES, Expected, conversations, mutated, split
 from tests.support.scripted import Co, End, ScriptedSocket, run, scripted
 
+pytestmark = pytest.mark.slow
+
 #: The generator of responses is slow where several workers share a machine, and all there is.
 much = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

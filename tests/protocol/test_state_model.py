@@ -23,6 +23,8 @@ from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.state import ConnectionState
 
+pytestmark = pytest.mark.slow
+
 
 def request(method: str, body: BodyFollowing | None, expect: bool, **fields: str) -> Exchange:
     return prepare(Request(method, "/", fields, body), expect, NO_DEFAULTS)

@@ -30,6 +30,8 @@ from tests.support.drive import drive
 from tests.support.exchanges import works
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 CASES = [*heads.CASES, *lengths.CASES, *chunks.CASES, *exchanges.CASES]
 
 styles = pytest.mark.parametrize("call", STYLES.values(), ids=STYLES)

@@ -20,6 +20,8 @@ from dugong import BodyFollowing, ConnectionTimedOut, HTTPConnection, InvalidReq
 from tests.support.responses import EXAMPLES
 from tests.support.scripted import ScriptedSocket, run, scripted
 
+pytestmark = pytest.mark.slow
+
 much = settings(
     max_examples=2 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

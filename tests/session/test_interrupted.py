@@ -37,6 +37,8 @@ from tests.support.styles import StyledWire
 from tests.support.uploads import WAYS, requested
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 
 def a_file() -> Any:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - for the test to close

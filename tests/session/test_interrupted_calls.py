@@ -39,7 +39,7 @@ from tests.support.styles import BlockingWire, GeneratorWire, StyledWire
 from tests.support.styles_in_loops import AsyncioWire, TrioWire
 
 #: For a busy machine: all places of one operation take a few seconds on an idle one.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Client:

@@ -29,6 +29,7 @@ from tests.support.styles import StyledWire
 from tests.support.wire import HOST, SMALL, AnyWire, Listener, Wire
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(600),
     # Python warns if the finalizer of a socket was interrupted, and closes it itself.
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),

@@ -304,7 +304,8 @@ class Player:
                 give_up = time.monotonic() + GUARD
                 continue
             assert time.monotonic() < give_up, describe(self._peers)
-            poller_for(self._peers, {self._stopped.fileno(): select.POLLIN}).poll(GUARD * 1000)
+            # Not for long: the test may add a step meanwhile, from another thread.
+            poller_for(self._peers, {self._stopped.fileno(): select.POLLIN}).poll(50)
 
     def _step(self) -> bool:
         for peer in self._peers:

@@ -20,6 +20,8 @@ from tests.support.pipeline_walk import Step, bodies, expected, paths, walk
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 DEPTH = 4
 
 LAST = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast"

@@ -19,6 +19,8 @@ from tests.support.pipeline_walk import walk
 from tests.support.styles import StyledWire
 from tests.support.wire import HOST, Wire
 
+pytestmark = pytest.mark.slow
+
 
 def requests() -> list[Request]:
     return [

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from tests.support.pipeline_server import Ending, Last, Server
 from tests.support.pipeline_walk import Step, walk
 from tests.support.received import ReceivedRequest
 from tests.support.wire import Certificates, Wire
+
+pytestmark = pytest.mark.slow
 
 IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 
