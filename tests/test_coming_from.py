@@ -119,6 +119,7 @@ DIFFERENCES: dict[str, tuple[Any, Any]] = {
         {"send_request": CLOSED, "read_response": "StateError"},
     ),
     "error_classes": ([False, False], [True, True]),
+    "read_too_early": ("", "StateError"),
     "gone_names": (list(dugong3.GONE), []),
 }
 

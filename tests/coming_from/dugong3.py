@@ -333,6 +333,14 @@ def error_classes() -> Any:
     return [issubclass(closed, ConnectionError), issubclass(timed_out, TimeoutError)]
 
 
+@probe
+def read_too_early() -> Any:
+    """Reading a body before the head of its response."""
+    with exchange([OK, None]) as (conn, _):
+        conn.send_request("GET", "/")
+        return outcome(lambda: bytes(conn.read(5)).decode())
+
+
 #: Public names of 3.8's module that are gone, most of which it had only imported.
 GONE = (
     "Encodings", "Enum", "HostnameNotResolvableOrDNSUnavailable", "Mapping", "MutableMapping",

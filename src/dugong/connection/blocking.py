@@ -43,9 +43,11 @@ class HTTPConnection(Connection):
         port: the server's port. The default is 80, or 443 with an *ssl_context*.
         ssl_context: makes this a TLS connection. The context determines what is verified.
         proxy: an HTTP proxy, ``(host, port)`` or ``'http://[user:password@]host:port'``. With an
-            *ssl_context*, the connection goes through a tunnel that the proxy opens.
+            *ssl_context*, the connection goes through a tunnel that the proxy opens. User and
+            password are sent only to the proxy, in ``Proxy-Authorization``.
         timeout: seconds that one wait without progress may take, including waits while
-            connecting. ``None`` for no limit, 0 to never wait.
+            connecting. ``None`` for no limit, 0 to never wait. A `Timeouts` sets a limit for each
+            kind of wait.
         deadline: seconds that one call may take, even if it makes progress. ``None`` for no limit.
         continue_timeout: seconds that `request` waits for a 100 (Continue); should be less than
             *timeout*. ``None`` for no limit.
@@ -54,15 +56,16 @@ class HTTPConnection(Connection):
         source_address: ``(host, port)`` to connect from.
         address: ``(host, port)`` to connect to. *hostname* remains the server's name.
         sock: a connected socket to use. This object takes it over; once that connection has
-            ended, the object cannot connect again.
+            ended, the object cannot connect again. Only one of *unix_socket*, *address* and *sock*
+            can be given. *proxy* excludes the first two.
         proxy_headers: fields to add to the CONNECT request that asks the proxy for a tunnel, as a
             mapping or pairs. The server never sees them.
         socket_options: tuples ``(level, option, value)``, the arguments of
             `socket.socket.setsockopt`. They are set on each socket before it connects.
             ``TCP_NODELAY`` and ``SO_KEEPALIVE`` are set for TCP unless given here.
 
-    The first four arguments and the three time limits are also attributes. If you set one, the
-    next connection uses the new value.
+    The first four arguments and the three time limits are also attributes. A new time limit
+    applies from the next call, and any other new value from the next connection.
 
     Raises:
         TypeError: an argument has the wrong type. Setting an attribute also raises this.
@@ -120,9 +123,15 @@ class HTTPConnection(Connection):
             HostnameNotResolvable: the host does not exist.
             DNSUnavailable: the DNS does not work at the moment.
             TunnelRefused: the proxy refused to connect to the server.
-            ConnectionTimedOut: a wait took longer than `timeout`.
+            InvalidResponse, UnsupportedResponse: the proxy's response is invalid or unsupported,
+                or TLS negotiated another protocol than HTTP/1.1.
+            ConnectionTimedOut: a time limit has passed.
+            ConnectionClosed: the proxy closed the connection, or another call disconnected.
+            StateError: another call is connecting, or the socket given as *sock* is used up.
+            RuntimeError: the system cannot start a thread to look up the name.
             OSError: an error of the operating system or the TLS library (refused, unreachable,
-                certificate not trusted).
+                certificate not trusted). The message names the address, and the proxy if there is
+                one.
 
         After any of these errors, there is no connection.
         """
@@ -152,7 +161,8 @@ class HTTPConnection(Connection):
             headers: a mapping or pairs. Names are `str` or `bytes`. Values are `str`, `bytes` or
                 `int`. `str` is encoded as Latin-1. ``Host``, ``Accept-Encoding: identity``,
                 ``Connection: keep-alive`` and the framing fields are added unless given. The
-                value ``None`` leaves out a field that would be added.
+                value ``None`` leaves out a field that would be added, except ``Host`` and the
+                framing fields.
             body: ``None``, a bytes-like object, a binary file or an iterable of bytes (see
                 `request`). Or a `BodyFollowing`, if you send the body with `write`.
             expect100: ask the server whether it wants the body before you send it (RFC 9110
@@ -165,11 +175,14 @@ class HTTPConnection(Connection):
                 sent.
             InvalidRequest: an argument is invalid, or a field contradicts the body. Nothing was
                 sent.
-            StateError: an earlier request or its body is unfinished. Nothing was sent.
-            ConnectionClosed: the connection had ended before (``bytes_sent`` is 0, and the next
-                call reconnects), or it ended while sending. Responses to earlier requests may
-                still be readable.
-            ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
+            StateError: an earlier request or its body is unfinished, or a one-shot body was used
+                up before. Nothing was sent.
+            BodyChanged, ExcessBodyData: as for `request`.
+            ConnectionClosed: the connection ended while sending. Responses to earlier requests may
+                still be readable. Or nothing was sent (``bytes_sent`` is 0), because the server has
+                closed the idle connection, or another thread has disconnected while responses were
+                outstanding. In these two cases, the next call reconnects.
+            ConnectionTimedOut: a time limit has passed. Nothing more can be sent.
             DugongError, OSError: connecting failed, as for `connect`.
         """
         rest = self._start_request(method, path, headers, body, expect100, deadline)
@@ -217,7 +230,8 @@ class HTTPConnection(Connection):
                 is where it was before. If *headers* has a ``Content-Length``, the file is neither
                 measured nor moved. dugong only calls ``read(n)``, where *n* is at most the number
                 of bytes that are left. The file may thus be a pipe, or a part of something else.
-                It is then one-shot.
+                It is then one-shot, but you may pass it to the next request, which sends the
+                following bytes.
 
                 An *iterable* of bytes-like objects is sent with one chunk for each item. If
                 *headers* has a ``Content-Length``, it is sent without chunks, and the length is
@@ -227,9 +241,9 @@ class HTTPConnection(Connection):
                 chunks (RFC 9112 section 7.1), and a file is not measured.
 
                 Bytes and seekable files are replayable. All other bodies are one-shot. A one-shot
-                body that has been used up is refused. For generators, files and your own iterators
-                that is always so. For built-in iterators such as ``map(...)`` and ``iter([...])``,
-                it is so as long as the earlier request, its response or its exception exists.
+                body that has been used up is refused. Built-in iterators such as ``map(...)`` and
+                ``iter([...])`` are only recognised as used up while the earlier request, its
+                response or its exception exists.
 
                 Exceptions that your iterable or file raises pass through unchanged, including
                 those of dugong's own classes.
@@ -250,7 +264,7 @@ class HTTPConnection(Connection):
 
         Raises:
             TypeError, InvalidRequest: as for `send_request`. Nothing was sent, unless an item of an
-                iterable is not bytes-like.
+                iterable is not bytes-like, or a file in non-blocking mode has no data.
             StateError: something is outstanding, or the body was used up before. Nothing was sent.
             BodyChanged: a file shrank or grew while it was being sent, a body is shorter than
                 its ``Content-Length``, or ``read(n)`` returned more than *n* bytes. The request
@@ -259,7 +273,7 @@ class HTTPConnection(Connection):
                 after `BodyChanged`.
             ConnectionClosed: the connection ended before a response. The next call of this
                 method reconnects.
-            ConnectionTimedOut: a wait took longer than `timeout`. If the request was sent
+            ConnectionTimedOut: a time limit has passed. If the request was sent
                 completely, call `read_response` to continue waiting.
             InvalidResponse, UnsupportedResponse: as for `read_response`.
             DugongError, OSError: connecting failed, as for `connect`.
@@ -279,12 +293,12 @@ class HTTPConnection(Connection):
             buf: a bytes-like object of any size.
 
         Raises:
-            TypeError: *buf* is not bytes-like.
+            TypeError: *buf* is not bytes-like. Nothing was sent.
             StateError: no body is due, or the server has not answered ``Expect: 100-continue``
                 yet. Nothing was sent.
             ExcessBodyData: *buf* exceeds the announced length. Nothing was sent.
             ConnectionClosed: the connection ended. Responses may still be readable.
-            ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
+            ConnectionTimedOut: a time limit has passed. Nothing more can be sent.
         """
         self._run(self.co_write(buf))
 
@@ -300,10 +314,11 @@ class HTTPConnection(Connection):
 
         Raises:
             StateError: no body is due, or bytes of it are missing. Nothing was sent.
+            TypeError: a trailer field has the wrong type. Nothing was sent.
             InvalidRequest: a trailer field is invalid, or the body is not chunked. Nothing was
                 sent.
             ConnectionClosed: the connection ended. Responses may still be readable.
-            ConnectionTimedOut: a wait took longer than `timeout`. Nothing more can be sent.
+            ConnectionTimedOut: a time limit has passed. Nothing more can be sent.
         """
         self._run(self.co_end_body(trailers))
 
@@ -320,8 +335,9 @@ class HTTPConnection(Connection):
         Raises:
             StateError: nothing is outstanding, the last body is unread, or the request's body is
                 unfinished.
-            ConnectionClosed: the connection ended before a complete head.
-            ConnectionTimedOut: a wait took longer than `timeout`. You may call this again.
+            ConnectionClosed: the connection ended before a complete head, or another thread has
+                disconnected.
+            ConnectionTimedOut: a time limit has passed. You may call this again.
             InvalidResponse: the head or its framing is invalid or exceeds a limit. The connection
                 is broken until `disconnect`.
             UnsupportedResponse: the response is valid, but uses a feature that dugong does not
@@ -347,9 +363,10 @@ class HTTPConnection(Connection):
             StateError: a request is outstanding, and no response has been read since the end of
                 the last body was reported. Call `read_response` first.
             ConnectionClosed: the connection ended before the body did.
-            ConnectionTimedOut: a wait took longer than `timeout`. You may call this again.
+            ConnectionTimedOut: a time limit has passed. You may call this again.
             InvalidResponse: the body's chunks are invalid. The connection is broken until
                 `disconnect`.
+            DigestMismatch: the body fails the check that `hash_body` requested.
         """
         return self._read(self._try_read, self.co_read, n)
 
@@ -380,11 +397,11 @@ class HTTPConnection(Connection):
             The rest of the body; ``b''`` when nothing is outstanding.
 
         Raises:
-            StateError: as for `read`.
+            StateError, DigestMismatch: as for `read`.
             InvalidResponse: the body is longer than *limit*, or its chunks are invalid. The
                 connection is broken until `disconnect`.
             ConnectionClosed: the connection ended before the body did.
-            ConnectionTimedOut: a wait took longer than `timeout`. Nothing is lost: the next
+            ConnectionTimedOut: a time limit has passed. Nothing is lost: the next
                 reading call returns the data that has been received.
         """
         if self._deadline is None:  # `_read`, inlined to save a call for each small body
@@ -463,10 +480,11 @@ class HTTPConnection(Connection):
         Raises:
             TypeError, InvalidRequest: this call raises them for an invalid argument, a step for an
                 invalid request, in place of its response.
-            StateError: something else is outstanding on the connection.
+            StateError: something else is outstanding on the connection, or the one-shot body of a
+                request was used up before.
             ConnectionClosed: a connection ended before any response arrived, or an unanswered
                 request must not be repeated. ``unanswered`` lists all unanswered requests.
-            ConnectionTimedOut: a wait took longer than `timeout`. The next step continues waiting.
+            ConnectionTimedOut: a time limit has passed. The next step continues waiting.
             InvalidResponse, UnsupportedResponse: the response is invalid or unsupported.
             BodyChanged, ExcessBodyData: a request's body does not have the announced length.
             DugongError, OSError: connecting failed, as for `connect`.
