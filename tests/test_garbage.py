@@ -20,11 +20,14 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
+import dugong
 from dugong import (
     AioFuture,
     AsyncHTTPConnection,
     ConnectionClosed,
     ConnectionTimedOut,
+    DNSUnavailable,
+    HostnameNotResolvable,
     HTTPConnection,
     InvalidResponse,
     eval_coroutine,
@@ -37,8 +40,11 @@ from tests.support.stages import Stage, at_every_stage, enter, stages
 from tests.support.styles import BlockingWire, StyledWire
 from tests.support.styles_in_loops import AsyncioWire, TrioWire
 from tests.support.wire import HOST, AnyWire, Certificates, Wire, tcp_pair
+from tests.transport.tools import refusing_address
 
 T = TypeVar("T")
+
+getaddrinfo = socket.getaddrinfo
 
 # ------------------------------------------------------------------------------ ways to leave them
 
@@ -342,6 +348,56 @@ def test_connection_after_a_send_that_took_too_long() -> None:
             raise AssertionError("no error")
         del conn, crt
         far.close()
+
+
+class Witness:
+    """In a frame that an exception passes: it lives as long as something keeps the traceback."""
+
+
+def connects_to_nobody(witness: Witness) -> None:
+    HTTPConnection(*refusing_address()).connect()
+
+
+def has_no_address(witness: Witness) -> None:
+    HTTPConnection("nowhere.invalid").connect()
+
+
+def sends_on_a_dead_connection(witness: Witness) -> None:
+    near, far = socket.socketpair()
+    conn = HTTPConnection(HOST, sock=near)
+    conn.connect()
+    far.close()
+    conn.send_request("GET", "/")
+
+
+def steps_after_the_end(witness: Witness) -> None:
+    near, far = socket.socketpair()
+    conn = HTTPConnection(HOST, sock=near)
+    far.close()
+    next(conn.pipeline(["/a", "/b"]))
+
+
+@pytest.mark.parametrize(
+    "act", [connects_to_nobody, has_no_address, sends_on_a_dead_connection, steps_after_the_end]
+)
+def test_an_exception_keeps_no_frame(
+    act: Callable[[Witness], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the caller has let go of it: not even until the collector runs."""
+
+    def unknown(*args: object, **options: object) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown if act is has_no_address else getaddrinfo)
+    monkeypatch.setattr(dugong, "DNS_TEST_HOSTNAMES", ())
+    with leaving(by_reference):
+        witness = Witness()
+        alive = weakref.ref(witness)
+        with suppress(ConnectionClosed, OSError, HostnameNotResolvable, DNSUnavailable):
+            act(witness)
+            raise AssertionError("no error")
+        del witness
+        assert alive() is None
 
 
 async def go_through(pipeline: Any, conn: Any) -> None:

@@ -390,7 +390,10 @@ class Connection(Settings):
             exc = exchanges.lost()
             if not reading:  # the attributes describe the request of this call: nothing was sent
                 exc.bytes_sent, exc.response_started, exc.safe_to_retry = 0, False, True
-            raise exc
+            try:
+                raise exc
+            finally:
+                del exc  # the frames of its traceback must not keep it alive
         if reading:
             self._lost = None
 
@@ -472,7 +475,10 @@ class Connection(Settings):
         elif (fault := session.idle_fault()) is not None:
             session.close()
             fault.safe_to_retry = exchange.restore()
-            raise fault
+            try:
+                raise fault
+            finally:
+                del fault  # the frames of its traceback must not keep it, and so the session, alive
         exchange.limits = limits
         return session.start(exchange, None, limits)
 

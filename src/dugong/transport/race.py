@@ -118,7 +118,11 @@ class Race:
         if winner is None and not self.running and not self._addresses:
             assert self._failure is not None
             self.address = self._failed_address
-            raise self._failure
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # the exception's traceback refers to this frame, and to this object
         return winner
 
     def need(self) -> PollNeeded:

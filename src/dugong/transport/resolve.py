@@ -120,7 +120,11 @@ class Lookup:
         if not self._done and sys.is_finalizing():
             self._resolve()  # all other threads have ended, including the one that had this lookup
         if self._failure is not None:
-            raise self._failure
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # the exception's traceback refers to this frame, and to this object
         return self._addresses if self._done else None
 
 

@@ -243,7 +243,10 @@ class Pipeline:
             was_in_flight = self._items.in_flight
             self._drop_run()
             if was_in_flight:
-                raise self._deliberately(exc)
+                try:
+                    raise self._deliberately(exc)
+                finally:
+                    del exc  # as in `ConnectionState`
 
     def _ready_run(self) -> PipelinedSession:
         """Return a connection for sending on which nothing is in flight, a new one if necessary.
@@ -289,7 +292,10 @@ class Pipeline:
         self._drop_run(exc)
         hopeless = (run.is_new and not run.answered) or connection._sock_given
         if hopeless and first is not None and first.failure is None:
-            raise self._deliberately(exc) from exc.__cause__
+            try:
+                raise self._deliberately(exc) from exc.__cause__
+            finally:
+                del exc  # as in `ConnectionState`
 
     def _describe(self, exc: BaseException) -> None:
         """Set the attributes of *exc*, the failure of the oldest request."""
@@ -467,7 +473,10 @@ class Pipeline:
         may_end = run.failure is not None or run.session.state.closed
         if exchange is None or not exchange.bytes_sent or may_end:
             if (end := run.end(exchange)) is not None:
-                self._lose_run(run, end)
+                try:
+                    self._lose_run(run, end)
+                finally:
+                    del end
                 return None
             assert exchange is not None
         try:

@@ -301,6 +301,7 @@ class PipelinedSession:
         self.session.send_while_reading = None
         self.session.close()
         self.session.pipelined = False
+        self.failure = None  # the frames in its traceback refer to this object
         if self.sending is not None:
             self.sending.close()
 
