@@ -159,7 +159,7 @@ class Remembered:
         return self._find() or self._copy
 
     def __str__(self) -> str:
-        return str(self.exc)
+        return str(self.exc) or type(self.exc).__name__  # a KeyboardInterrupt has no text
 
 
 def _nothing() -> None:
