@@ -11,6 +11,8 @@ from tests.cli.addresses import check, objects
 from tests.cli.command import COMMAND, Done, Listener, ended, head, start
 from tests.support.servers import HOST, NginxEndpoints, Proxies
 
+pytestmark = pytest.mark.slow
+
 # --------------------------------------------------------------------- results
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.cli.command import OK, Done, Listener, ended, failure, run, start
 from tests.support.servers import HOST, NginxEndpoints
 
+pytestmark = pytest.mark.slow
+
 MISSING = "No such file or directory"
 
 

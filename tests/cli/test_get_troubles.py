@@ -13,6 +13,8 @@ import pytest
 from tests.cli.command import NOT_FOUND, OK, ONCE, Done, Listener, ended, failure, head, run, start
 from tests.support.servers import HOST, NginxEndpoints
 
+pytestmark = pytest.mark.slow
+
 
 def test_tls_troubles(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, tls = f"{HOST}:{nginx.plain.port}", f"{HOST}:{nginx.tls.port}"

@@ -24,6 +24,8 @@ from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 ENDS: dict[str, Callable[[Peer], None]] = {
     "close": Peer.close,
     "reset": Peer.reset,
