@@ -135,7 +135,7 @@ def test_tls(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silent_server(listener: Listener) -> None:
     with start("check", listener.url(), "--timeout", "0.2", "--retry-delay", "0.01") as process:
         done = ended(process)
-    reason = "no byte moved for 0.2 seconds (phase 'response', timeout=0.2)"
+    reason = "no data transferred for 0.2 seconds (phase 'response', timeout=0.2)"
     line = f"broken        {listener.url()}: {reason}\n"
     assert done == Done(1, line.encode(), "")
 

@@ -171,6 +171,6 @@ def test_others_are_fetched_when_one_fails(listener: Listener, refused: str) -> 
     assert (done.status, done.out) == (1, b"hellhello")
     assert done.err.splitlines() == [
         f"dugong: {urls[0]}: cannot connect to {refused}: Connection refused",
-        f"dugong: {urls[1]}: the connection ended 1 bytes before the body did",
+        f"dugong: {urls[1]}: the connection ended 1 bytes before the end of the body",
         f"dugong: {urls[3]}: cannot connect to {refused}: Connection refused",
     ]

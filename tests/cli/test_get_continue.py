@@ -122,7 +122,7 @@ def test_gives_up_in_the_end(listener: Listener, folder: Path) -> None:
     with start("get", "-O", *SOON, "--retries", "2", url, cwd=folder) as process:
         for _ in range(3):
             listener.serve(OK[:-1])
-        message = f"{url}: the connection ended 1 bytes before the body did"
+        message = f"{url}: the connection ended 1 bytes before the end of the body"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
     assert [*folder.iterdir()] == []
@@ -133,7 +133,7 @@ def test_what_was_printed_cannot_be_taken_back(listener: Listener) -> None:
     url = listener.url("/x")
     with start("get", *SOON, url) as process:
         listener.serve(OK[:-1])
-        message = f"{url}: the connection ended 1 bytes before the body did"
+        message = f"{url}: the connection ended 1 bytes before the end of the body"
         assert ended(process) == failure(message, b"hell")
     with start("get", *SOON, url) as process:
         listener.serve(first_part())
@@ -202,7 +202,7 @@ def test_without_the_option_it_starts_anew(listener: Listener, folder: Path) -> 
     url = listener.url("/x")
     with start("get", "-O", *ONCE, url, cwd=folder) as process:
         listener.serve(first_part())
-        reason = "the connection ended 6 bytes before the body did"
+        reason = "the connection ended 6 bytes before the end of the body"
         rest_said = "--continue goes on with x.part (4 bytes)"
         assert ended(process) == failure(f"{url}: {reason}; {rest_said}")
     with start("get", "-O", url, cwd=folder) as process:
@@ -255,8 +255,8 @@ def test_what_comes_back(
     ("answer", "message"),
     [
         (NOT_FOUND, "the server said 404 Not Found"),
-        (b"", "the connection ended before a response came"),
-        (rest()[:-1], "the connection ended 1 bytes before the body did"),
+        (b"", "the connection ended before a response arrived"),
+        (rest()[:-1], "the connection ended 1 bytes before the end of the body"),
     ],
 )
 def test_what_is_there_is_kept(

@@ -49,9 +49,9 @@ def test_nobody_listens(refused: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("response", "out", "message"),
     [
-        (b"", b"", "the connection ended before a response came"),
+        (b"", b"", "the connection ended before a response arrived"),
         (OK[:10], b"", "the connection ended in the middle of a response head"),
-        (OK[:-3], b"he", "the connection ended 3 bytes before the body did"),
+        (OK[:-3], b"he", "the connection ended 3 bytes before the end of the body"),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
             b"hello",
@@ -141,7 +141,7 @@ def test_the_server_stalls(listener: Listener, sent: bytes, timeout: str, out: b
         sock.sendall(sent)
         done = ended(process)
     phase = "body" if out else "response"
-    message = f"no byte moved for {timeout} seconds (phase '{phase}', timeout={timeout})"
+    message = f"no data transferred for {timeout} seconds (phase '{phase}', timeout={timeout})"
     assert done == failure(f"{listener.url()}: {message}", out)
 
 

@@ -89,7 +89,7 @@ def test_goes_on_and_is_interrupted(listener: Listener) -> None:
     assert status == INTERRUPTED
     again, interrupted = terminal.screen()
     prefix = f"dugong: {listener.url('/a')}: "
-    assert again.startswith(f"{prefix}the connection ended 4194304 bytes before the body did; try")
+    assert again.startswith(f"{prefix}the connection ended 4194304 bytes before the end of the body; try")
     assert interrupted == f"{prefix}interrupted; --continue goes on with a.part (7.0 MiB)"
 
 
@@ -154,7 +154,7 @@ def test_get_without_extra(listener: Listener) -> None:
     url = listener.url("/a")
     with Terminal(*without_extra("get", "-O", url), columns=160) as terminal:
         listener.serve(LONG + 6 * PART)
-        message = "the connection ended 4194304 bytes before the body did"
+        message = "the connection ended 4194304 bytes before the end of the body"
         rest = "--continue goes on with a.part (6.0 MiB)"
         assert terminal.ended() == (1, f"dugong: {url}: {message}; {rest}\n")
     with Terminal(*without_extra("get", "-O", "--continue", url)) as terminal:

@@ -237,5 +237,5 @@ def test_the_server_stalls(listener: Listener, large: Path, stalling: str) -> No
             sock.sendall(CONTINUE)
         done = ended(process)
     phase = "response" if stalling == "head" else "send"
-    message = f"no byte moved for 0.1 seconds (phase '{phase}', timeout=0.1)"
+    message = f"no data transferred for 0.1 seconds (phase '{phase}', timeout=0.1)"
     assert done == failure(f"{url}: {message}")

@@ -14,7 +14,7 @@ URL = "http://127.0.0.1:1/a/b"
 NO_HTTP = "a URL begins with http:// or https://"
 NO_HOST = "there is no host name in it"
 NO_PORT = "the port is not a number from 1 to 65535"
-NO_PROXY = "proxy is a URL http://[user:password@]host:port"
+NO_PROXY = "proxy must be a URL http://[user:password@]host:port"
 NO_SECONDS = "is not a number of seconds above 0"
 
 
@@ -103,8 +103,8 @@ def test_url_with_password(user: str, rest: str, scheme: str) -> None:
         (["-H", ": c"], "argument -H: the name of field 1 is empty"),
         (["-H", "A: b\r\nC: d"], "argument -H: the value of field A has a line end"),
         (["-H", "A: €"], "argument -H: the value of field A has a character outside Latin-1"),
-        (["-H", "Host: a b"], "argument -H: Host is one host name"),
-        (["-H", "Host: a", "-H", "Host: b"], "argument -H: Host is one host name"),
+        (["-H", "Host: a b"], "argument -H: Host must be one host name"),
+        (["-H", "Host: a", "-H", "Host: b"], "argument -H: Host must be one host name"),
         (
             ["-H", "Content-Length: 5"],
             "argument -H: Content-Length is '5', but",
