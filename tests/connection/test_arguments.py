@@ -203,7 +203,10 @@ CALLS: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
     *[("read", (n,), TypeError, "n must be an int") for n in ("5", 5.0, True, b"5", [5])],
     *[("readall", (n,), TypeError, "limit must be an int") for n in ("5", 5.0, True)],
     ("readall", (-1,), InvalidRequest, "limit must be at least 0"),
-    *[("readinto", (buf,), TypeError, "buf must be a writable buffer") for buf in (5, "a", b"a", None)],
+    *[
+        ("readinto", (buf,), TypeError, "buf must be a writable buffer")
+        for buf in (5, "a", b"a", None)
+    ],
     ("readinto", (memoryview(bytearray(8))[::2],), TypeError, "in one piece"),
     ("pipeline", (5,), TypeError, "requests must be an iterable, not int"),
     ("pipeline", (None,), TypeError, "requests must be an iterable, not NoneType"),
@@ -277,7 +280,9 @@ def test_what_is_no_coroutine(run: Callable[[Any], object]) -> None:
     conn = HTTPConnection(HOST)
     wrong: list[Any] = [None, conn, conn.co_read, conn.read, [], iter([])]
     for crt in wrong:
-        with pytest.raises(TypeError, match=r"crt must be a generator, such as conn\.co_read\(10\)"):
+        with pytest.raises(
+            TypeError, match=r"crt must be a generator, such as conn\.co_read\(10\)"
+        ):
             run(crt)
 
 

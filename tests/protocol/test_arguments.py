@@ -62,7 +62,9 @@ def test_seconds_of_another_type(given: Any) -> None:
 
 def test_no_seconds() -> None:
     for given in (-1, -0.001, math.nan, -math.inf, Decimal("NaN"), -ENDLESS):
-        with pytest.raises(InvalidRequest, match="timeout must be a non-negative number of seconds, or None"):
+        with pytest.raises(
+            InvalidRequest, match="timeout must be a non-negative number of seconds, or None"
+        ):
             check_seconds(given, "timeout")
 
 
