@@ -25,7 +25,7 @@ def test_tls_troubles(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
     assert run("get", f"https://{tls}/") == failure(
         f"https://{tls}/: the certificate of {tls} is not trusted: unable to get local issuer "
-        "certificate (to trust its authority, name a file of certificates in SSL_CERT_FILE)"
+        "certificate (to trust its authority, set SSL_CERT_FILE to a file of certificates)"
     )
 
 

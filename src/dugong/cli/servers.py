@@ -130,7 +130,7 @@ def why(exc: BaseException, conn: Connection, args: argparse.Namespace) -> str:
         code: int = getattr(exc, "verify_code", 0)
         message: str = getattr(exc, "verify_message", "")
         hint = (
-            " (to trust its authority, name a file of certificates in SSL_CERT_FILE)"
+            " (to trust its authority, set SSL_CERT_FILE to a file of certificates)"
             if code in _NO_AUTHORITY
             else ""
         )

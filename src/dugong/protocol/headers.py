@@ -197,7 +197,7 @@ def _checked(pair: object) -> tuple[str, str]:
         name, value = pair
         if isinstance(name, str) and isinstance(value, str):
             return name, value
-    raise TypeError("fields must have pairs (name, value), both str")
+    raise TypeError("fields must contain pairs (name, value), both str")
 
 
 def _shown(name: str, value: T) -> T | str:

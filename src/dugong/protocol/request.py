@@ -245,11 +245,11 @@ def _pairs(headers: Any) -> Iterable[Any]:
 def _not_a_pair(pair: object, number: int) -> Exception:
     if isinstance(pair, (tuple, list)):
         return InvalidRequest(
-            f"headers must have pairs (name, value), but item {number} has {len(pair)} items"
+            f"headers must be pairs (name, value), but item {number} has {len(pair)} items"
         )
     hint = ": pass the body as body=" if isinstance(pair, (bytes, bytearray, memoryview)) else ""
     return TypeError(
-        f"headers must have pairs (name, value), but item {number} is {type(pair).__name__}{hint}"
+        f"headers must be pairs (name, value), but item {number} is {type(pair).__name__}{hint}"
     )
 
 

@@ -307,7 +307,7 @@ class ConnectionState:
     def _not_ready(self) -> DugongError:
         if self.sending is states.CUT_OFF:
             reason = f": {self.cut_off_by}" if str(self.cut_off_by or "") else ""
-            message = f"no more can be sent after a request that was sent only in part{reason}"
+            message = f"nothing more can be sent after a request that was sent only in part{reason}"
             return self._retriable(message, self.cause_of_cut)
         if self.sending is states.REFUSED:
             return StateError("the server refused the last request's body: read its response first")
