@@ -64,8 +64,8 @@ def test_json(url: str, port: int) -> None:
     assert moved == ["redirected", 301, f"{url}/doc/1.txt", "Moved Permanently"]
     assert missing == ["missing", 404, None, "Not Found"]
     assert invalid == [
-        ["invalid", None, None, "there is no host name in it"],
-        ["invalid", None, None, "a URL begins with http:// or https://"],
+        ["invalid", None, None, "the host name is missing"],
+        ["invalid", None, None, "a URL must begin with http:// or https://"],
     ]
 
 
@@ -74,8 +74,9 @@ def test_nothing_that_moves_a_terminal(listener: Listener) -> None:
         listener.serve(*[b"HTTP/1.1 404 \x9b2J\r\nContent-Length: 0\r\n\r\n"] * 2)
         done = ended(process)
     assert done.status == 1
+    reason = "a URL cannot contain control characters"
     assert done.out.splitlines() == [
-        f"invalid       {listener.url('/')}\\x1b[2J: a URL has no control characters".encode(),
+        f"invalid       {listener.url('/')}\\x1b[2J: {reason}".encode(),
         f"missing       {listener.url('/a')}: 404 \\x9b2J".encode(),
     ]
 
@@ -137,7 +138,7 @@ def test_tls(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silent_server(listener: Listener) -> None:
     with start("check", listener.url(), "--timeout", "0.2", "--retry-delay", "0.01") as process:
         done = ended(process)
-    reason = "no byte moved for 0.2 seconds (phase 'response', timeout=0.2)"
+    reason = "no data transferred for 0.2 seconds (phase 'response', timeout=0.2)"
     line = f"broken        {listener.url()}: {reason}\n"
     assert done == Done(1, line.encode(), "")
 

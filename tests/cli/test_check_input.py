@@ -70,8 +70,8 @@ def test_sources_that_cannot_be_read(url: str, tmp_path: Path) -> None:
     assert done.status == 1
     assert done.err.splitlines() == [
         f"dugong: {gone}: cannot read it: No such file or directory",
-        f"dugong: {url}/no: the server said 404 Not Found",
-        f"dugong: {url}/doc/1.txt: it is text/plain, and has no links that could be found",
+        f"dugong: {url}/no: the server responded with 404 Not Found",
+        f"dugong: {url}/doc/1.txt: it is text/plain, not HTML",
         "dugong: http://a b: 'a b' is not a host name or address",
         f"dugong: {gone}: cannot read it: No such file or directory",
         f"dugong: {tmp_path}: cannot read it: Is a directory",
@@ -239,7 +239,7 @@ def test_page_with_a_content_coding(listener: Listener, body: bytes, coding: str
         (gzipped(PAGE), "gzip, br", "its content coding is br: only gzip and deflate are"),
         (gzipped(PAGE)[:-1], "gzip", "it is not valid gzip: truncated"),
         (PAGE, "gzip", "it is not valid gzip: "),
-        (gzipped(bytes((64 << 20) + 1)), "gzip", "it has more than 64.0 MiB when decoded"),
+        (gzipped(bytes((64 << 20) + 1)), "gzip", "it is larger than 64.0 MiB when decoded"),
     ],
 )
 def test_page_that_cannot_be_decoded(
@@ -272,11 +272,14 @@ def test_page_is_fetched_again_after_a_trouble(listener: Listener) -> None:
     [
         ([], "give URLs, -f FILE, --from-html FILE|URL, or - for a list on standard input"),
         (["--base", "http://a/"], "give URLs, -f FILE, --from-html FILE|URL, or - for a list"),
-        (["--base", "http://a/", "http://b/"], "--base is for --from-html"),
-        (["--base", "a", "--from-html", "x"], "argument --base: 'a': a URL begins with"),
-        (["--servers", "0", "http://b/"], "argument --servers: nobody can be asked then"),
-        (["--timeout", "x", "http://b/"], "argument --timeout: 'x' is not a number of seconds"),
-        (["-H", "a", "http://b/"], "argument -H: a field is of the form 'Name: value'"),
+        (["--base", "http://a/", "http://b/"], "--base requires --from-html"),
+        (["--base", "a", "--from-html", "x"], "argument --base: 'a': a URL must begin with"),
+        (["--servers", "0", "http://b/"], "argument --servers: must be at least 1"),
+        (
+            ["--timeout", "x", "http://b/"],
+            "argument --timeout: 'x' is not a positive number of seconds",
+        ),
+        (["-H", "a", "http://b/"], "argument -H: a field must have the form 'Name: value'"),
         (["-H", "a b: c", "http://b/"], "argument -H: the name of field 1 has a space"),
     ],
 )
@@ -299,7 +302,9 @@ def test_without_the_extra(missing: str) -> None:
     code = "import sys; sys.modules[sys.argv.pop(1)] = None; from dugong.cli import main; "
     command = [*COMMAND[:-2], "-c", code + "sys.exit(main())", missing]
     done = check("http://127.0.0.1:1/", command=command)
-    assert done == Done(2, b"", "dugong: check needs more: pip install 'dugong[cli]'\n")
+    assert done == Done(
+        2, b"", "dugong: check needs additional packages: pip install 'dugong[cli]'\n"
+    )
 
 
 # --------------------------------------------------------------------- the terminal and signals

@@ -129,7 +129,7 @@ def test_too_long(body: bytes, names: list[str]) -> None:
     """The limit holds for memory as well."""
     tracemalloc.start()
     try:
-        with pytest.raises(Failure, match=r"^it has more than 1\.0 MiB when decoded$"):
+        with pytest.raises(Failure, match=r"^it is larger than 1\.0 MiB when decoded$"):
             decoded(body, names, LIMIT)
         assert tracemalloc.get_traced_memory()[1] < 3 * LIMIT
     finally:

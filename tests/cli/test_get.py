@@ -33,7 +33,7 @@ def test_installed_command(nginx: NginxEndpoints) -> None:
     assert script is not None, "the package is not installed"
     url = f"http://{HOST}:{nginx.plain.port}/doc"
     assert run("get", f"{url}/3.txt", command=[script]) == Done(0, document(3), "")
-    failed = failure(f"{url}/no: the server said 404 Not Found")
+    failed = failure(f"{url}/no: the server responded with 404 Not Found")
     assert run("get", f"{url}/no", command=[script]) == failed
 
 
@@ -75,7 +75,7 @@ def test_proxy(tinyproxy: Proxies, nginx: NginxEndpoints, scheme: str) -> None:
     done = run("get", "--proxy", "http://{}:{}".format(*tinyproxy.guarded), url)
     refused = "407 Proxy Authentication Required"
     if scheme == "http":
-        assert done == failure(f"{url}: the server said {refused}")
+        assert done == failure(f"{url}: the server responded with {refused}")
     else:
         proxy = "{}:{}".format(*tinyproxy.guarded)
         where = f"connecting to {HOST}:{nginx.tls.port} through the proxy {proxy}"
@@ -150,7 +150,7 @@ def test_one_connection_for_one_server(listener: Listener) -> None:
         requests = listener.serve(OK, NOT_FOUND, OK)
         done = ended(process)
     assert [request.split()[1] for request in requests] == [b"/1", b"/2", b"/3"]
-    assert done == failure(f"{urls[1]}: the server said 404 Not Found", b"hellohello")
+    assert done == failure(f"{urls[1]}: the server responded with 404 Not Found", b"hellohello")
     assert listener.is_left_alone()
 
 
@@ -171,6 +171,6 @@ def test_others_are_fetched_when_one_fails(listener: Listener, refused: str) -> 
     assert (done.status, done.out) == (1, b"hellhello")
     assert done.err.splitlines() == [
         f"dugong: {urls[0]}: cannot connect to {refused}: Connection refused",
-        f"dugong: {urls[1]}: the connection ended 1 bytes before the body did",
+        f"dugong: {urls[1]}: the connection ended 1 bytes before the end of the body",
         f"dugong: {urls[3]}: cannot connect to {refused}: Connection refused",
     ]

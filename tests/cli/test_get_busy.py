@@ -88,7 +88,7 @@ def test_patience_ends(listener: Listener, folder: Path) -> None:
     url = listener.url("/x")
     with start("get", "-O", *SOON, "--retries", "2", url, cwd=folder) as process:
         listener.serve(*3 * [busy()])
-        assert ended(process) == failure(f"{url}: the server said 503 Busy")
+        assert ended(process) == failure(f"{url}: the server responded with 503 Busy")
     assert listener.is_left_alone()
     assert [*folder.iterdir()] == []
 
@@ -106,7 +106,7 @@ def test_wants_to_be_left_alone_for_long(
     url = listener.url("/x")
     with start("get", *SOON, url) as process:
         listener.serve(busy("503 Busy", *fields))
-        message = f"{url}: the server said 503 Busy (try again after {seconds} s)"
+        message = f"{url}: the server responded with 503 Busy (try again after {seconds} s)"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
 
@@ -114,11 +114,11 @@ def test_wants_to_be_left_alone_for_long(
 def test_what_was_there_stays(listener: Listener, folder: Path) -> None:
     """For another day, on which the server is not busy."""
     url = listener.url("/x")
-    rest = "--continue goes on with x.part (4 bytes)"
+    rest = "--continue resumes x.part (4 bytes)"
     with start("get", "-O", *SOON, "--retries", "1", url, cwd=folder) as process:
         listener.serve(CUT)
         listener.serve(busy())
-        assert ended(process) == failure(f"{url}: the server said 503 Busy; {rest}")
+        assert ended(process) == failure(f"{url}: the server responded with 503 Busy; {rest}")
     with start("get", "-O", "--continue", *SOON, url, cwd=folder) as process:
         asked = listener.serve(busy(), REST)
         assert ended(process) == Done(0, b"", "")
@@ -130,7 +130,7 @@ def test_without_the_extra(listener: Listener) -> None:
     urls = [listener.url("/1"), listener.url("/2")]
     with start("get", *urls, command=without_extra()) as process:
         listener.serve(busy("503 Busy", "Retry-After: 0"), OK)
-        message = f"{urls[0]}: the server said 503 Busy (try again after 0 s)"
+        message = f"{urls[0]}: the server responded with 503 Busy (try again after 0 s)"
         assert ended(process) == failure(message, b"hello")
     assert listener.is_left_alone()
 
@@ -149,7 +149,7 @@ def test_others_are_for_good(listener: Listener, status: str) -> None:
     url = listener.url("/x")
     with start("get", *SOON, url) as process:
         listener.serve(busy(status, "Retry-After: 0"))
-        assert ended(process) == failure(f"{url}: the server said {status}")
+        assert ended(process) == failure(f"{url}: the server responded with {status}")
     assert listener.is_left_alone()
 
 

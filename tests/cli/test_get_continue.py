@@ -124,7 +124,7 @@ def test_gives_up_in_the_end(listener: Listener, folder: Path) -> None:
     with start("get", "-O", *SOON, "--retries", "2", url, cwd=folder) as process:
         for _ in range(3):
             listener.serve(OK[:-1])
-        message = f"{url}: the connection ended 1 bytes before the body did"
+        message = f"{url}: the connection ended 1 bytes before the end of the body"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
     assert [*folder.iterdir()] == []
@@ -135,12 +135,12 @@ def test_what_was_printed_cannot_be_taken_back(listener: Listener) -> None:
     url = listener.url("/x")
     with start("get", *SOON, url) as process:
         listener.serve(OK[:-1])
-        message = f"{url}: the connection ended 1 bytes before the body did"
+        message = f"{url}: the connection ended 1 bytes before the end of the body"
         assert ended(process) == failure(message, b"hell")
     with start("get", *SOON, url) as process:
         listener.serve(first_part())
         listener.serve(ANEW)
-        message = f"{url}: it was cut off, and the server does not go on where that was"
+        message = f"{url}: the transfer was interrupted, and the server cannot resume it"
         assert ended(process) == failure(message, b"0123")
     assert listener.is_left_alone()
 
@@ -151,7 +151,9 @@ def test_some_errors_are_for_good(listener: Listener, folder: Path) -> None:
         assert ended(process).status == 1
     with start("get", "-O", *SOON, listener.url("/x"), cwd=folder) as process:
         listener.serve(b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n")
-        assert ended(process) == failure(f"{listener.url('/x')}: the server said 500 Broken")
+        assert ended(process) == failure(
+            f"{listener.url('/x')}: the server responded with 500 Broken"
+        )
     assert listener.is_left_alone()
 
 
@@ -186,7 +188,7 @@ def test_continue(
             process.send_signal(how)
             done = ended(process)
         if how is signal.SIGINT:
-            rest = "interrupted; --continue goes on with large.bin.part (28.6 MiB)"
+            rest = "interrupted; --continue resumes large.bin.part (28.6 MiB)"
             assert done == Done(INTERRUPTED, b"", f"dugong: {url}: {rest}\n")
         else:
             assert done == Done(-how, b"", "")
@@ -204,8 +206,8 @@ def test_without_the_option_it_starts_anew(listener: Listener, folder: Path) -> 
     url = listener.url("/x")
     with start("get", "-O", *ONCE, url, cwd=folder) as process:
         listener.serve(first_part())
-        reason = "the connection ended 6 bytes before the body did"
-        rest_said = "--continue goes on with x.part (4 bytes)"
+        reason = "the connection ended 6 bytes before the end of the body"
+        rest_said = "--continue resumes x.part (4 bytes)"
         assert ended(process) == failure(f"{url}: {reason}; {rest_said}")
     with start("get", "-O", url, cwd=folder) as process:
         [request] = listener.serve(ANEW)
@@ -256,9 +258,9 @@ def test_what_comes_back(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (NOT_FOUND, "the server said 404 Not Found"),
-        (b"", "the connection ended before a response came"),
-        (rest()[:-1], "the connection ended 1 bytes before the body did"),
+        (NOT_FOUND, "the server responded with 404 Not Found"),
+        (b"", "the connection ended before a response arrived"),
+        (rest()[:-1], "the connection ended 1 bytes before the end of the body"),
     ],
 )
 def test_what_is_there_is_kept(
@@ -269,7 +271,7 @@ def test_what_is_there_is_kept(
     with start("get", "-O", *ONCE, "--continue", url, cwd=folder) as process:
         listener.serve(answer)
         there = 9 if answer.startswith(b"HTTP/1.1 206") else 4
-        rest_said = f"--continue goes on with x.part ({there} bytes)"
+        rest_said = f"--continue resumes x.part ({there} bytes)"
         assert ended(process) == failure(f"{url}: {message}; {rest_said}")
     with start("get", "-O", *ONCE, "--continue", url, cwd=folder) as process:
         [request] = listener.serve(rest(where=b"%d-9" % there, body=b"456789"[there - 4 :]))
@@ -287,7 +289,7 @@ def test_rest_of_another_length_than_it_says(
     with start("get", "-O", "--continue", url, cwd=folder) as process:
         head_of_it = REST % (b'"1"', b"4-9") + b"Transfer-Encoding: chunked\r\n\r\n"
         listener.serve(head_of_it + chunk + b"0\r\n\r\n")
-        message = "the server sent a part of another length than it said"
+        message = "the server sent partial content of the wrong length"
         assert ended(process) == failure(f"{url}: {message}")
     assert [*folder.iterdir()] == []
 
@@ -332,7 +334,7 @@ def test_a_part_of_what_was_asked_for_whole(listener: Listener, folder: Path) ->
     url = listener.url("/x")
     with start("get", "-O", url, cwd=folder) as process:
         listener.serve(rest(where=b"0-5"))
-        message = "the server sent a part, though the whole was asked for"
+        message = "the server sent partial content that was not requested"
         assert ended(process) == failure(f"{url}: {message}")
     with start("get", "-H", "Range: bytes=4-9", url, cwd=folder) as process:
         listener.serve(rest())
@@ -351,7 +353,7 @@ def test_another_is_storing_it(listener: Listener, folder: Path) -> None:
             with start("get", "-O", *options, url, cwd=folder) as second:
                 if not options:
                     listener.serve(ANEW)
-                message = "another dugong is storing x: let it finish"
+                message = "another dugong is writing x: wait until it has finished"
                 assert ended(second) == failure(f"{url}: {message}")
         sock.sendall(b"456789")
         assert ended(first) == Done(0, b"", "")
@@ -364,7 +366,7 @@ def test_files_of_others(listener: Listener, folder: Path, name: str) -> None:
     url = listener.url("/x")
     with start("get", "-O", url, cwd=folder) as process:
         listener.serve(ANEW)
-        message = f"{name} is in the way, and not of our making: move it"
+        message = f"{name} was not created by dugong: move it out of the way"
         assert ended(process) == failure(f"{url}: {message}")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: b"mine"}
 
@@ -387,7 +389,7 @@ def test_damaged(listener: Listener, folder: Path, damage: str) -> None:
         note.write_text("{")
     with start("get", "-O", "--continue", listener.url("/x"), cwd=folder) as process:
         if damage == "not JSON":
-            message = "x.part.json is in the way, and not of our making: move it"
+            message = "x.part.json was not created by dugong: move it out of the way"
             assert ended(process) == failure(f"{listener.url('/x')}: {message}")
             return
         [request] = listener.serve(ANEW)

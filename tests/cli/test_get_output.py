@@ -73,7 +73,7 @@ def test_remote_names(listener: Listener, folder: Path) -> None:
     # Options and URLs may be mixed.
     with start("get", urls[0], "-O", *urls[1:], cwd=folder) as process:
         listener.serve(OK, NOT_FOUND, OK, OK)
-        assert ended(process) == failure(f"{urls[1]}: the server said 404 Not Found")
+        assert ended(process) == failure(f"{urls[1]}: the server responded with 404 Not Found")
     assert contents(folder) == {"old": b"hello", "b c.txt": b"hello", "%2e": b"hello"}
 
 
@@ -276,7 +276,7 @@ def test_in_a_terminal(listener: Listener) -> None:
     urls = [listener.url("/1"), listener.url("/2")]
     with Terminal(*COMMAND, "get", *urls) as terminal:
         listener.serve(OK, NOT_FOUND)
-        shown = f"hellodugong: {urls[1]}: the server said 404 Not Found\n"
+        shown = f"hellodugong: {urls[1]}: the server responded with 404 Not Found\n"
         assert terminal.ended() == (1, shown)
 
 

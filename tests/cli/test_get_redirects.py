@@ -76,7 +76,7 @@ def test_circle(listener: Listener) -> None:
     url = listener.url("/1")
     with start("get", "-L", url) as process:
         listener.serve(redirect("/2"), redirect("/1"))
-        message = f"{url}: the server redirects in a circle, to {url} again"
+        message = f"{url}: the server redirects in a loop, back to {url}"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
 
@@ -85,10 +85,10 @@ def test_leads_to_nothing(listener: Listener, tmp_path: Path) -> None:
     url = listener.url("/1")
     with start("get", "-L", "-O", url, cwd=tmp_path) as process:
         listener.serve(redirect("/2"), b"HTTP/1.1 404 Gone\r\nContent-Length: 0\r\n\r\n")
-        assert ended(process) == failure(f"{url}: the server said 404 Gone")
+        assert ended(process) == failure(f"{url}: the server responded with 404 Gone")
     with start("get", "-L", url) as process:
         listener.serve(b"HTTP/1.1 302 Whither\r\nContent-Length: 0\r\n\r\n")
-        assert ended(process) == failure(f"{url}: the server said 302 Whither")
+        assert ended(process) == failure(f"{url}: the server responded with 302 Whither")
     assert not (tmp_path / "1").exists()
 
 

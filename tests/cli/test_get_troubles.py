@@ -22,12 +22,12 @@ def test_tls_troubles(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) ->
         f"https://{plain}/: {plain} does not speak TLS: try http:// instead of https://"
     )
     assert run("get", f"http://{tls}/") == failure(
-        f"http://{tls}/: the server said 400 Bad Request"
+        f"http://{tls}/: the server responded with 400 Bad Request"
     )
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
     assert run("get", f"https://{tls}/") == failure(
         f"https://{tls}/: the certificate of {tls} is not trusted: unable to get local issuer "
-        "certificate (SSL_CERT_FILE may name its authority)"
+        "certificate (to trust its authority, set SSL_CERT_FILE to a file of certificates)"
     )
 
 
@@ -51,9 +51,9 @@ def test_nobody_listens(refused: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("response", "out", "message"),
     [
-        (b"", b"", "the connection ended before a response came"),
+        (b"", b"", "the connection ended before a response arrived"),
         (OK[:10], b"", "the connection ended in the middle of a response head"),
-        (OK[:-3], b"he", "the connection ended 3 bytes before the body did"),
+        (OK[:-3], b"he", "the connection ended 3 bytes before the end of the body"),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
             b"hello",
@@ -62,14 +62,14 @@ def test_nobody_listens(refused: str, tmp_path: Path) -> None:
         (
             b"HTTP/1.1 301 Moved\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n",
             b"",
-            "the server said 301 Moved (see /there)",
+            "the server responded with 301 Moved (see /there)",
         ),
-        (b"HTTP/1.1 304\r\n\r\n", b"", "the server said 304"),
+        (b"HTTP/1.1 304\r\n\r\n", b"", "the server responded with 304"),
         # What would play tricks on a terminal is shown for what it is.
         (
             b"HTTP/1.1 404 \x9b31m\t\xe9\r\nLocation: \xad\r\nContent-Length: 0\r\n\r\n",
             b"",
-            r"the server said 404 \x9b31m\té (see \xad)",
+            r"the server responded with 404 \x9b31m\té (see \xad)",
         ),
     ],
 )
@@ -96,7 +96,9 @@ def test_the_body_of_an_error_is_not_awaited(listener: Listener) -> None:
     with start("get", listener.url()) as process, listener.accept() as sock:
         head(sock)
         sock.sendall(NOT_FOUND[:-1])
-        assert ended(process) == failure(f"{listener.url()}: the server said 404 Not Found")
+        assert ended(process) == failure(
+            f"{listener.url()}: the server responded with 404 Not Found"
+        )
 
 
 def test_the_body_of_an_error_is_too_long_to_be_skipped(listener: Listener) -> None:
@@ -105,7 +107,7 @@ def test_the_body_of_an_error_is_too_long_to_be_skipped(listener: Listener) -> N
         head(sock)
         sock.sendall(b"HTTP/1.1 500 Oh\r\nContent-Length: 999999999\r\n\r\nsorry")
         listener.serve(OK)
-        assert ended(process) == failure(f"{urls[0]}: the server said 500 Oh", b"hello")
+        assert ended(process) == failure(f"{urls[0]}: the server responded with 500 Oh", b"hello")
 
 
 def test_something_else_than_http(listener: Listener) -> None:
@@ -123,7 +125,7 @@ def test_upgrade(listener: Listener) -> None:
         listener.serve(b"HTTP/1.1 101 Now\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxx")
         listener.serve(OK)
         done = ended(process)
-    assert done == failure(f"{urls[0]}: the server said 101 Now", b"hello")
+    assert done == failure(f"{urls[0]}: the server responded with 101 Now", b"hello")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_the_server_stalls(listener: Listener, sent: bytes, timeout: str, out: b
         sock.sendall(sent)
         done = ended(process)
     phase = "body" if out else "response"
-    message = f"no byte moved for {timeout} seconds (phase '{phase}', timeout={timeout})"
+    message = f"no data transferred for {timeout} seconds (phase '{phase}', timeout={timeout})"
     assert done == failure(f"{listener.url()}: {message}", out)
 
 

@@ -70,7 +70,7 @@ def test_on_a_terminal(listener: Listener) -> None:
     assert status == 1
     first, complaint, second = terminal.screen()
     assert re.fullmatch(r"a\.iso ━+ 10\.0 MiB .* [KM]iB/s in 0:\d\d", first)
-    assert complaint == f"dugong: {urls[1]}: the server said 404 Not Found"
+    assert complaint == f"dugong: {urls[1]}: the server responded with 404 Not Found"
     assert re.fullmatch(r"b ━+ 5 bytes .*in 0:\d\d", second)
     assert Path("a.iso").read_bytes() == 10 * PART
 
@@ -89,8 +89,10 @@ def test_goes_on_and_is_interrupted(listener: Listener) -> None:
     assert status == INTERRUPTED
     again, interrupted = terminal.screen()
     prefix = f"dugong: {listener.url('/a')}: "
-    assert again.startswith(f"{prefix}the connection ended 4194304 bytes before the body did; try")
-    assert interrupted == f"{prefix}interrupted; --continue goes on with a.part (7.0 MiB)"
+    assert again.startswith(
+        f"{prefix}the connection ended 4194304 bytes before the end of the body; try"
+    )
+    assert interrupted == f"{prefix}interrupted; --continue resumes a.part (7.0 MiB)"
 
 
 @pytest.mark.usefixtures("folder")
@@ -154,8 +156,8 @@ def test_get_without_extra(listener: Listener) -> None:
     url = listener.url("/a")
     with Terminal(*without_extra("get", "-O", url), columns=160) as terminal:
         listener.serve(LONG + 6 * PART)
-        message = "the connection ended 4194304 bytes before the body did"
-        rest = "--continue goes on with a.part (6.0 MiB)"
+        message = "the connection ended 4194304 bytes before the end of the body"
+        rest = "--continue resumes a.part (6.0 MiB)"
         assert terminal.ended() == (1, f"dugong: {url}: {message}; {rest}\n")
     with Terminal(*without_extra("get", "-O", "--continue", url)) as terminal:
         listener.serve(REST + 4 * PART)
@@ -168,7 +170,7 @@ def test_get_without_extra(listener: Listener) -> None:
 )
 def test_others_without_extra(args: list[str]) -> None:
     with start(*args, command=without_extra()) as process:
-        message = f"dugong: {args[0]} needs more: pip install 'dugong[cli]'\n"
+        message = f"dugong: {args[0]} needs additional packages: pip install 'dugong[cli]'\n"
         assert ended(process) == Done(2, b"", message)
     with start(args[0], "--help", command=without_extra()) as process:
         assert ended(process).status == 0

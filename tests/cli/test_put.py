@@ -158,8 +158,11 @@ def test_fields(listener: Listener, file: Path) -> None:
         ),
         (["-", "{url}"], "standard input has no name to add to {url}: give the whole URL"),
         (["{file}"], "the following arguments are required: URL"),
-        (["", "{url}"], "argument FILE: '' is not the name of a file"),
-        (["--retry", "x", "{file}", "{url}"], "argument --retries/--retry: 'x' is not a number"),
+        (["", "{url}"], "argument FILE: '' is not a file name"),
+        (
+            ["--retry", "x", "{file}", "{url}"],
+            "argument --retries/--retry: 'x' is not a non-negative integer",
+        ),
     ],
 )
 def test_misuse(listener: Listener, file: Path, args: list[str], message: str) -> None:

@@ -32,18 +32,18 @@ BUSY = reply("503 Service Unavailable")
 def test_denied(endpoint: Endpoint, large: Path, piped: bool) -> None:
     url = url_of(endpoint, "/denied")
     done = run("put", "-", url, command=fed(large)) if piped else run("put", large, url)
-    assert done == failure(f"{url}: the server said 403 Forbidden")
+    assert done == failure(f"{url}: the server responded with 403 Forbidden")
 
 
 def test_too_large(nginx: NginxEndpoints, large: Path) -> None:
     url = url_of(nginx.tls, "/small")
-    message = f"{url}: the server said 413 Request Entity Too Large"
+    message = f"{url}: the server responded with 413 Request Entity Too Large"
     assert run("put", large, url) == failure(message)
 
 
 def test_method_not_allowed(nginx: NginxEndpoints, file: Path) -> None:
     url = url_of(nginx.plain, "/doc/x")
-    assert run("put", file, url) == failure(f"{url}: the server said 405 Not Allowed")
+    assert run("put", file, url) == failure(f"{url}: the server responded with 405 Not Allowed")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,9 @@ def test_what_the_server_said(
 ) -> None:
     with start("put", file, listener.url("/x")) as process:
         uploaded(listener, response)
-        assert ended(process) == failure(f"{listener.url('/x')}: the server said {message}")
+        assert ended(process) == failure(
+            f"{listener.url('/x')}: the server responded with {message}"
+        )
     assert listener.is_left_alone()
 
 
@@ -94,7 +96,7 @@ def test_the_server_does_not_come_to_an_end(listener: Listener, file: Path) -> N
     with start("put", file, url) as process, listener.accept() as sock:
         head(sock)
         sock.sendall(b"HTTP/1.1 403 No\r\nContent-Type: text/plain\r\n\r\nbecause")
-        assert ended(process) == failure(f"{url}: the server said 403 No: because")
+        assert ended(process) == failure(f"{url}: the server responded with 403 No: because")
 
 
 def test_refused_before_the_body_is_sent(listener: Listener, large: Path) -> None:
@@ -102,7 +104,9 @@ def test_refused_before_the_body_is_sent(listener: Listener, large: Path) -> Non
     with start("put", large, url) as process, listener.accept() as sock:
         head(sock)
         sock.sendall(reply("413 Too Large", "at most 1 MB", TEXT))
-        assert ended(process) == failure(f"{url}: the server said 413 Too Large: at most 1 MB")
+        assert ended(process) == failure(
+            f"{url}: the server responded with 413 Too Large: at most 1 MB"
+        )
         assert sock.recv(1) == b""
 
 
@@ -139,7 +143,9 @@ def test_gives_up(listener: Listener, file: Path, refused: str) -> None:
     with start("put", *QUICKLY, "--retry", "1", file, url) as process:
         uploaded(listener, BUSY)
         uploaded(listener, BUSY)
-        assert ended(process) == failure(f"{url}: the server said 503 Service Unavailable")
+        assert ended(process) == failure(
+            f"{url}: the server responded with 503 Service Unavailable"
+        )
     assert listener.is_left_alone()
     url = f"http://{refused}/x"
     done = run("put", *QUICKLY, file, url)
@@ -162,7 +168,7 @@ def test_answers_that_stay(listener: Listener, file: Path, status: str) -> None:
     url = listener.url("/x")
     with start("put", *QUICKLY, file, url) as process:
         uploaded(listener, reply(status))
-        assert ended(process) == failure(f"{url}: the server said {status}")
+        assert ended(process) == failure(f"{url}: the server responded with {status}")
     assert listener.is_left_alone()
 
 
@@ -180,7 +186,9 @@ def test_a_pipe_is_not_sent_again(listener: Listener, file: Path) -> None:
     with start("put", *QUICKLY, "-", url, command=fed(file)) as process, listener.accept() as sock:
         head(sock)
         sock.sendall(BUSY)
-        assert ended(process) == failure(f"{url}: the server said 503 Service Unavailable")
+        assert ended(process) == failure(
+            f"{url}: the server responded with 503 Service Unavailable"
+        )
     assert listener.is_left_alone()
 
 
@@ -199,7 +207,7 @@ def test_asked_to_wait(listener: Listener, file: Path) -> None:
     with start("put", *QUICKLY, file, url) as process:
         uploaded(listener, reply("503 Busy", "", "Retry-After: 0"))
         uploaded(listener, reply("503 Busy", "", "Retry-After: 3600"))
-        message = f"{url}: the server said 503 Busy (try again after 3600 s)"
+        message = f"{url}: the server responded with 503 Busy (try again after 3600 s)"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
 
@@ -224,8 +232,8 @@ def test_new_attempts_are_told_in_a_terminal(listener: Listener, file: Path) -> 
         status, _ = terminal.ended()
         lines = terminal.screen()
     assert status == 0
-    told = f"dugong: {listener.url('/x')}: the server said 503 Service Unavailable; trying again"
-    assert lines[0].startswith(told)
+    told = "the server responded with 503 Service Unavailable; trying again"
+    assert lines[0].startswith(f"dugong: {listener.url('/x')}: {told}")
     assert lines[-1] == f"{file} is stored as {listener.url('/x')} (201 Created)"
 
 
@@ -239,5 +247,5 @@ def test_the_server_stalls(listener: Listener, large: Path, stalling: str) -> No
             sock.sendall(CONTINUE)
         done = ended(process)
     phase = "response" if stalling == "head" else "send"
-    message = f"no byte moved for 0.1 seconds (phase '{phase}', timeout=0.1)"
+    message = f"no data transferred for 0.1 seconds (phase '{phase}', timeout=0.1)"
     assert done == failure(f"{url}: {message}")

@@ -134,7 +134,7 @@ def test_interrupted(listener: Listener) -> None:
     ("args", "message"),
     [
         ([], "the following arguments are required: URL"),
-        (["--har", "", "http://localhost"], "argument --har: '' is not the name of a file"),
+        (["--har", "", "http://localhost"], "argument --har: '' is not a file name"),
         (
             ["-H", "A b: c", "http://localhost"],
             (
@@ -205,7 +205,7 @@ def test_several_documents_in_a_terminal(listener: Listener) -> None:
         "transfer",
     ]
     assert re.fullmatch(
-        r"2 documents, 9 bytes in \d+\.\d\d ms \(\S+ \S+/s\) over 1 connection", lines[-1]
+        r"2 URLs, 9 bytes in \d+\.\d\d ms \(\S+ \S+/s\) over 1 connection", lines[-1]
     )
 
 

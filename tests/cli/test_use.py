@@ -11,11 +11,11 @@ from tests.cli.command import Done, run
 
 URL = "http://127.0.0.1:1/a/b"
 
-NO_HTTP = "a URL begins with http:// or https://"
-NO_HOST = "there is no host name in it"
+NO_HTTP = "a URL must begin with http:// or https://"
+NO_HOST = "the host name is missing"
 NO_PORT = "the port is not a number from 1 to 65535"
-NO_PROXY = "proxy is a URL http://[user:password@]host:port"
-NO_SECONDS = "is not a number of seconds above 0"
+NO_PROXY = "proxy must be a URL http://[user:password@]host:port"
+NO_SECONDS = "is not a positive number of seconds"
 
 
 def misused(*args: str) -> str:
@@ -69,8 +69,8 @@ def test_no_such_command() -> None:
         ("http://[::x]/", ""),
         ("http://[127.0.0.1]/", ""),
         ("http://[::1/", ""),
-        ("http://local\nhost/", "a URL has no control characters"),
-        ("http://localhost/\t", "a URL has no control characters"),
+        ("http://local\nhost/", "a URL cannot contain control characters"),
+        ("http://localhost/\t", "a URL cannot contain control characters"),
     ],
 )
 def test_url(url: str, why: str) -> None:
@@ -90,21 +90,21 @@ def test_url_with_password(user: str, rest: str, scheme: str) -> None:
     ("args", "message"),
     [
         (["-o"], "argument -o: expected one argument"),
-        (["-o", ""], "argument -o: '' is not the name of a file"),
-        (["-o", "x/"], "argument -o: 'x/' is not the name of a file"),
+        (["-o", ""], "argument -o: '' is not a file name"),
+        (["-o", "x/"], "argument -o: 'x/' is not a file name"),
         (["-o", "x", "-O"], "argument -O: not allowed with argument -o"),
         (["-o", "x", URL], "-o FILE takes one URL: use -O for several"),
-        (["-O", URL], "two documents would be stored as b: use -o FILE"),
-        (["-O", "http://127.0.0.1:1/a/"], "http://127.0.0.1:1/a/ has no file name in it"),
-        (["-O", "http://127.0.0.1:1"], "http://127.0.0.1:1 has no file name in it"),
-        (["-O", "http://127.0.0.1:1/.."], "http://127.0.0.1:1/.. has no file name in it"),
-        (["-H", "Accept"], "argument -H: a field is of the form 'Name: value'"),
+        (["-O", URL], "two URLs would be saved as b: use -o FILE"),
+        (["-O", "http://127.0.0.1:1/a/"], "http://127.0.0.1:1/a/ has no file name"),
+        (["-O", "http://127.0.0.1:1"], "http://127.0.0.1:1 has no file name"),
+        (["-O", "http://127.0.0.1:1/.."], "http://127.0.0.1:1/.. has no file name"),
+        (["-H", "Accept"], "argument -H: a field must have the form 'Name: value'"),
         (["-H", "A b: c"], "argument -H: the name of field 1 has a space at index 1"),
         (["-H", ": c"], "argument -H: the name of field 1 is empty"),
         (["-H", "A: b\r\nC: d"], "argument -H: the value of field A has a line end"),
         (["-H", "A: €"], "argument -H: the value of field A has a character outside Latin-1"),
-        (["-H", "Host: a b"], "argument -H: Host is one host name"),
-        (["-H", "Host: a", "-H", "Host: b"], "argument -H: Host is one host name"),
+        (["-H", "Host: a b"], "argument -H: Host must be one host name"),
+        (["-H", "Host: a", "-H", "Host: b"], "argument -H: Host must be one host name"),
         (
             ["-H", "Content-Length: 5"],
             "argument -H: Content-Length is '5', but",
@@ -117,18 +117,21 @@ def test_url_with_password(user: str, rest: str, scheme: str) -> None:
         ),
         (["--proxy", "http://a b"], "argument --proxy: the host of proxy 'a b' is not a host"),
         (["--proxy", "http://a..b"], "argument --proxy: the host of proxy 'a..b' is not a host"),
-        (["--proxy", "http://local\nhost"], "argument --proxy: a URL has no control characters"),
+        (
+            ["--proxy", "http://local\nhost"],
+            "argument --proxy: a URL cannot contain control characters",
+        ),
         (["--proxy", "http://a", "--unix-socket", "x"], "argument --unix-socket: not allowed with"),
-        (["--unix-socket", ""], "argument --unix-socket: '' is not the name of a file"),
-        (["--continue"], "--continue needs a file to go on with: use -O or -o FILE"),
-        (["--continue", "-o", "-"], "--continue needs a file to go on with: use -O or -o FILE"),
-        (["--continue", "-O", "-i"], "--continue does not go with -i"),
+        (["--unix-socket", ""], "argument --unix-socket: '' is not a file name"),
+        (["--continue"], "--continue needs a file to resume: use -O or -o FILE"),
+        (["--continue", "-o", "-"], "--continue needs a file to resume: use -O or -o FILE"),
+        (["--continue", "-O", "-i"], "--continue cannot be combined with -i"),
         (
             ["--continue", "-O", "-H", "range: bytes=1-"],
-            "--continue does not go with a Range of your own",
+            "--continue cannot be combined with -H Range or -H If-Range",
         ),
-        (["--retries", "-1"], "argument --retries/--retry: '-1' is not a number from 0 on"),
-        (["--retries", "x"], "argument --retries/--retry: 'x' is not a number from 0 on"),
+        (["--retries", "-1"], "argument --retries/--retry: '-1' is not a non-negative integer"),
+        (["--retries", "x"], "argument --retries/--retry: 'x' is not a non-negative integer"),
         (["--retry-delay", "0"], f"argument --retry-delay: '0' {NO_SECONDS}"),
         (["--timeout", "soon"], f"argument --timeout: 'soon' {NO_SECONDS}"),
         (["--timeout", "0"], f"argument --timeout: '0' {NO_SECONDS}"),
@@ -152,7 +155,7 @@ def test_help(tmp_path: Path) -> None:
     assert max(map(len, done.out.splitlines())) <= 100
     done = run("--help")
     assert (done.status, done.err) == (0, "")
-    assert b"dugong get --help" in done.out
+    assert b"dugong COMMAND --help" in done.out
 
 
 @pytest.mark.parametrize("command", [*COMMANDS])

@@ -159,7 +159,7 @@ def test_geometry() -> None:
 
 def test_words() -> None:
     picture = Picture(waterfall(series(*TARGETS), pipelined(*TARGETS)))
-    assert picture.texts("title") == ["5 documents from https://example.org:8443"]
+    assert picture.texts("title") == ["5 URLs from https://example.org:8443"]
     assert picture.texts("heading") == ["One after the other: 140.0 ms", "Pipelined: 92.0 ms"]
     words = "Pipelining has saved 48.0 ms of 140.0 ms, 34 %: it was 1.5 times as fast."
     assert picture.texts("saving") == [words]
@@ -177,7 +177,7 @@ def test_one_document() -> None:
     picture = Picture(waterfall(series("/a"), []))
     picture.check()
     assert len(picture.halves) == 1
-    assert picture.texts("title") == ["1 document from https://example.org:8443"]
+    assert picture.texts("title") == ["1 URL from https://example.org:8443"]
     assert picture.texts("saving") == []
 
 
@@ -311,7 +311,7 @@ def test_pipelining_fails(listener: Listener, tmp_path: Path) -> None:
         done = ended(process)
     assert done.status == 1
     assert done.out.count(b"\n") == 3
-    assert done.err.startswith("dugong: no picture: while the URLs were fetched in a pipeline, ")
+    assert done.err.startswith("dugong: no picture: fetching the URLs in a pipeline failed: ")
     assert done.err.count("\n") == 1
     assert not (tmp_path / "x.svg").exists()
 
@@ -319,5 +319,5 @@ def test_pipelining_fails(listener: Listener, tmp_path: Path) -> None:
 def test_of_one_server_only(tmp_path: Path) -> None:
     urls = ["http://127.0.0.1:1/", "http://127.0.0.1:2/"]
     done = run("time", "--svg", tmp_path / "x.svg", *urls)
-    message = "--svg draws URLs of one server: give those alone (see dugong time --help)"
+    message = "--svg requires URLs of a single server (see dugong time --help)"
     assert (done.status, done.out, done.err) == (2, b"", f"dugong: {message}\n")

@@ -57,7 +57,7 @@ WRONG: dict[str, list[tuple[Any, type[Exception], str]]] = {
             ("5", TypeError, r"number of seconds.*, not '5' \(a str\)"),
             ((1, 5), TypeError, r"\(1, 5\)"),
             (True, TypeError, "True"),
-            (-1, InvalidRequest, "from 0, or None for no limit, not -1"),
+            (-1, InvalidRequest, "non-negative number of seconds, or None for no limit, not -1"),
             (math.nan, InvalidRequest, "nan"),
         ]
         for name in ("timeout", "deadline", "continue_timeout")
@@ -200,18 +200,21 @@ def test_context_that_hides_truncation(certificates: Certificates) -> None:
 
 #: The call, its arguments, the error, and a part of the message.
 CALLS: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
-    *[("read", (n,), TypeError, "n is an int") for n in ("5", 5.0, True, b"5", [5])],
-    *[("readall", (n,), TypeError, "limit is an int") for n in ("5", 5.0, True)],
-    ("readall", (-1,), InvalidRequest, "limit is at least 0"),
-    *[("readinto", (buf,), TypeError, "buf is a writable buffer") for buf in (5, "a", b"a", None)],
+    *[("read", (n,), TypeError, "n must be an int") for n in ("5", 5.0, True, b"5", [5])],
+    *[("readall", (n,), TypeError, "limit must be an int") for n in ("5", 5.0, True)],
+    ("readall", (-1,), InvalidRequest, "limit must be at least 0"),
+    *[
+        ("readinto", (buf,), TypeError, "buf must be a writable buffer")
+        for buf in (5, "a", b"a", None)
+    ],
     ("readinto", (memoryview(bytearray(8))[::2],), TypeError, "in one piece"),
-    ("pipeline", (5,), TypeError, "requests is an iterable, not int"),
-    ("pipeline", (None,), TypeError, "requests is an iterable, not NoneType"),
-    ("pipeline", ("/a",), TypeError, "requests is an iterable"),
-    *[("pipeline", ([], n), TypeError, "depth is an int") for n in ("5", 5.0, True, None)],
-    ("pipeline", ([], 0), InvalidRequest, "depth is at least 1, not 0"),
-    ("hash_body", (b"sha256",), TypeError, "hashes have a method"),
-    ("hash_body", (5,), TypeError, "hashes have a method"),
+    ("pipeline", (5,), TypeError, "requests must be an iterable, not int"),
+    ("pipeline", (None,), TypeError, "requests must be an iterable, not NoneType"),
+    ("pipeline", ("/a",), TypeError, "requests must be an iterable"),
+    *[("pipeline", ([], n), TypeError, "depth must be an int") for n in ("5", 5.0, True, None)],
+    ("pipeline", ([], 0), InvalidRequest, "depth must be at least 1, not 0"),
+    ("hash_body", (b"sha256",), TypeError, "hashes must have a method"),
+    ("hash_body", (5,), TypeError, "hashes must have a method"),
 ]
 
 
@@ -238,11 +241,11 @@ async def test_write(wire: StyledWire) -> None:
     peer.expect_request(body=b"hi")
     peer.reply(EMPTY)
     for length in ("5", 5.0, True):
-        with pytest.raises(TypeError, match="length is an int"):
+        with pytest.raises(TypeError, match="length must be an int"):
             BodyFollowing(length)  # type: ignore[arg-type]
-    with pytest.raises(InvalidRequest, match="length is at least 0, not -1"):
+    with pytest.raises(InvalidRequest, match="length must be at least 0, not -1"):
         BodyFollowing(-1)
-    with pytest.raises(InvalidRequest, match="expect100 needs a body of type BodyFollowing"):
+    with pytest.raises(InvalidRequest, match="expect100 needs a BodyFollowing body"):
         await conn.send_request("PUT", "/", body=b"hi", expect100=True)
     await conn.send_request("PUT", "/", body=BodyFollowing(2))
     for data in ("hi", 5, None, ["hi"]):
@@ -267,7 +270,7 @@ def test_on_event() -> None:
     conn = HTTPConnection(HOST)
     callbacks: list[Any] = [5, "print", []]
     for callback in callbacks:
-        with pytest.raises(TypeError, match="on_event is a callable or None"):
+        with pytest.raises(TypeError, match="on_event must be a callable or None"):
             conn.on_event = callback
     assert conn.on_event is None
 
@@ -277,7 +280,9 @@ def test_what_is_no_coroutine(run: Callable[[Any], object]) -> None:
     conn = HTTPConnection(HOST)
     wrong: list[Any] = [None, conn, conn.co_read, conn.read, [], iter([])]
     for crt in wrong:
-        with pytest.raises(TypeError, match=r"crt is a generator, such as conn\.co_read\(10\)"):
+        with pytest.raises(
+            TypeError, match=r"crt must be a generator, such as conn\.co_read\(10\)"
+        ):
             run(crt)
 
 
@@ -293,7 +298,7 @@ def test_read_raw(plain: Wire) -> None:
     conn, peer = plain.pair()
     drive(conn.co_connect())
     for n, error in (("5", TypeError), (None, TypeError), (True, TypeError), (-1, InvalidRequest)):
-        with pytest.raises(error, match="n is "):
+        with pytest.raises(error, match="n must be "):
             conn.read_raw(n)  # type: ignore[arg-type]
     peer.reply(b"x")
     peer.run()
@@ -331,7 +336,7 @@ def test_socket_with_tls(
     with context.wrap_socket(
         pair[0], server_hostname=HOST, do_handshake_on_connect=False
     ) as wrapped:
-        with pytest.raises(InvalidRequest, match="TLS already"):
+        with pytest.raises(InvalidRequest, match="already has TLS"):
             HTTPConnection(HOST, sock=wrapped)
 
 

@@ -55,7 +55,7 @@ async def test_the_attribute_is_for_all_others(wire: StyledWire) -> None:
 async def test_a_shorter_timeout(wire: StyledWire, limit: Any) -> None:
     conn, peer = wire.pair()
     await conn.connect()
-    with pytest.raises(ConnectionTimedOut, match=r"no byte moved for 0\.02 seconds") as info:
+    with pytest.raises(ConnectionTimedOut, match=r"no data transferred for 0\.02 seconds") as info:
         await conn.request("GET", "/", timeout=limit)
     assert info.value.phase == "response"
     peer.expect_request()

@@ -114,7 +114,7 @@ async def test_attributes(
 ) -> None:
     conn, call = await stuck(wire, stage, full_address)
     phase, name = STAGES[stage]
-    words = "not done within" if limit == "deadline" else "no byte moved for"
+    words = "not done within" if limit == "deadline" else "no data transferred for"
     if limit == "Timeouts":
         limits: dict[str, float | None] = dict.fromkeys(("pool", "connect", "send", "receive"))
         conn.timeout = Timeouts(**{**limits, name: SHORT})

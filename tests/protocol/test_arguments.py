@@ -34,13 +34,13 @@ def test_port(given: Any, port: int) -> None:
 
 @pytest.mark.parametrize("given", ["8102", "", b"80", 80.5, 80.0, None, True, [80], (80,), 80j])
 def test_port_of_another_type(given: Any) -> None:
-    with pytest.raises(TypeError, match="port is an int"):
+    with pytest.raises(TypeError, match="port must be an int"):
         check_port(given)
 
 
 def test_no_port() -> None:
     for given in (0, -1, 65536, ENDLESS, -ENDLESS):
-        with pytest.raises(InvalidRequest, match="port is a number from 1 to 65535"):
+        with pytest.raises(InvalidRequest, match="port must be a number from 1 to 65535"):
             check_port(given)
 
 
@@ -56,23 +56,25 @@ def test_seconds_of_other_number_types() -> None:
 
 @pytest.mark.parametrize("given", ["5", b"5", (1, 5), [5], True, False, {}, 5j, object()])
 def test_seconds_of_another_type(given: Any) -> None:
-    with pytest.raises(TypeError, match="timeout is a number of seconds or None, not "):
+    with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not "):
         check_seconds(given, "timeout")
 
 
 def test_no_seconds() -> None:
     for given in (-1, -0.001, math.nan, -math.inf, Decimal("NaN"), -ENDLESS):
-        with pytest.raises(InvalidRequest, match="timeout is a number of seconds from 0, or None"):
+        with pytest.raises(
+            InvalidRequest, match="timeout must be a non-negative number of seconds, or None"
+        ):
             check_seconds(given, "timeout")
 
 
 def test_size() -> None:
     assert check_size(0, "length") == 0
     for given in ("5", 5.0, None, True):
-        with pytest.raises(TypeError, match="length is an int"):
+        with pytest.raises(TypeError, match="length must be an int"):
             check_size(given, "length")
     for given in (-1, -ENDLESS):
-        with pytest.raises(InvalidRequest, match="length is at least 0"):
+        with pytest.raises(InvalidRequest, match="length must be at least 0"):
             check_size(given, "length")
 
 

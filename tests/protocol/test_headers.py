@@ -333,5 +333,5 @@ def test_secrets_are_not_shown(name: str) -> None:
 
 
 def test_keys_are_strings() -> None:
-    with pytest.raises(TypeError, match="keys are str, not bytes"):
+    with pytest.raises(TypeError, match="keys must be str, not bytes"):
         CaseInsensitiveDict({b"A": "b"})  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def test_only_the_100_that_is_awaited_is_taken_for_it() -> None:
     word = HTTPResponse("GET", "/", 100, "", Headers())
     assert not exchanges.received_interim(first, word)
     assert exchanges.body_pending
-    with pytest.raises(StateError, match="awaited"):
+    with pytest.raises(StateError, match="has not accepted the body"):
         exchanges.check_write(1)
     answer(exchanges)
     assert not exchanges.received_interim(second, HTTPResponse("PUT", "/", 102, "", Headers()))

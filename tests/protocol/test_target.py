@@ -92,13 +92,13 @@ def test_no_target(method: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", [b"/", None, 5, ("GET", "/"), {"A": "b"}, ["/"]])
 def test_target_of_another_type(target: Any) -> None:
-    with pytest.raises(TypeError, match="path is a str"):
+    with pytest.raises(TypeError, match="path must be a str"):
         head("GET", target)
 
 
 @pytest.mark.parametrize("method", [b"GET", None, 5, {"A": "b"}])
 def test_method_of_another_type(method: Any) -> None:
-    with pytest.raises(TypeError, match="method is a str"):
+    with pytest.raises(TypeError, match="method must be a str"):
         head(method, "/")
 
 

@@ -397,6 +397,6 @@ def test_read_returns_too_much(plain: Wire, size: int) -> None:
     for ask in WAYS.values():
         conn, peer = plain.pair()
         headers = {"Content-Length": size}
-        with pytest.raises(BodyChanged, match="more than it was asked for"):
+        with pytest.raises(BodyChanged, match="more bytes than requested"):
             drive(ask(conn, "PUT", headers=headers, body=Excessive(bytes(2 * size))), peer)
         assert not complete(peer)

@@ -145,7 +145,7 @@ def test_content_length_of_the_callers(
         works(conn, peer)
         for ask_again in WAYS.values():
             conn, peer = plain.pair()
-            with pytest.raises(BodyChanged, match="1 bytes before"):
+            with pytest.raises(BodyChanged, match="1 bytes short"):
                 drive(ask_again(conn, "PUT", headers={"Content-Length": 1}, body=file), peer)
             assert not complete(peer)
     assert sendfile_calls == []

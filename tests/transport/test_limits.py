@@ -28,15 +28,15 @@ def need(timeout: float | None = None) -> PollNeeded:
     [
         (None, None, None, None, ""),
         (3, None, None, 3, ""),
-        (None, 5, None, 5, "no byte moved for 5 seconds"),
+        (None, 5, None, 5, "no data transferred for 5 seconds"),
         (None, None, 7, 7, "not done within 7 seconds"),
         (3, 5, 7, 3, ""),
-        (6, 5, 7, 5, "no byte moved for 5 seconds"),
+        (6, 5, 7, 5, "no data transferred for 5 seconds"),
         (9, 8, 7, 7, "not done within 7 seconds"),
-        (None, 0, None, 0, "no byte moved for 0 seconds"),
+        (None, 0, None, 0, "no data transferred for 0 seconds"),
         (None, 9, 0, 0, "not done within 0 seconds"),
         (0, 9, 9, 0, ""),
-        (5, 5, None, 5, "no byte moved"),
+        (5, 5, None, 5, "no data transferred"),
     ],
 )
 def test_the_shortest_counts(
@@ -145,7 +145,7 @@ def test_a_deadline_that_began_before(clock: Turned) -> None:
 def test_words(seconds: float, words: str) -> None:
     waiting = PollNeeded(0, POLLIN, phase="body")
     _, quiet = Limits(seconds, None).next_wait(waiting)
-    assert quiet == f"no byte moved for {words}phase 'body', timeout={seconds:g})"
+    assert quiet == f"no data transferred for {words}phase 'body', timeout={seconds:g})"
     _, late = Limits(None, seconds).next_wait(waiting)
     assert late == f"not done within {words}phase 'body', deadline={seconds:g})"
 

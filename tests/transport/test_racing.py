@@ -180,7 +180,7 @@ async def test_limits_cover_all_attempts_together(
     for _ in range(3):
         name.silent()
     conn = begin(plain, **{"deadline": None, limit: 0.2})
-    message = {"timeout": "no byte moved", "deadline": "not done"}[limit]
+    message = {"timeout": "no data transferred", "deadline": "not done"}[limit]
     with pytest.raises(ConnectionTimedOut, match=message):
         await conn.connect()
 

@@ -21,7 +21,7 @@ from .. import __version__
 from .arguments import Parser
 from .output import EnvironmentFailure, OutputFailure, complain, flush_stdout, has_extra
 
-_EXTRA_MISSING = "{} needs more: pip install 'dugong[cli]'"
+_EXTRA_MISSING = "{} needs additional packages: pip install 'dugong[cli]'"
 
 
 class Command(NamedTuple):
@@ -39,11 +39,11 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "get": Command("get", "print documents, or store them in files"),
-    "check": Command("check", "tell which of many documents are not there", needs_extra=True),
+    "get": Command("get", "fetch URLs, and print them or save them to files"),
+    "check": Command("check", "report which URLs are missing", needs_extra=True),
     "put": Command("put", "store a file on a server", needs_extra=True),
-    "time": Command("timing", "show where the time of an exchange goes", needs_extra=True),
-    "completion": Command("completion", "have a shell complete all this"),
+    "time": Command("timing", "show how long each phase of a request takes", needs_extra=True),
+    "completion": Command("completion", "print a shell completion script"),
 }
 
 
@@ -106,7 +106,12 @@ def main_parser() -> Parser:
         prog="dugong",
         description="An HTTP/1.1 client.",
         epilog="\n".join(
-            ["commands:", *commands, "", "dugong get --help tells more of get, and so on."]
+            [
+                "commands:",
+                *commands,
+                "",
+                "Run 'dugong COMMAND --help' for the options of a command.",
+            ]
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -68,13 +68,15 @@ def add_route(parser: Parser, timeout: float | None = None) -> None:
     by = parser.add_mutually_exclusive_group()
     by.add_argument(
         "--proxy", metavar="URL", type=proxy,
-        help="go through it: http://[user:password@]host:port",
+        help="connect through this proxy: http://[user:password@]host:port",
     )  # fmt: skip
-    by.add_argument("--unix-socket", metavar="PATH", type=file_name, help="connect to this socket")
-    usual = "" if timeout is None else f" ({timeout:g})"
+    by.add_argument(
+        "--unix-socket", metavar="PATH", type=file_name, help="connect to this Unix socket"
+    )
+    usual = "" if timeout is None else f" (default: {timeout:g})"
     parser.add_argument(
         "--timeout", metavar="S", type=seconds, default=timeout,
-        help="give up when nothing moves for S seconds" + usual,
+        help="give up after S seconds without progress" + usual,
     )  # fmt: skip
 
 
@@ -82,11 +84,11 @@ def add_retries(parser: Parser, retries: int = 3) -> None:
     """Add ``--retries`` and ``--retry-delay``, for `servers.attempts`."""
     parser.add_argument(
         "--retries", "--retry", metavar="N", type=count, default=retries,
-        help=f"after a trouble of the network, try again N times ({retries})",
+        help=f"retry up to N times after a network error (default: {retries})",
     )  # fmt: skip
     parser.add_argument(
         "--retry-delay", metavar="S", type=seconds, default=1.0,
-        help="but after S seconds (1); twice as many from one time to the next",
+        help="wait S seconds before the first retry, then twice as long each time (default: 1)",
     )  # fmt: skip
 
 
@@ -131,13 +133,13 @@ def url(text: str) -> Document:
             "a user name or password in a URL is not sent: use -H 'Authorization: …'"
         )
     if grammar.CONTROL.search(text):
-        raise wrong("a URL has no control characters")
+        raise wrong("a URL cannot contain control characters")
     try:
         parts = urlsplit(text)
     except ValueError as exc:
         raise wrong(str(exc)) from None
     if parts.scheme not in ("http", "https"):
-        raise wrong("a URL begins with http:// or https://")
+        raise wrong("a URL must begin with http:// or https://")
     try:
         port = parts.port
     except ValueError:
@@ -146,7 +148,7 @@ def url(text: str) -> Document:
         raise wrong("the port is not a number from 1 to 65535")
     host = parts.hostname
     if not host:
-        raise wrong("there is no host name in it")
+        raise wrong("the host name is missing")
     try:
         netloc = re.fullmatch(r"(?:\[([^]]*:[^]]*)\]|([^][:]*))(?::[0-9]*)?", parts.netloc)
         if netloc is None:
@@ -176,7 +178,7 @@ def _check_host(host: str) -> str:
 def file_name(text: str) -> str:
     """Check the name of a file, which need not exist."""
     if not text or text.endswith("/") or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file name")
     return text
 
 
@@ -184,7 +186,7 @@ def field(text: str) -> tuple[str, str]:
     """Parse a field line. `check_fields` checks the parts."""
     name, colon, value = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError("a field is of the form 'Name: value'")
+        raise argparse.ArgumentTypeError("a field must have the form 'Name: value'")
     return name, value.strip(" \t")
 
 
@@ -192,7 +194,7 @@ def proxy(text: str) -> str:
     """Check the URL of a proxy."""
     try:
         if grammar.CONTROL.search(text):
-            raise ValueError("a URL has no control characters")
+            raise ValueError("a URL cannot contain control characters")
         parse_proxy(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
@@ -206,12 +208,12 @@ def seconds(text: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return number
 
 
 def count(text: str) -> int:
     """Parse a non-negative integer."""
     if not re.fullmatch("[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a non-negative integer")
     return int(text)

@@ -328,7 +328,7 @@ class Server:
             self._verdict = Verdict(result, message, monotonic() + VERDICT_HOLDS)
         elif self._failures >= _DOUBTFUL and self.waiting and not await self._is_alive():
             name = authority(self._address.host, self._address.port)
-            message = f"{name} does not answer any more: {message}"
+            message = f"{name} has stopped responding: {message}"
             self._verdict = Verdict(result, message, monotonic() + VERDICT_HOLDS)
 
     async def _is_alive(self) -> bool:

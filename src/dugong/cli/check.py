@@ -29,61 +29,64 @@ _SERVERS = 64
 
 _EXAMPLES = """\
 examples:
-  dugong check https://example.org/ https://example.org/a      which of them are not there
-  dugong check -f urls.txt                                     one URL on each line
-  grep -o 'https://[^ ]*' *.txt | dugong check --json -        from a pipe, for a program
-  dugong check --from-html https://example.org/                all links of a page
-  dugong check --from-html a.html --base https://example.org/  a page that is not there yet
+  dugong check https://example.org/ https://example.org/a      check two URLs
+  dugong check -f urls.txt                                     check a list, one URL on each line
+  grep -o 'https://[^ ]*' *.txt | dugong check --json -        read a pipe, write JSON
+  dugong check --from-html https://example.org/                check all links of a page
+  dugong check --from-html a.html --base https://example.org/  check a page before you publish it
 
-It sends HEAD. If that fails, in whatever way, the result is that of GET. Each URL that is not
-simply there gets a line as soon as that is known, in whatever order:
+Each URL is requested with HEAD. If that fails in any way, GET decides. A URL that is not ok gets
+a line as soon as its result is known, in any order:
   missing       404 or 410
-  redirected    it has moved; whether it is there is for another check
-  denied        401, 402, 403, 407 or 451: it may well be there, but not for us
-  failed        another status, such as 500; 429 and 503 are tried again first
-  unresolvable  there is no such host
-  broken        no connection, or one that broke; certificate not trusted; no HTTP
-  invalid       this is no URL of http or https
+  redirected    the URL has moved; its new location is not checked
+  denied        401, 402, 403, 407 or 451: the URL may exist, but you have no access
+  failed        another status, such as 500; 429 and 503 are retried first
+  unresolvable  the host name does not exist
+  broken        no connection, or a lost one; untrusted certificate; not an HTTP response
+  invalid       not a valid http or https URL
 
-The exit status is 0 if all are there, redirected or denied (--strict: if all are there), 1 if
-not, 2 if the command was wrong, 130 after Ctrl-C. A server that cannot be reached is not asked
-for anything else for five minutes. URLs that occur several times are checked several times, but
-the links of a page once.
+The exit status is 0 if all URLs are ok, redirected or denied (--strict: if all are ok), 1 if not,
+2 for wrong usage, 130 after Ctrl-C. If a server cannot be reached, it is not contacted again for
+five minutes. A URL that is given several times is checked several times, but the links of a page
+are checked once.
 """
 
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
     parser = command_parser(
-        "check", "Tell which documents are missing, moved, or out of reach.", _EXAMPLES
+        "check", "Report which URLs are missing, have moved, or cannot be reached.", _EXAMPLES
     )
     parser.add_argument(
-        "urls", nargs="*", metavar="URL", help="http or https; - for a list on standard input"
+        "urls",
+        nargs="*",
+        metavar="URL",
+        help="an http or https URL; - reads a list from standard input",
     )
     parser.add_argument(
         "-f", dest="lists", metavar="FILE", action="append", default=[],
-        help="the URLs on the lines of FILE, too",
+        help="also check the URLs in FILE, one on each line",
     )  # fmt: skip
     parser.add_argument(
         "--from-html", dest="pages", metavar="FILE|URL", action="append", default=[],
-        help="the links of an HTML page, too: a file or a URL",
+        help="also check the links of an HTML page, a file or a URL",
     )  # fmt: skip
+    parser.add_argument("--base", metavar="URL", type=url, help="the base URL for relative links")
     parser.add_argument(
-        "--base", metavar="URL", type=url, help="what the links of the pages are relative to"
-    )
-    parser.add_argument(
-        "--all", "-a", action="store_true", help="a line for each URL that is ok, too"
+        "--all", "-a", action="store_true", help="also print a line for each URL that is ok"
     )
     parser.add_argument(
         "--json", action="store_true",
-        help="lines of JSON: objects with url, result, status, location and message",
+        help="print lines of JSON: objects with url, result, status, location and message",
     )  # fmt: skip
     parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 for what is redirected or denied, too"
+        "--strict",
+        action="store_true",
+        help="also exit with status 1 if a URL is redirected or denied",
     )
     parser.add_argument(
         "--servers", metavar="N", type=count, default=_SERVERS,
-        help=f"ask at most N servers at a time ({_SERVERS})",
+        help=f"contact at most N servers at a time (default: {_SERVERS})",
     )  # fmt: skip
     add_fields(parser)
     add_route(parser, _TIMEOUT)
@@ -94,11 +97,11 @@ def parser() -> Parser:
 def run(args: argparse.Namespace, parser: Parser) -> int:
     check_fields(args, parser, "HEAD")
     if args.servers == 0:
-        parser.error("argument --servers: nobody can be asked then")
+        parser.error("argument --servers: must be at least 1")
     if not (args.urls or args.lists or args.pages):
         parser.error("give URLs, -f FILE, --from-html FILE|URL, or - for a list on standard input")
     if args.base is not None and not args.pages:
-        parser.error("--base is for --from-html")
+        parser.error("--base requires --from-html")
     sources = Sources(args)
     reporter = Reporter(args)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # for example, not ignored

@@ -96,7 +96,7 @@ class Checker:
         """Queue *url* for a check. Waits if too many URLs are queued already."""
         try:
             if len(url) > LONGEST_URL:
-                raise argparse.ArgumentTypeError(f"it has more than {LONGEST_URL} characters")
+                raise argparse.ArgumentTypeError(f"it is longer than {LONGEST_URL} characters")
             document = parse_url(url)
         except argparse.ArgumentTypeError as exc:
             message = str(exc).removeprefix(f"{url!r}: ")

@@ -74,7 +74,7 @@ def _limited(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
     for piece in pieces:
         total += len(piece)
         if total > limit:
-            raise Failure(f"it has more than {size(limit)} when decoded")
+            raise Failure(f"it is larger than {size(limit)} when decoded")
         yield piece
 
 

@@ -15,7 +15,7 @@ from .arguments import Parser, command_parser
 from .output import print_bytes
 
 _EXAMPLES = """\
-Have the shell read what is printed:
+To enable completion, add one of these lines to the configuration of your shell:
   bash  eval "$(dugong completion bash)"     in ~/.bashrc
   zsh   eval "$(dugong completion zsh)"      in ~/.zshrc, after compinit
   fish  dugong completion fish | source      in ~/.config/fish/config.fish
@@ -63,7 +63,7 @@ class Words:
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    parser = command_parser("completion", "Print a script for completion.", _EXAMPLES)
+    parser = command_parser("completion", "Print a shell completion script.", _EXAMPLES)
     parser.add_argument("shell", choices=[*_SCRIPTS], metavar="SHELL", help=" or ".join(_SCRIPTS))
     return parser
 

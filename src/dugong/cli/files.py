@@ -116,7 +116,7 @@ class Stream:
 
     def begin(self, beginning: Beginning | None, head: bytes) -> None:
         if self.received:
-            raise Failure("it was cut off, and the server does not go on where that was")
+            raise Failure("the transfer was interrupted, and the server cannot resume it")
         self.beginning = beginning
         if not self._begun:
             self._begun = True
@@ -252,9 +252,7 @@ class PartFile:
                 self._part.unlink(missing_ok=True)
             self._note.unlink(missing_ok=True)
         self._close()
-        return (
-            f"--continue goes on with {self._said_of(self._part)} ({size(there)})" if keep else ""
-        )
+        return f"--continue resumes {self._said_of(self._part)} ({size(there)})" if keep else ""
 
     # The two files.
 
@@ -288,7 +286,7 @@ class PartFile:
             raise
 
     def _not_ours(self, path: Path) -> None:
-        raise Failure(f"{self._said_of(path)} is in the way, and not of our making: move it")
+        raise Failure(f"{self._said_of(path)} was not created by dugong: move it out of the way")
 
     def _locked_note(self) -> FileIO:
         for _ in range(_MAX_LOCKS):
@@ -299,14 +297,16 @@ class PartFile:
                     return lock
             except BlockingIOError:
                 lock.close()
-                raise Failure(f"another dugong is storing {self._said}: let it finish") from None
+                raise Failure(
+                    f"another dugong is writing {self._said}: wait until it has finished"
+                ) from None
             except FileNotFoundError:
                 pass
             except BaseException:
                 lock.close()
                 raise
             lock.close()
-        raise Failure(f"others keep storing {self._said}: let them finish")
+        raise Failure(f"other processes keep writing {self._said}: wait until they have finished")
 
     def _signed(self, lock: FileIO) -> dict[str, Any] | None:
         """Return the content of a note, ``None`` if dugong has not written it."""

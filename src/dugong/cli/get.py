@@ -23,23 +23,23 @@ from .receiving import Job
 
 _EXAMPLES = """\
 examples:
-  dugong get http://localhost:8000/                   print a document
-  dugong get -O https://example.org/a.iso             store it as a.iso
-  dugong get -O --continue https://example.org/a.iso  go on where that was interrupted
+  dugong get http://localhost:8000/                   print the response body
+  dugong get -O https://example.org/a.iso             save it as a.iso
+  dugong get -O --continue https://example.org/a.iso  resume an interrupted download
   dugong get -L -o page.html http://example.org/      follow redirects
-  dugong get -i -H 'Accept: text/plain' URL           its head, too
+  dugong get -i -H 'Accept: text/plain' URL           also print the response head
   dugong get --unix-socket /run/app.sock http://app/status
 
-A file gets its name when it is complete; until then what has come is in NAME.part, if it
-can be continued. Redirects do not take Authorization, Cookie and Host to other servers, and
-lead from https to https only.
+A file gets its name when it is complete. Until then, its data is in NAME.part if the download
+can be resumed. Redirects to other servers do not carry Authorization, Cookie and Host.
+Redirects from https to http are refused.
 
-After a trouble of the network, or a status of 429, 502, 503 or 504, it is tried again. If
-the server asks to be left alone (Retry-After) for more than a minute, it is.
+A request is retried after a network error, or a status of 429, 502, 503 or 504. If the server
+asks for a delay of more than a minute (Retry-After), the command gives up instead.
 
 Certificates are checked against the system's authorities, or those in the file that the
-environment variable SSL_CERT_FILE names. The exit status is 0 if every document was
-fetched, 1 if one was not, 2 if the command was wrong, 130 after Ctrl-C.
+environment variable SSL_CERT_FILE names. The exit status is 0 if every URL was fetched,
+1 if one was not, 2 for wrong usage, 130 after Ctrl-C.
 """
 
 #: Fields that authenticate the user. They do not select what the response contains.
@@ -48,21 +48,23 @@ _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    parser = command_parser("get", "Print documents, or store them in files.", _EXAMPLES)
-    parser.add_argument("documents", nargs="+", metavar="URL", type=url, help="http or https")
+    parser = command_parser("get", "Fetch URLs, and print them or save them to files.", _EXAMPLES)
+    parser.add_argument(
+        "documents", nargs="+", metavar="URL", type=url, help="an http or https URL"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "-o", dest="output", metavar="FILE", type=file_name, help="store the document in FILE"
+        "-o", dest="output", metavar="FILE", type=file_name, help="save the response body to FILE"
     )
     where.add_argument(
-        "-O", dest="remote_name", action="store_true", help="store it under its own name"
+        "-O", dest="remote_name", action="store_true", help="save it under the file name in the URL"
     )
     parser.add_argument(
         "--continue", dest="resume", action="store_true",
-        help="go on with files that were interrupted, unless they have changed since",
+        help="resume interrupted downloads, unless the file on the server has changed",
     )  # fmt: skip
     parser.add_argument("-L", dest="follow", action="store_true", help="follow redirects")
-    parser.add_argument("-i", dest="head", action="store_true", help="write the response head, too")
+    parser.add_argument("-i", dest="head", action="store_true", help="also write the response head")
     add_fields(parser)
     add_route(parser)
     add_retries(parser)
@@ -88,9 +90,9 @@ def _named(args: argparse.Namespace, parser: Parser) -> list[tuple[Document, str
     names: set[str] = set()
     for document in documents:
         if document.name in ("", ".", ".."):
-            parser.error(f"{document.url} has no file name in it: use -o FILE")
+            parser.error(f"{document.url} has no file name: use -o FILE")
         if document.name in names:
-            parser.error(f"two documents would be stored as {document.name}: use -o FILE")
+            parser.error(f"two URLs would be saved as {document.name}: use -o FILE")
         names.add(document.name)
     return [(document, document.name) for document in documents]
 
@@ -100,11 +102,11 @@ def _check(args: argparse.Namespace, parser: Parser) -> None:
     if not args.resume:
         return
     if not args.remote_name and args.output in (None, "-"):
-        parser.error("--continue needs a file to go on with: use -O or -o FILE")
+        parser.error("--continue needs a file to resume: use -O or -o FILE")
     if args.head:
-        parser.error("--continue does not go with -i")
+        parser.error("--continue cannot be combined with -i")
     if any(name.lower() in ("range", "if-range") for name, _ in args.headers):
-        parser.error("--continue does not go with a Range of your own")
+        parser.error("--continue cannot be combined with -H Range or -H If-Range")
 
 
 def _job(document: Document, name: str | None, args: argparse.Namespace) -> Job:

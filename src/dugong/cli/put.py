@@ -50,17 +50,17 @@ _COMPRESSED = {
 _EXAMPLES = """\
 examples:
   dugong put a.iso https://example.org/files/a.iso    store it under that URL
-  dugong put a.iso https://example.org/files/         the same: a slash, and the name is added
-  dugong put -H 'Authorization: Bearer x' a.iso URL   with a field of your own
+  dugong put a.iso https://example.org/files/         the same: the slash adds the file name
+  dugong put -H 'Authorization: Bearer x' a.iso URL   send an additional field
   tar c docs | dugong put - https://example.org/docs.tar
 
-What is read from a pipe is sent in chunks. Large files are sent when the server has said that it
-wants them (100-continue), or nothing for a second. After a trouble of the network, or a status of
-429, 502, 503 or 504, the file is sent again; what came from a pipe is not, once it was read. If the
-server asks to be left alone (Retry-After) for more than a minute, it is.
+Data from a pipe is sent in chunks. The body of a large file is sent when the server accepts it
+(100-continue), or after one second without a response. A request is retried after a network
+error, or a status of 429, 502, 503 or 504, but not once data from a pipe has been read. If the
+server asks for a delay of more than a minute (Retry-After), the command gives up instead.
 
-The exit status is 0 if the server has taken the file (a status of 2xx), 1 if not, 2 if the
-command was wrong, 130 after Ctrl-C.
+The exit status is 0 if the server accepted the file (a status of 2xx), 1 if not, 2 for wrong
+usage, 130 after Ctrl-C.
 """
 
 
@@ -68,15 +68,15 @@ def parser() -> Parser:
     """Return the parser of the command's arguments."""
     parser = command_parser("put", "Store a file on a server.", _EXAMPLES)
     parser.add_argument(
-        "file", metavar="FILE", type=file_name, help="what to store; - is standard input"
+        "file", metavar="FILE", type=file_name, help="the file to store; - reads standard input"
     )
     parser.add_argument(
         "document", metavar="URL", type=url,
-        help="where to; if it ends in a slash, the name of the file is added",
+        help="the URL to store it under; if it ends in a slash, the file name is added",
     )  # fmt: skip
     parser.add_argument(
         "--content-type", metavar="TYPE",
-        help="what the file is; without this, its name tells, if it does",
+        help="the media type of the file (default: guessed from its name)",
     )  # fmt: skip
     add_fields(parser)
     add_retries(parser)
@@ -226,7 +226,7 @@ def _put(
                 except BaseException:
                     conn.disconnect()
                     raise
-    raise AssertionError("the last attempt raises what it failed by")
+    raise AssertionError("the last attempt raises its own error")
 
 
 class Upload:
@@ -277,7 +277,7 @@ class Upload:
             self._is_connected = False
 
     def _refused(self, conn: HTTPConnection, response: HTTPResponse) -> Refusal:
-        message = f"the server said {response.status} {response.reason}".rstrip()
+        message = f"the server responded with {response.status} {response.reason}".rstrip()
         location, allowed = response.headers["Location"], response.headers["Allow"]
         if location:
             message += f" (see {location})"

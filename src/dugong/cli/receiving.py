@@ -84,7 +84,7 @@ class Receiver:
             end, total = extent(response)
         elif judged is Answer.WHOLE:
             if response.status == 206 and not self._own_range:
-                raise Failure("the server sent a part, though the whole was asked for")
+                raise Failure("the server sent partial content that was not requested")
             beginning = beginning_of(response, source_of(trail.document))
             head = _head(response) if self._wants_head else b""
             there.begin(None if self._own_range else beginning, head)
@@ -92,7 +92,7 @@ class Receiver:
             self._store(conn, response, job, total)
         if end is not None and there.received != end:
             there.beginning = None
-            raise Failure("the server sent a part of another length than it said")
+            raise Failure("the server sent partial content of the wrong length")
         if end != total and judged is Answer.REST:
             return False  # a server may send less than the requested range
         there.finish()
@@ -129,7 +129,7 @@ class Receiver:
             conn.disconnect()
         where = response.headers["Location"]
         hint = f" (see {where})" if where else ""
-        message = f"the server said {response.status} {response.reason}".rstrip()
+        message = f"the server responded with {response.status} {response.reason}".rstrip()
         raise Refusal(message + hint, response)
 
 

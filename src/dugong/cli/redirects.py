@@ -63,14 +63,14 @@ def followed(trail: Trail, target: str) -> Trail:
     try:
         new = url(redirect_target(old.url, target))
     except argparse.ArgumentTypeError as exc:
-        raise Failure(f"the server redirects to something else: {exc}") from None
+        raise Failure(f"the server redirects to an unsupported URL: {exc}") from None
     been = trail.been | {_without_fragment(old)}
     if _without_fragment(new) in been:
-        raise Failure(f"the server redirects in a circle, to {new.url} again")
+        raise Failure(f"the server redirects in a loop, back to {new.url}")
     if len(been) > _MOST:
         raise Failure(f"the server redirects more than {_MOST} times, last to {new.url}")
     if old.tls and not new.tls:
-        raise Failure(f"the server redirects from https to http: if that is right, get {new.url}")
+        raise Failure(f"the server redirects from https to http: to allow that, fetch {new.url}")
     fields = trail.fields
     if not _same_owner(old, new):
         fields = [field for field in fields if field[0].lower() not in _CONFIDENTIAL]

@@ -129,12 +129,16 @@ def why(exc: BaseException, conn: Connection, args: argparse.Namespace) -> str:
     if reason == "CERTIFICATE_VERIFY_FAILED":
         code: int = getattr(exc, "verify_code", 0)
         message: str = getattr(exc, "verify_message", "")
-        hint = " (SSL_CERT_FILE may name its authority)" if code in _NO_AUTHORITY else ""
+        hint = (
+            " (to trust its authority, set SSL_CERT_FILE to a file of certificates)"
+            if code in _NO_AUTHORITY
+            else ""
+        )
         return f"the certificate of {server} is not trusted: {message}{hint}"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return f"{server} does not speak TLS: try http:// instead of https://"
     if reason is not None:
-        return f"no TLS connection to {server}: {reason.replace('_', ' ').lower()}"
+        return f"cannot establish a TLS connection to {server}: {reason.replace('_', ' ').lower()}"
     if args.proxy is not None:
         proxy = parse_proxy(args.proxy)
         server = f"the proxy {proxy.host}:{proxy.port}"

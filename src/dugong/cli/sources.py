@@ -107,10 +107,12 @@ class Sources:
             target = location(response)
             if target is None:
                 if not 200 <= response.status < 300:
-                    raise Failure(f"the server said {response.status} {response.reason}".rstrip())
+                    raise Failure(
+                        f"the server responded with {response.status} {response.reason}".rstrip()
+                    )
                 kind = response.headers.get_content_type()
                 if "Content-Type" in response.headers and kind not in _HTML:
-                    raise Failure(f"it is {kind}, and has no links that could be found")
+                    raise Failure(f"it is {kind}, not HTML")
                 applied = codings(response)
                 body = decoded(await conn.readall(_LONGEST_PAGE), applied, _LONGEST_PAGE)
                 return decode(body, response.headers.get_content_charset()), document.url

@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   dugong time https://example.org/                    one bar for each phase
-  dugong time URL URL URL                             those of one host on one connection
+  dugong time URL URL URL                             URLs of one host share a connection
   dugong time --har times.har URL URL                 a file for a browser's developer tools
   dugong time --svg times.svg URL URL URL             a picture, with and without pipelining
   dugong time URL URL | awk '{print $10, $NF}'       in a pipe: a table, times in milliseconds
 
-The phases are those of HTTP/1.1: resolving the name, connecting, the handshake of TLS (with a
-proxy, also the tunnel), sending the request, waiting for the response, transferring its body. The
-rate is that of the body over the whole time. Redirects are not followed, and any status is fine.
+The phases are those of HTTP/1.1: resolving the name, connecting, the TLS handshake (with a proxy,
+also the tunnel), sending the request, waiting for the response, transferring its body. The rate is
+the size of the body divided by the total time. Redirects are not followed, and any status counts
+as success.
 
-An archive (--har) has all that was measured, but no bodies, and not the values of the fields
-Authorization, Cookie and Set-Cookie. A picture (--svg) is of URLs of one server: they are fetched
-one after the other, and then once more, in a pipeline on a new connection.
+An archive (--har) contains all measurements, but no bodies, and no values of the fields
+Authorization, Cookie and Set-Cookie. A picture (--svg) shows URLs of one server: they are fetched
+one after the other, and then again in a pipeline on a new connection.
 
-The exit status is 0 if every URL could be fetched, 1 if one could not, 2 if the command was wrong,
+The exit status is 0 if every URL could be fetched, 1 if one could not, 2 for wrong usage,
 130 after Ctrl-C.
 """
 
@@ -67,12 +68,16 @@ _COLUMNS += [f"{name + '/ms':>9}" for name in (*PHASES, "total")]
 
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
-    parser = command_parser("time", "Show where the time of an exchange goes.", _EXAMPLES)
-    parser.add_argument("documents", nargs="+", metavar="URL", type=url, help="http or https")
+    parser = command_parser("time", "Show how long each phase of a request takes.", _EXAMPLES)
+    parser.add_argument(
+        "documents", nargs="+", metavar="URL", type=url, help="an http or https URL"
+    )
     parser.add_argument(
         "--har", metavar="FILE", type=file_name, help="write an HTTP Archive (HAR 1.2) to FILE"
     )
-    parser.add_argument("--svg", metavar="FILE", type=file_name, help="draw a picture into FILE")
+    parser.add_argument(
+        "--svg", metavar="FILE", type=file_name, help="write a picture (SVG) to FILE"
+    )
     add_fields(parser)
     add_route(parser)
     return parser
@@ -82,7 +87,7 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     check_fields(args, parser)
     documents: list[Document] = args.documents
     if args.svg is not None and len({document.server for document in documents}) > 1:
-        parser.error("--svg draws URLs of one server: give those alone")
+        parser.error("--svg requires URLs of a single server")
     show = _show_bars if is_terminal(1) else _table()
     if "-" in (args.har, args.svg):
         show = _show_nothing
@@ -135,7 +140,7 @@ def _picture(exchanges: list[Exchange], conn: HTTPConnection, args: argparse.Nam
     try:
         pipelined = fetch_pipelined(conn, [exchange.document for exchange in exchanges], args)
     except (Failure, DugongError) as exc:
-        raise Failure(f"no picture: while the URLs were fetched in a pipeline, {exc}") from exc
+        raise Failure(f"no picture: fetching the URLs in a pipeline failed: {exc}") from exc
     return waterfall(exchanges, pipelined)
 
 
@@ -233,7 +238,7 @@ def _total(exchanges: list[Exchange]) -> str:
     connections = {(one.document.server, one.connection) for one in exchanges}
     over = "1 connection" if len(connections) == 1 else f"{len(connections)} connections"
     return (
-        f"{len(exchanges)} documents, {size(count)} in {_milliseconds(seconds)}"
+        f"{len(exchanges)} URLs, {size(count)} in {_milliseconds(seconds)}"
         f" ({size(_rate(count, seconds))}/s) over {over}"
     )
 

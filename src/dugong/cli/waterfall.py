@@ -71,7 +71,7 @@ def waterfall(one_by_one: Sequence[Exchange], pipelined: Sequence[Exchange]) -> 
         width=str(_WIDTH), height=str(height), role="img",
     )  # fmt: skip
     server = printable(address_of(one_by_one[0].document).removesuffix(_target(one_by_one[0])))
-    title = f"{_count(len(one_by_one), 'document')} from {server}"
+    title = f"{_count(len(one_by_one), 'URL')} from {server}"
     words = saving(_whole(one_by_one), _whole(pipelined)) if pipelined else ""
     ET.SubElement(svg, "title").text = title
     ET.SubElement(svg, "desc").text = words

@@ -421,7 +421,7 @@ class AsyncPipeline(Pipeline):
         if self._closed:
             raise StopAsyncIteration
         if self._stepping:
-            raise StateError("another task is taking the next step of this pipeline")
+            raise StateError("another task is iterating over this pipeline")
         self._stepping = True
         source = self._source
         try:

@@ -146,7 +146,7 @@ class AsyncSource:
             await pause()
             return
         if self._task is not None and self._task() is _current_task():
-            raise StateError("a pipeline cannot be closed by the async iterable it takes from")
+            raise StateError("a pipeline cannot be closed by its own async iterable of requests")
         self._closing = True
         try:
             self._stop()

@@ -95,7 +95,7 @@ class Connection(Settings):
     @on_event.setter
     def on_event(self, callback: Callable[[str], object] | None) -> None:
         if callback is not None and not callable(callback):
-            raise TypeError(f"on_event is a callable or None, not {type(callback).__name__}")
+            raise TypeError(f"on_event must be a callable or None, not {type(callback).__name__}")
         self._monitor.on_event = callback
 
     @property
@@ -222,7 +222,9 @@ class Connection(Settings):
         """
         session = self._unless_lost(self._response_session)
         if session is None:
-            raise StateError("there is no response whose body is about to be read")
+            raise StateError(
+                "no body to hash: call hash_body() between read_response() and the first read"
+            )
         session.reader.hash_body(hashes, check)
 
     def detach(self) -> tuple[socket.socket, bytes]:
@@ -239,7 +241,7 @@ class Connection(Settings):
         """
         session = self._open_session()
         if session is None or session.state.receiving is not Receiving.SWITCHED:
-            raise StateError("a connection can be detached after a 101, or a 2xx to CONNECT")
+            raise StateError("a connection can be detached only after a 101, or a 2xx to CONNECT")
         return session.detach(), session.take_received()
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -277,7 +279,7 @@ class Connection(Settings):
 
     def fileno(self) -> NoReturn:
         """Raise `io.UnsupportedOperation`: a body cannot be read from a descriptor."""
-        raise UnsupportedOperation("a connection has no descriptor to read a body from")
+        raise UnsupportedOperation("a body cannot be read from a file descriptor")
 
     def truncate(self, size: int | None = None) -> NoReturn:
         """Raise `io.UnsupportedOperation`."""
@@ -428,9 +430,9 @@ class Connection(Settings):
         if exchanges.outstanding:
             if exchanges.receiving is Receiving.RESPONSE_BODY:
                 raise StateError(
-                    "the body of the last response is unread: read or discard it first"
+                    "the body of the last response has not been read: read or discard it first"
                 )
-            raise StateError("other requests are unfinished: read their responses first")
+            raise StateError("earlier requests have no response yet: read their responses first")
         if exchanges.broken or session.idle_fault() is not None:
             session.close()
         return self._open_session()
@@ -462,7 +464,7 @@ class Connection(Settings):
         """
         limits = None if deadline is None else self._limits_of_exchange(deadline)
         if expect100 and not isinstance(body, BodyFollowing):
-            raise InvalidRequest("expect100 needs a body of type BodyFollowing; see also request()")
+            raise InvalidRequest("expect100 needs a BodyFollowing body: pass one, or use request()")
         if self._lost is not None:
             self._report_lost(reading=False)
         session = self._sending_session()
@@ -524,7 +526,9 @@ class Connection(Settings):
         if deadline is not None or timeout is not UNSET:
             limits = self._limits_of_exchange(deadline, timeout)
         if isinstance(body, BodyFollowing):
-            raise TypeError("request() sends the whole body: give it one, or use send_request()")
+            raise TypeError(
+                "request() sends the whole body: pass the body itself, or use send_request()"
+            )
         request = Request(method, path, headers, body)
         while True:
             session = self._idle_session()
@@ -579,14 +583,18 @@ class Connection(Settings):
         with as_bytes(buf) as data:  # an error must not keep the caller's buffer exported
             session = self._session_in_use()
             if session is None:
-                raise StateError("no request body is due")
+                raise StateError(
+                    "no request body is expected: call send_request() with a BodyFollowing first"
+                )
             yield from session.to_send(session.co_write(data))
 
     def co_end_body(self, trailers: HeadersArgument | None = None) -> Co[None]:
         """Coroutine of `HTTPConnection.end_body`."""
         session = self._session_in_use()
         if session is None:
-            raise StateError("no request body is due")
+            raise StateError(
+                "no request body is expected: call send_request() with a BodyFollowing first"
+            )
         yield from session.to_send(session.co_end_body(trailers))
 
     def co_read_response(self) -> Co[HTTPResponse]:
@@ -696,7 +704,7 @@ class Connection(Settings):
         n = check_size(n, "n")
         session = self._open_session()
         if session is None or session.stream is None:
-            raise StateError("there is no connection to read from")
+            raise StateError("the connection is not open: there is nothing to read")
         return (yield from session.co_do(session.try_read_raw, n))
 
     def _co_tls_stream(self) -> Co[TLSStream | None]:

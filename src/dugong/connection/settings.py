@@ -94,7 +94,7 @@ class Settings:
             ("unix_socket", unix_socket), ("address", address), ("sock", sock)
         ) if value is not None]  # fmt: skip
         if len(given) > 1:
-            raise InvalidRequest(f"only one of {' and '.join(given)} can be given")
+            raise InvalidRequest(f"only one of {' and '.join(given)} can be passed")
         self.hostname = hostname
         self.ssl_context = ssl_context
         if port is None:
@@ -154,9 +154,7 @@ class Settings:
         parsed = None if proxy is None else parse_proxy(proxy)
         if parsed is not None and (self._unix_socket is not None or self._address is not None):
             other = "unix_socket" if self._address is None else "address"
-            raise InvalidRequest(
-                f"{other} and proxy both say where to connect to: give one of them"
-            )
+            raise InvalidRequest(f"{other} and proxy cannot be combined: pass only one of them")
         self._proxy: Proxy | None = parsed
         self._proxy_given = proxy
 
@@ -193,7 +191,9 @@ class Settings:
 
     def _route(self) -> Route:
         if self._sock_given and self._sock is None:
-            raise StateError("the socket that was given is used up: make a new connection object")
+            raise StateError(
+                "sock can be used for one connection only: make a new connection object"
+            )
         proxy, hostname = self._proxy, self._hostname
         address = self._address or (hostname, self._port)
         if proxy is not None:
@@ -233,7 +233,7 @@ class Settings:
             if exchange.content is not None:
                 exchange.content.finish()
             raise InvalidRequest(
-                "the server speaks HTTP/1.0 and does not understand chunked bodies"
+                "the server speaks HTTP/1.0, which has no chunked bodies: announce the length"
             )
         return exchange
 

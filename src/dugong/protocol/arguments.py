@@ -45,7 +45,7 @@ def exactly_str(text: Any, what: str) -> str:
     if type(text) is str:
         return text
     if not isinstance(text, str):
-        raise TypeError(f"{what} is a str, not {type(text).__name__}")
+        raise TypeError(f"{what} must be a str, not {type(text).__name__}")
     return str.__str__(text)
 
 
@@ -63,7 +63,7 @@ def check_port(port: Any, what: str = "port", lowest: int = 1) -> int:
     """
     number = check_int(port, what)
     if not lowest <= number <= 65535:
-        raise InvalidRequest(f"{what} is a number from {lowest} to 65535, not {shown(port)}")
+        raise InvalidRequest(f"{what} must be a number from {lowest} to 65535, not {shown(port)}")
     return number
 
 
@@ -84,11 +84,12 @@ def check_seconds(seconds: Any, what: str, kind: str = "a number of seconds") ->
     if isinstance(seconds, bool) or not (
         hasattr(type(seconds), "__float__") or hasattr(type(seconds), "__index__")
     ):
-        raise TypeError(f"{what} is {kind} or None, not {_with_type(seconds)}")
+        raise TypeError(f"{what} must be {kind} or None, not {_with_type(seconds)}")
     number: float = seconds if isinstance(seconds, (int, float)) else float(seconds)
     if not number >= 0:  # false for NaN, too
         raise InvalidRequest(
-            f"{what} is a number of seconds from 0, or None for no limit, not {shown(seconds)}"
+            f"{what} must be a non-negative number of seconds, or None for no limit, "
+            f"not {shown(seconds)}"
         )
     return number
 
@@ -107,7 +108,7 @@ def check_size(size: Any, what: str, lowest: int = 0) -> int:
     """
     number = check_int(size, what)
     if number < lowest:
-        raise InvalidRequest(f"{what} is at least {lowest}, not {shown(size)}")
+        raise InvalidRequest(f"{what} must be at least {lowest}, not {shown(size)}")
     return number
 
 
@@ -122,7 +123,7 @@ def check_int(value: Any, what: str) -> int:
         TypeError: *value* is not an integer. A `bool` is not accepted.
     """
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
-        raise TypeError(f"{what} is an int, not {_with_type(value)}")
+        raise TypeError(f"{what} must be an int, not {_with_type(value)}")
     return index(value)
 
 
@@ -134,7 +135,7 @@ def check_generator(crt: Any) -> None:
     """
     if not hasattr(type(crt), "__next__") or not hasattr(crt, "throw"):
         raise TypeError(
-            f"crt is a generator, such as conn.co_read(10) returns, not {type(crt).__name__}"
+            f"crt must be a generator, such as conn.co_read(10), not {type(crt).__name__}"
         )
 
 

@@ -62,7 +62,7 @@ def check_host(host: Any, what: str = "hostname") -> str:
             f"{what} {shown(host)} includes a port: pass {shown(address or name)} and port={port}"
         )
     if host.startswith("["):
-        raise InvalidRequest(f"{what} is an IPv6 address without brackets, not {shown(host)}")
+        raise InvalidRequest(f"{what} must be an IPv6 address without brackets, not {shown(host)}")
     if ":" in host:
         return _check_ipv6(host, what)
     name = host if host.isascii() else _to_ascii(host, what)
@@ -70,7 +70,8 @@ def check_host(host: Any, what: str = "hostname") -> str:
         raise InvalidRequest(f"{what} {_both(host, name)} is not a host name or address")
     if grammar.NUMBERS.fullmatch(name) and not grammar.IPV4.fullmatch(name):
         raise InvalidRequest(
-            f"{what} {_both(host, name)} is not an address: those of IPv4 have four decimal numbers"
+            f"{what} {_both(host, name)} is not an address: "
+            "IPv4 addresses have four decimal numbers"
         )
     return name
 
@@ -115,7 +116,7 @@ def _to_ascii_2003(name: str, what: str) -> str:
     # The codec has no case mappings and equivalences for characters outside Unicode 3.2.
     if _DEVIATIONS.search(normal) or any(map(in_table_a1, name)):
         raise InvalidRequest(
-            f"{what} {shown(name)} has characters for which the package idna is needed "
+            f"{what} {shown(name)} has characters that need the package idna "
             "(pip install dugong[idna])"
         )
     try:
@@ -147,11 +148,9 @@ def pair(address: Any, what: str) -> tuple[Any, Any]:
         InvalidRequest: it does not have two items.
     """
     if not isinstance(address, (tuple, list)):
-        raise TypeError(f"{what} is a pair (host, port), not {type(address).__name__}")
+        raise TypeError(f"{what} must be a pair (host, port), not {type(address).__name__}")
     if len(address) != 2:
-        raise InvalidRequest(
-            f"{what} is a pair (host, port), and this one has {len(address)} items"
-        )
+        raise InvalidRequest(f"{what} must be a pair (host, port), but has {len(address)} items")
     return address[0], address[1]
 
 

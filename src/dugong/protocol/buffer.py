@@ -109,13 +109,13 @@ def writable_view(buf: WriteableBuffer) -> memoryview:
     try:
         view = memoryview(buf)
     except TypeError:
-        raise TypeError(f"buf is a writable buffer, not {type(buf).__name__}") from None
+        raise TypeError(f"buf must be a writable buffer, not {type(buf).__name__}") from None
     if view.readonly:
-        raise TypeError(f"buf is a writable buffer, not a read-only {type(buf).__name__}")
+        raise TypeError(f"buf must be a writable buffer, not a read-only {type(buf).__name__}")
     if view.format == "B" and view.ndim == 1 and view.c_contiguous:
         return view
     if not view.c_contiguous:
-        raise TypeError("buf is a writable buffer in one piece, not a slice with gaps")
+        raise TypeError("buf must be a writable buffer in one piece, not a slice with gaps")
     return view.cast("B") if view.nbytes else memoryview(b"")
 
 

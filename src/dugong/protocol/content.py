@@ -215,14 +215,14 @@ class FileContent(Content):
         if size != self._size:
             raise BodyChanged(
                 f"the file was {self._size} bytes long when its length was announced, "
-                f"and is {size} bytes long now"
+                f"but is now {size} bytes long"
             )
 
     def take(self) -> memoryview:
         data = os.pread(self.fd, min(BLOCK_SIZE, self.left), self.offset) if self.left else b""
         self.check()  # after reading, so before the last byte is handed out
         if self.left and not data:
-            raise BodyChanged(f"the file ends {self.left} bytes before its size says")
+            raise BodyChanged(f"the file ended {self.left} bytes before its announced length")
         self.offset += len(data)
         return memoryview(data)
 
@@ -293,12 +293,14 @@ class IterableContent(Content):
         self._ended = True
         if self.length is not None and self._received < self.length:
             missing = self.length - self._received
-            raise BodyChanged(f"the body ended {missing} bytes before the {self.length} announced")
+            raise BodyChanged(
+                f"the body ended {missing} bytes short of the announced {self.length}"
+            )
         held, self._held = self._held, _NOTHING
         return held
 
     def _too_long(self) -> Exception:
-        return ExcessBodyData(f"the iterable has more than the {self.length} bytes announced")
+        return ExcessBodyData(f"the iterable has more than the announced {self.length} bytes")
 
 
 class AsyncIterableContent(IterableContent):
@@ -412,7 +414,7 @@ class AsyncIterableContent(IterableContent):
 
 
 def _incomplete() -> StateError:
-    return StateError("the async iterable was closed, and the body is incomplete")
+    return StateError("the async iterable was closed before the body was complete")
 
 
 class ReadFileContent(IterableContent):
@@ -447,14 +449,16 @@ class ReadFileContent(IterableContent):
             self.failed = True
             raise
         if block is None:
-            raise InvalidRequest("body is a file that has nothing yet: open it in blocking mode")
+            raise InvalidRequest(
+                "body is a non-blocking file without data: open it in blocking mode"
+            )
         return block if as_bytes(block) else _END
 
     def _block_size(self) -> int:
         return BLOCK_SIZE
 
     def _too_long(self) -> Exception:
-        return BodyChanged(f"the file has more than the {self.length} bytes announced")
+        return BodyChanged(f"the file has more than the announced {self.length} bytes")
 
 
 class FileSectionContent(ReadFileContent):
@@ -487,8 +491,8 @@ class FileSectionContent(ReadFileContent):
         self._received += len(piece)
         if self._received > self.length:
             raise BodyChanged(
-                f"read() returned more than it was asked for, {self._received} bytes in total, "
-                f"and the length announced is {self.length}"
+                f"read() returned more bytes than requested: {self._received} in total, "
+                f"but the announced length is {self.length}"
             )
         self._ended = self._received == self.length
         return piece
@@ -513,10 +517,10 @@ def content_of(
     if _is_text_file(body):
         raise _gives_text()
     if isinstance(body, str):
-        raise TypeError("a body is made of bytes, not str: encode it first")
+        raise TypeError("a body must be bytes, not str: encode it first")
     if isinstance(body, Mapping):
         raise TypeError(
-            f"a body is made of bytes, not {type(body).__name__}: encode it, or pass it as headers="
+            f"a body must be bytes, not {type(body).__name__}: encode it, or pass it as headers="
         )
     try:
         memoryview(body)
@@ -529,7 +533,7 @@ def content_of(
     if hasattr(type(body), "__aiter__") and not hasattr(body, "__iter__"):
         raise TypeError(
             f"body is an async iterable ({type(body).__name__}), which only the async methods of "
-            "AsyncHTTPConnection send: use that class, or pass an iterable of bytes"
+            "AsyncHTTPConnection can send: use that class, or pass an iterable of bytes"
         )
     if hasattr(body, "read") and not isinstance(body, type):
         _check_readable(body)
@@ -542,8 +546,8 @@ def content_of(
     if isinstance(body, Iterable):
         return IterableContent(body, length, request)
     raise TypeError(
-        "a body is a bytes-like object, a binary file, an iterable of bytes or a BodyFollowing, "
-        f"not {type(body).__name__}"
+        "a body must be a bytes-like object, a binary file, an iterable of bytes or a "
+        f"BodyFollowing, not {type(body).__name__}"
     )
 
 
@@ -581,7 +585,7 @@ def as_bytes(data: Any) -> memoryview:
         view = memoryview(data)
     except TypeError:
         hint = ": encode it first" if isinstance(data, str) else ""
-        raise TypeError(f"a body is made of bytes, not {type(data).__name__}{hint}") from None
+        raise TypeError(f"a body must be bytes, not {type(data).__name__}{hint}") from None
     if view.format == "B" and view.ndim == 1 and view.c_contiguous:
         return view
     if view.nbytes == 0 or not view.c_contiguous:
@@ -601,7 +605,7 @@ _DECOMPRESSING = (
 
 def _check_readable(file: Any) -> None:
     if getattr(file, "closed", False) is True:
-        raise InvalidRequest("body is a file that is closed")
+        raise InvalidRequest("body is a closed file")
     if not getattr(file, "readable", lambda: True)():
         raise InvalidRequest("body is a file that is not open for reading")
 
@@ -637,7 +641,7 @@ def _is_text_file(body: Any) -> bool:
 
 
 def _gives_text() -> TypeError:
-    return TypeError("a body is made of bytes, and this file gives text: open it in binary mode")
+    return TypeError("a body must be bytes, but this file returns text: open it in binary mode")
 
 
 def _can_seek(file: Any) -> bool:

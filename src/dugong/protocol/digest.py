@@ -86,7 +86,9 @@ class BodyDigest:
             for field, name, announced in self._announced(headers):
                 compared += 1
                 if self._computed[name].digest() != announced:
-                    raise DigestMismatch(f"the body does not have the {name} of its {field}")
+                    raise DigestMismatch(
+                        f"the {name} digest of the body does not match its {field}"
+                    )
         if not compared:
             raise _nothing_announced()
 
@@ -102,7 +104,7 @@ class BodyDigest:
 
 
 def _nothing_announced() -> DigestMismatch:
-    return DigestMismatch("the response has no sha-256 or sha-512 digest to check its body by")
+    return DigestMismatch("the response has no sha-256 or sha-512 digest to check its body against")
 
 
 def _parse(value: str) -> dict[str, bytes]:

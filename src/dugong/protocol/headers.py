@@ -50,7 +50,9 @@ class Headers:
     def __new__(cls, fields: Items | Iterable[tuple[str, str]] = ()) -> Self:
         pairs: Any = fields.items() if hasattr(fields, "items") else fields
         if not isinstance(pairs, Iterable):
-            raise TypeError(f"fields is a mapping or pairs, not {type(fields).__name__}")
+            raise TypeError(
+                f"fields must be a mapping or pairs (name, value), not {type(fields).__name__}"
+            )
         return cls._of([_checked(pair) for pair in pairs])
 
     @classmethod
@@ -195,7 +197,7 @@ def _checked(pair: object) -> tuple[str, str]:
         name, value = pair
         if isinstance(name, str) and isinstance(value, str):
             return name, value
-    raise TypeError("fields has pairs of name and value, both of them str")
+    raise TypeError("fields must contain pairs (name, value), both str")
 
 
 def _shown(name: str, value: T) -> T | str:
@@ -220,7 +222,7 @@ class CaseInsensitiveDict(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
-            raise TypeError(f"keys are str, not {type(key).__name__}")
+            raise TypeError(f"keys must be str, not {type(key).__name__}")
         self._items[key.lower()] = (key, value)
 
     def __delitem__(self, key: str) -> None:

@@ -55,14 +55,14 @@ def parse_proxy(proxy: Any) -> Proxy:
         return Proxy(*check_address(proxy, "proxy"))
     if not isinstance(proxy, str):
         raise TypeError(
-            "proxy is a pair (host, port) or a URL http://[user:password@]host:port, "
+            "proxy must be a pair (host, port) or a URL http://[user:password@]host:port, "
             f"not {type(proxy).__name__}"
         )
     url = grammar.PROXY_URL.fullmatch(proxy)
     if url is None:
         scheme = grammar.SCHEME.match(proxy)
         given = f"a URL with the scheme {scheme[1]!r}" if scheme else "this value"
-        raise InvalidRequest(f"proxy is a URL http://[user:password@]host:port, not {given}")
+        raise InvalidRequest(f"proxy must be a URL http://[user:password@]host:port, not {given}")
     credentials, address, name, digits = url.groups()
     host = check_host(address.replace("%25", "%") if address else name.lower(), "the host of proxy")
     port = check_port(int(digits), "the port of proxy") if digits else 80
@@ -79,7 +79,8 @@ def _basic(credentials: str) -> str:
         user = password = b"\0"  # a surrogate: refuse it like a control character
     if b":" in user or grammar.CONTROL.search((user + password).decode("latin-1")):
         raise InvalidRequest(
-            "proxy has a colon in its user name, or a control character there or in its password"
+            "proxy cannot have a colon in its user name, or control characters in its "
+            "user name or password"
         )
     return "Basic " + b64encode(user + b":" + password).decode("ascii")
 

@@ -331,12 +331,14 @@ class ResponseReader:
             raise ConnectionClosed(
                 "the connection ended in the middle of a response head"
                 if self.buffer
-                else "the connection ended before a response came"
+                else "the connection ended before a response arrived"
             )
         if isinstance(body, UntilClose):
             body.close()
         elif isinstance(body, Length):
-            raise ConnectionClosed(f"the connection ended {body.payload} bytes before the body did")
+            raise ConnectionClosed(
+                f"the connection ended {body.payload} bytes before the end of the body"
+            )
         else:
             raise ConnectionClosed("the connection ended in the middle of a chunked body")
 
@@ -441,13 +443,15 @@ class ResponseReader:
         """
         response = self.response
         if response is None or not self._untouched:
-            raise StateError("there is no response whose body is about to be read")
+            raise StateError(
+                "no body to hash: call hash_body() between read_response() and the first read"
+            )
         if self.digest is not None:
-            raise StateError("hash_body() was called before: give it all hashes at once")
+            raise StateError("hash_body() was already called: pass all hashes in one call")
         for given in hashes:
             if not callable(getattr(given, "update", None)):
                 raise TypeError(
-                    f"hashes have a method update(), and {type(given).__name__} has none"
+                    f"hashes must have a method update(), but {type(given).__name__} has none"
                 )
         try:
             digest = BodyDigest(hashes, response, check and _has_content(response))

@@ -136,7 +136,7 @@ def _check(exchange: Exchange, fields: Fields, host: str | None) -> str:
     framing = _framing(request.method, request.body, exchange.length, lower)
     exchange.chunked = exchange.length is None or "transfer-encoding" in lower
     if exchange.expect_continue and "expect" in fields.left_out:
-        raise InvalidRequest("expect100 asks for the field Expect, and headers leaves it out")
+        raise InvalidRequest("expect100 sends the field Expect, but headers sets it to None")
     framing += _expect(lower, exchange.length, exchange.expect_continue)
     if lower:
         _check_host(lower, host)
@@ -166,7 +166,7 @@ def _measure(request: Request, lower: Mapping[str, str]) -> tuple[Content | None
 def _content_length(given: str) -> int:
     digits = given.strip(" \t")
     if not grammar.CONTENT_LENGTH.fullmatch(digits):
-        raise InvalidRequest(f"Content-Length is a number of bytes, not {shown(given)}")
+        raise InvalidRequest(f"Content-Length must be a number of bytes, not {shown(given)}")
     return int(digits)
 
 
@@ -208,7 +208,7 @@ class Fields:
             key = name.lower()
             if value is None:
                 if key in _NEEDED:
-                    raise InvalidRequest(f"field {name} cannot be left out, so not be None")
+                    raise InvalidRequest(f"field {name} is required, so its value cannot be None")
                 self.left_out.add(key)
                 continue
             if type(value) is not str:
@@ -228,9 +228,9 @@ def _pairs(headers: Any) -> Iterable[Any]:
     if isinstance(headers, (bytes, bytearray, memoryview, BodyFollowing)) or hasattr(
         headers, "read"
     ):
-        hint = ", which is a body: body= follows headers="
+        hint = ": pass the body as body="
     elif isinstance(headers, str):
-        hint = ": take it apart at the first colon"
+        hint = ": split it at the first colon"
     else:
         try:
             pairs: Iterable[Any] = iter(headers.items() if hasattr(headers, "items") else headers)
@@ -238,18 +238,18 @@ def _pairs(headers: Any) -> Iterable[Any]:
         except TypeError:
             hint = ""
     raise TypeError(
-        f"headers is a mapping or pairs (name, value), not {type(headers).__name__}{hint}"
+        f"headers must be a mapping or pairs (name, value), not {type(headers).__name__}{hint}"
     )
 
 
 def _not_a_pair(pair: object, number: int) -> Exception:
     if isinstance(pair, (tuple, list)):
         return InvalidRequest(
-            f"headers has pairs (name, value), but item {number} has {len(pair)} items"
+            f"headers must be pairs (name, value), but item {number} has {len(pair)} items"
         )
-    hint = ": body= follows headers=" if isinstance(pair, (bytes, bytearray, memoryview)) else ""
+    hint = ": pass the body as body=" if isinstance(pair, (bytes, bytearray, memoryview)) else ""
     return TypeError(
-        f"headers has pairs (name, value), but item {number} is {type(pair).__name__}{hint}"
+        f"headers must be pairs (name, value), but item {number} is {type(pair).__name__}{hint}"
     )
 
 
@@ -258,7 +258,7 @@ def _name_as_str(name: Any, number: int) -> str:
         return bytes.decode(name, "latin-1")
     if isinstance(name, str):
         return str.__str__(name)
-    raise TypeError(f"the name of field {number} is str or bytes, not {type(name).__name__}")
+    raise TypeError(f"the name of field {number} must be str or bytes, not {type(name).__name__}")
 
 
 def _value_as_str(value: Any, name: str) -> str:
@@ -268,7 +268,7 @@ def _value_as_str(value: Any, name: str) -> str:
         return str.__str__(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(
-            f"the value of field {name} is str, bytes, int or None, not {type(value).__name__}"
+            f"the value of field {name} must be str, bytes, int or None, not {type(value).__name__}"
         )
     try:
         return str(int(value))
@@ -281,7 +281,7 @@ def _bad_name(name: str, number: int) -> InvalidRequest:
         return InvalidRequest(f"the name of field {number} is empty")
     good = grammar.TOKEN.match(name)
     at = good.end() if good is not None else 0
-    hint = ": name and value are two strings" if name[at] == ":" else ""
+    hint = ": pass name and value as two strings" if name[at] == ":" else ""
     return InvalidRequest(
         f"the name of field {number} has {_kind_of(name[at])} at index {at}, "
         f"which is not allowed in a token{hint}"
@@ -316,10 +316,12 @@ def _check_host(lower: Mapping[str, str], host: str | None) -> None:
         return
     given = given.strip(" \t")
     if not grammar.HOST.fullmatch(given):
-        raise InvalidRequest(f"Host is one host name with an optional port, not {shown(given)}")
+        raise InvalidRequest(
+            f"Host must be one host name with an optional port, not {shown(given)}"
+        )
     if host is not None and given.lower() != host.lower():
         raise InvalidRequest(
-            f"Host is {given!r}, and the request target has {host!r}: leave the field out"
+            f"Host is {given!r}, but the request target has {host!r}: leave the field out"
         )
 
 
@@ -330,11 +332,11 @@ def _framing(method: str, body: Body, length: int | None, lower: Mapping[str, st
     if given_coding is not None:
         if given_length is not None:
             raise InvalidRequest(
-                "Content-Length and Transfer-Encoding exclude each other: leave one of them out"
+                "Content-Length and Transfer-Encoding cannot be combined: leave one of them out"
             )
         if _tokens(given_coding) != ["chunked"]:
             raise InvalidRequest(
-                f"Transfer-Encoding is chunked or not given, not {shown(given_coding)}"
+                f"Transfer-Encoding must be chunked or absent, not {shown(given_coding)}"
             )
         if body is None:
             raise InvalidRequest('Transfer-Encoding needs a body: pass b"" for an empty one')
@@ -364,7 +366,7 @@ def _expect(lower: Mapping[str, str], length: int | None, wanted: bool) -> str:
         return "Expect: 100-continue\r\n" if wanted else ""
     is_continue = _asks_for_continue(lower)
     if wanted and not is_continue:
-        raise InvalidRequest(f"expect100 does not go with a field Expect: {shown(given)}")
+        raise InvalidRequest(f"expect100 cannot be combined with the field Expect: {shown(given)}")
     if is_continue and length == 0:
         raise InvalidRequest("Expect: 100-continue needs a body (RFC 9110 section 10.1.1)")
     return ""
@@ -385,7 +387,7 @@ def serialise_trailers(trailers: HeadersArgument | None) -> bytes:
     """
     fields = Fields(trailers)
     if fields.left_out:
-        raise TypeError(f"the value of trailer field {min(fields.left_out)} is None")
+        raise TypeError(f"the value of trailer field {min(fields.left_out)} cannot be None")
     misplaced = _NOT_IN_TRAILERS & fields.values.keys()
     if misplaced:
         raise InvalidRequest(f"field {min(misplaced)} cannot be in a trailer section")

@@ -256,7 +256,7 @@ class ConnectionState:
         if self.failure is not None:
             return self._retriable(f"the connection is broken: {self.failure}", self.failure.exc)
         if self.receiving is states.SWITCHED:
-            return StateError("the connection left HTTP: call detach() or disconnect()")
+            return StateError("the connection no longer speaks HTTP: call detach() or disconnect()")
         if self.sending is not states.READY:
             return self._not_ready()
         if self.closing:
@@ -307,11 +307,11 @@ class ConnectionState:
     def _not_ready(self) -> DugongError:
         if self.sending is states.CUT_OFF:
             reason = f": {self.cut_off_by}" if str(self.cut_off_by or "") else ""
-            message = f"sending has ended with a request that was not sent whole{reason}"
+            message = f"nothing more can be sent after a request that was sent only in part{reason}"
             return self._retriable(message, self.cause_of_cut)
         if self.sending is states.REFUSED:
             return StateError("the server refused the last request's body: read its response first")
-        return StateError("the last request's body is unfinished")
+        return StateError("the last request's body is unfinished: write the rest of it first")
 
     def _retriable(self, message: str, cause: BaseException | None = None) -> ConnectionClosed:
         exc = ConnectionClosed(message)
@@ -375,12 +375,16 @@ class ConnectionState:
         if self.sending is states.CUT_OFF:
             raise self._described(self._not_ready(), self.current)
         if self.sending is states.CONTINUE:
-            raise StateError("the server's word on the body is awaited: call read_response() first")
+            raise StateError("the server has not accepted the body yet: call read_response() first")
         if self.sending is not states.REQUEST_BODY or self.current is None:
-            raise StateError("no request body is due")
+            raise StateError(
+                "no request body is expected: call send_request() with a BodyFollowing first"
+            )
         left = self.current.body_left
         if left is not None and count > left:
-            raise ExcessBodyData(f"{count} bytes of body given, {left} left of those announced")
+            raise ExcessBodyData(
+                f"{count} bytes of body passed, but only {left} of the announced bytes are left"
+            )
         return self.current
 
     def check_end(self, trailers: bool) -> Exchange | None:
@@ -401,7 +405,7 @@ class ConnectionState:
         if current is not None and isinstance(current.request.body, BodyFollowing):
             if trailers and current.length is not None:
                 raise InvalidRequest(
-                    "trailers need a body of unknown length, BodyFollowing(): this one has a length"
+                    "trailers need a body of unknown length: use BodyFollowing() without a length"
                 )
             if self.sending is states.READY and current.body_left == 0:
                 return None
@@ -467,8 +471,12 @@ class ConnectionState:
         if self.receiving is not states.HEAD:
             self.check_alive()
             if self.receiving is states.SWITCHED:
-                raise StateError("the connection left HTTP: call detach() or disconnect()")
-            raise StateError("the body of the last response is unread: read or discard it first")
+                raise StateError(
+                    "the connection no longer speaks HTTP: call detach() or disconnect()"
+                )
+            raise StateError(
+                "the body of the last response has not been read: read or discard it first"
+            )
         exchange = self._oldest()
         if exchange is None:
             if self.sending is states.CUT_OFF:
@@ -518,7 +526,7 @@ class ConnectionState:
         """
         response.length = framing.length
         if response.status == 101 and not exchange.upgrades:
-            raise Unsupported("the server switches protocols, but was not asked to", response)
+            raise Unsupported("the server switched protocols without being asked to", response)
         if exchange.informational:
             response.informational = list(exchange.informational)
         refused = exchange is self.current and self._ends_sending(response, framing)

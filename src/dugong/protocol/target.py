@@ -41,18 +41,20 @@ def check_target(method: str, target: str) -> str | None:
     """
     if not grammar.TOKEN.fullmatch(method):
         if grammar.TOKEN.fullmatch(target) and "/" in method:
-            raise InvalidRequest("method and path are in each other's place")
-        raise InvalidRequest(f"method is a token such as 'GET', not {shown(method)}")
+            raise InvalidRequest("method and path are swapped")
+        raise InvalidRequest(f"method must be a token such as 'GET', not {shown(method)}")
     if "#" in target:
         raise InvalidRequest(
             f"path {shown(target)} has a fragment, which is not sent: leave it out"
         )
     if not grammar.TARGET.fullmatch(target):
-        raise InvalidRequest(f"path is visible ASCII, and not empty: quote {shown(target)} first")
+        raise InvalidRequest(
+            f"path must be visible ASCII and not empty: quote {shown(target)} first"
+        )
     if method == "CONNECT":
         form = grammar.AUTHORITY_FORM.fullmatch(target)
         if form is None or not form[4]:
-            raise InvalidRequest(f"path of a CONNECT is host:port, not {shown(target)}")
+            raise InvalidRequest(f"path of a CONNECT must be host:port, not {shown(target)}")
     elif target == "*" and method == "OPTIONS":
         return None
     else:
@@ -70,10 +72,10 @@ def check_target(method: str, target: str) -> str | None:
 
 def _no_form(target: str) -> str:
     if target == "*":
-        return "path '*' is for OPTIONS only"
+        return "path '*' is valid only for OPTIONS"
     if "@" in target.partition("://")[2].partition("/")[0]:
         return (
             f"path {shown(target)} has user information, which is not sent: "
             "use the field Authorization"
         )
-    return f"path is '/path?query' or a URL with a host, not {shown(target)}"
+    return f"path must be '/path?query' or a URL with a host, not {shown(target)}"

@@ -215,7 +215,7 @@ class ResponseReceiver(Lifecycle):
             if isinstance(got, PollNeeded):
                 got.phase = "response"
                 if state.is_cut_off(exchange):
-                    message = "the request was not sent whole"
+                    message = "the request was sent only in part"
                     raise ConnectionClosed(message) from state.cause_of_cut
                 return got
             reader.received(room, got)

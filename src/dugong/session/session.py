@@ -53,9 +53,9 @@ class Session(RequestWriter, ResponseReceiver):
         if not self.state.idle:
             return None
         if self.state.closing:
-            return unusable("it was to be closed after the last response, as announced")
+            return unusable("it was due to be closed after the last response, as announced")
         if self._usable_until is not None and self.monitor.clock() >= self._usable_until:
-            return unusable("the time for which the server keeps it has passed")
+            return unusable("the server's keep-alive time has passed")
         fault = None if self.stream is None else self.stream.idle_fault()
         if fault is None and self.reader.buffer.end:
             fault = unusable(UNREQUESTED)

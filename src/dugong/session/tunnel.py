@@ -107,7 +107,7 @@ def _co_response(stream: Stream, reader: ResponseReader, exchange: Exchange) -> 
 
 
 def _early(response: HTTPResponse) -> InvalidResponse:
-    message = "the proxy sent data into the tunnel before the client"
+    message = "the proxy sent data through the tunnel before the client did"
     return InvalidResponse(message, response, part="early")
 
 

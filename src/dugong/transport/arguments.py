@@ -33,7 +33,7 @@ def check_context(context: Any) -> ssl.SSLContext:
     """
     if isinstance(context, type) or not callable(getattr(context, "wrap_bio", None)):
         raise TypeError(
-            "ssl_context is an ssl.SSLContext, such as ssl.create_default_context(), "
+            "ssl_context must be an ssl.SSLContext, such as ssl.create_default_context(), "
             f"or None, not {context if isinstance(context, bool) else type(context).__name__}"
         )
     # The constants come from the context's own enums instead of the module ssl: imports fail while
@@ -57,7 +57,7 @@ def check_unix_socket(path: Any) -> str | bytes:
         InvalidRequest: it is empty or too long, or has a NUL inside, or cannot be encoded.
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"unix_socket is a path, not {type(path).__name__}")
+        raise TypeError(f"unix_socket must be a path, not {type(path).__name__}")
     checked: str | bytes = os.fspath(path)
     try:
         encoded = os.fsencode(checked)
@@ -66,10 +66,12 @@ def check_unix_socket(path: Any) -> str | bytes:
     is_abstract = encoded.startswith(b"\0") and sys.platform == "linux"
     if not encoded or b"\0" in encoded[is_abstract:]:
         raise InvalidRequest(
-            f"unix_socket is a path that is not empty and has no NUL, not {checked!r}"
+            f"unix_socket must be a path that is not empty and has no NUL, not {checked!r}"
         )
     if len(encoded) + (not is_abstract) > _MAX_PATH:  # the system adds a NUL
-        raise InvalidRequest(f"unix_socket is longer than the {_MAX_PATH - 1} bytes of such a path")
+        raise InvalidRequest(
+            f"unix_socket is longer than {_MAX_PATH - 1} bytes, the limit for a path"
+        )
     return checked
 
 
@@ -96,14 +98,14 @@ def check_sock(sock: Any) -> socket.socket:
         InvalidRequest: it is closed, is not a stream socket, or already has TLS.
     """
     if not callable(getattr(sock, "setblocking", None)):
-        raise TypeError(f"sock is a connected socket, not {type(sock).__name__}")
+        raise TypeError(f"sock must be a connected socket, not {type(sock).__name__}")
     ssl = sys.modules.get("ssl")  # there is no SSLSocket if the module was not imported
     if ssl is not None and isinstance(sock, ssl.SSLSocket):
-        raise InvalidRequest("sock has TLS already: pass a plain socket, and ssl_context=")
+        raise InvalidRequest("sock already has TLS: pass a plain socket and ssl_context=")
     if sock.fileno() < 0:
         raise InvalidRequest("sock is closed: pass a connected socket")
     if sock.type != socket.SOCK_STREAM:
-        raise InvalidRequest(f"sock is a connected stream socket, not one of the type {sock.type}")
+        raise InvalidRequest(f"sock must be a connected stream socket, not one of type {sock.type}")
     checked: socket.socket = sock
     return checked
 
@@ -115,7 +117,10 @@ def check_options(options: Iterable[SocketOption]) -> tuple[SocketOption, ...]:
         TypeError: *options* is not an iterable of tuples (level, option, value).
         InvalidRequest: a number is too large.
     """
-    form = "socket_options is a list of tuples (level, option, value), where value is int or bytes"
+    form = (
+        "socket_options must be a list of tuples (level, option, value), "
+        "where value is int or bytes"
+    )
     try:
         checked = [(level, option, value) for level, option, value in options]
     except (TypeError, ValueError):

@@ -235,7 +235,7 @@ def timed_out(message: str, phase: str | None) -> ConnectionTimedOut:
 
 def quiet(seconds: float, phase: str | None) -> str:
     """Return the message of a `ConnectionTimedOut` for one wait longer than *seconds*."""
-    return _too_long("no byte moved for", seconds, phase, f"timeout={seconds:g}")
+    return _too_long("no data transferred for", seconds, phase, f"timeout={seconds:g}")
 
 
 def not_done(seconds: float, phase: str | None) -> str:
@@ -347,7 +347,7 @@ class Limits:
             self._quiet_since = None
         if self._quiet_since is None:
             self._quiet_since = self._clock()
-        timeout, words = self._timeout, "no byte moved for"
+        timeout, words = self._timeout, "no data transferred for"
         if not isinstance(timeout, Timeouts):
             assert timeout is not None
             return timeout, self._quiet_since, words, f"timeout={timeout:g}"

@@ -68,7 +68,7 @@ class Timeouts:
         return self._limits[3]
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"Timeouts cannot be changed: make one with another {name}")
+        raise AttributeError(f"Timeouts cannot be changed: make a new one with another {name}")
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError("Timeouts cannot be changed")

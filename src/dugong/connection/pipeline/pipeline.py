@@ -93,9 +93,9 @@ class Pipeline:
         deadline: float | None = None,
     ) -> None:
         if isinstance(requests, (str, bytes, Request)):
-            raise TypeError("requests is an iterable of requests: put a single one into a list")
+            raise TypeError("requests must be an iterable: put a single request in a list")
         if not hasattr(requests, "__iter__") and not hasattr(requests, "__getitem__"):
-            raise TypeError(f"requests is an iterable, not {type(requests).__name__}")
+            raise TypeError(f"requests must be an iterable, not {type(requests).__name__}")
         depth = check_size(depth, "depth", lowest=1)
         self._connection = connection
         self._depth = depth

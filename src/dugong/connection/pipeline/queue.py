@@ -71,7 +71,7 @@ class QueuedRequest:
             self.prepared = None
             return
         kind = ConnectionTimedOut if isinstance(exc, ConnectionTimedOut) else ConnectionClosed
-        failure = kind(f"{exc or 'the connection was given up'}; the request cannot be repeated")
+        failure = kind(f"{exc or 'the connection was abandoned'}; the request cannot be repeated")
         failure.__cause__ = exc
         failure.bytes_sent = exchange.bytes_sent
         failure.response_started = exchange.response_started
@@ -231,7 +231,7 @@ def as_item(given: Any) -> QueuedRequest:
         return QueuedRequest(Request(*given))
     if not isinstance(given, Request):
         return _failed(TypeError(
-            "requests has paths, pairs (method, path) and Request objects, and this item is "
+            "an item of requests must be a path, a pair (method, path) or a Request, not "
             + (f"a tuple of {len(given)}" if isinstance(given, tuple) else type(given).__name__)
         ))  # fmt: skip
     if given.incomplete:
@@ -240,7 +240,10 @@ def as_item(given: Any) -> QueuedRequest:
             given,
         )
     if isinstance(given.body, BodyFollowing):
-        return _failed(TypeError("pipeline() sends whole bodies, no BodyFollowing"), given)
+        return _failed(
+            TypeError("pipeline() sends whole bodies: pass the body itself, not BodyFollowing"),
+            given,
+        )
     return QueuedRequest(given)
 
 
