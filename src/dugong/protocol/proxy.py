@@ -60,9 +60,13 @@ def parse_proxy(proxy: Any) -> Proxy:
         )
     url = grammar.PROXY_URL.fullmatch(proxy)
     if url is None:
+        form = "proxy must be a URL http://[user:password@]host:port"
         scheme = grammar.SCHEME.match(proxy)
-        given = f"a URL with the scheme {scheme[1]!r}" if scheme else "this value"
-        raise InvalidRequest(f"proxy must be a URL http://[user:password@]host:port, not {given}")
+        if scheme is None:
+            raise InvalidRequest(f"{form}, not this value")
+        if scheme[1].lower() != "http":
+            raise InvalidRequest(f"{form}, not a URL with the scheme {scheme[1]!r}")
+        raise InvalidRequest(f"{form}: what follows http:// is not valid in this one")
     credentials, address, name, digits = url.groups()
     host = check_host(address.replace("%25", "%") if address else name.lower(), "the host of proxy")
     port = check_port(int(digits), "the port of proxy") if digits else 80
