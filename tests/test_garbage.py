@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
@@ -70,7 +71,13 @@ def in_a_traceback(*things: object) -> None:
         kept.append(exc)
 
 
-every_way = pytest.mark.parametrize("leave", [by_reference, in_a_cycle, in_a_traceback])
+#: CPython 3.12.1 crashes when its collector runs in the middle of a coroutine whose frame only a
+#: traceback keeps alive (a segmentation fault, in two of these tests). 3.11 and 3.13 do not.
+crashes = pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="CPython 3.12 crashes")
+
+every_way = pytest.mark.parametrize(
+    "leave", [by_reference, in_a_cycle, pytest.param(in_a_traceback, marks=crashes)]
+)
 
 
 @contextmanager
