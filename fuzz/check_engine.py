@@ -28,7 +28,7 @@ def _prepared(method: str, arguments: dict[str, object]) -> Exchange:
 
 _PREPARED = [[*starmap(_prepared, scenario)] for scenario in SCENARIOS]
 
-#: How many bytes the caller wants at once, and whether into a view of its own.
+#: How many bytes the caller wants at once, and whether into its own view.
 WANTED = [(64, False), (5000, False), (64, True), (5000, True)]
 
 

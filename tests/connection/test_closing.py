@@ -1,4 +1,4 @@
-"""`disconnect` from another task or another thread: whoever waits is woken, nothing stays open."""
+"""`disconnect` from another task or thread: waiting calls wake up, and nothing stays open."""
 
 from __future__ import annotations
 

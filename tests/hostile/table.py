@@ -201,3 +201,28 @@ def family(
     for name, row in rows.items():
         piece, where = (row, source) if isinstance(row, bytes) else row
         yield case(f"{prefix}-{name}", where, template.replace(b"@", piece), outcome, **options)
+
+
+def wrong_cases(head: bytes) -> Iterable[Case]:
+    """Return rows that must fail: what each one expects differs from what its bytes mean.
+
+    Args:
+        head: the beginning of a response, up to its body.
+    """
+    hi = OK + b"Content-Length: 2\r\n\r\nhi"
+    return (
+        case("status", "", hi, ok(201, b"hi")),
+        case("body", "", hi, ok(200, b"ho")),
+        case("reason", "", hi, ok(200, b"hi", reason="KO")),
+        case("headers", "", hi, ok(200, b"hi", headers={"Content-Length": ["3"]})),
+        case("interim", "", hi, ok(200, b"hi", interim=[103])),
+        case("version", "", hi, ok(200, b"hi", version="1.0")),
+        case("will-close", "", hi, ok(200, b"hi", will_close=True)),
+        case("trailers", "", hi, ok(200, b"hi", trailers=[("A", "b")])),
+        case("dropped", "", hi, ok(200, b"hi", dropped=True)),
+        case("not-dropped", "", hi + b"!", ok(200, b"hi")),
+        case("invalid", "", hi, invalid()),
+        case("head", "", OK + b"Content-Length: x\r\n\r\n", invalid(201)),
+        case("waits", "", hi[:-1], ok(200, b"hi")),
+        case("waits-in-head", "", head[:-1], ok(200, b"hi")),
+    )

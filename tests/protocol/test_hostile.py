@@ -18,7 +18,7 @@ from tests.hostile import chunks, exchanges, heads, lengths
 from tests.hostile.arrival import every, splits
 from tests.hostile.engine import EnginePlay, Starved
 from tests.hostile.floods import FLOODS, Flood
-from tests.hostile.table import CHUNKED, OK, Case, case, cut_off, invalid, ok
+from tests.hostile.table import CHUNKED, OK, Case, cut_off, wrong_cases
 
 CASES = [*heads.CASES, *lengths.CASES, *chunks.CASES, *exchanges.CASES]
 
@@ -69,22 +69,6 @@ def test_flood(flood: Flood) -> None:
 @pytest.mark.parametrize("head", [OK, CHUNKED])
 def test_a_row_can_fail(head: bytes) -> None:
     """What is expected is compared: each of these differs from what the bytes mean."""
-    hi = OK + b"Content-Length: 2\r\n\r\nhi"
-    for wrong in (
-        case("status", "", hi, ok(201, b"hi")),
-        case("body", "", hi, ok(200, b"ho")),
-        case("reason", "", hi, ok(200, b"hi", reason="KO")),
-        case("headers", "", hi, ok(200, b"hi", headers={"Content-Length": ["3"]})),
-        case("interim", "", hi, ok(200, b"hi", interim=[103])),
-        case("version", "", hi, ok(200, b"hi", version="1.0")),
-        case("will-close", "", hi, ok(200, b"hi", will_close=True)),
-        case("trailers", "", hi, ok(200, b"hi", trailers=[("A", "b")])),
-        case("dropped", "", hi, ok(200, b"hi", dropped=True)),
-        case("not-dropped", "", hi + b"!", ok(200, b"hi")),
-        case("invalid", "", hi, invalid()),
-        case("head", "", OK + b"Content-Length: x\r\n\r\n", invalid(201)),
-        case("waits", "", hi[:-1], ok(200, b"hi")),
-        case("waits-in-head", "", head[:-1], ok(200, b"hi")),
-    ):
+    for wrong in wrong_cases(head):
         with pytest.raises((AssertionError, pytest.fail.Exception, DugongError, Starved)):
             EnginePlay(wrong).run()

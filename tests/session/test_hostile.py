@@ -25,7 +25,7 @@ from tests.hostile import chunks, exchanges, heads, lengths
 from tests.hostile.arrival import Source, every, some_splits, splits
 from tests.hostile.floods import FLOODS, Flood
 from tests.hostile.play import READERS, STYLES, Call, Play
-from tests.hostile.table import CHUNKED, OK, Case, Refused, case, cut_off, invalid, ok
+from tests.hostile.table import CHUNKED, OK, Case, Refused, case, cut_off, ok, wrong_cases
 from tests.support.drive import drive
 from tests.support.exchanges import works
 from tests.support.wire import Wire
@@ -108,23 +108,7 @@ def test_ids_are_unique_and_sources_given() -> None:
 @pytest.mark.parametrize("head", [OK, CHUNKED])
 def test_a_row_can_fail(head: bytes) -> None:
     """What is expected is compared: each of these is not what comes of the bytes."""
-    hi = OK + b"Content-Length: 2\r\n\r\nhi"
-    for wrong in (
-        case("status", "", hi, ok(201, b"hi")),
-        case("body", "", hi, ok(200, b"ho")),
-        case("reason", "", hi, ok(200, b"hi", reason="KO")),
-        case("headers", "", hi, ok(200, b"hi", headers={"Content-Length": ["3"]})),
-        case("interim", "", hi, ok(200, b"hi", interim=[103])),
-        case("version", "", hi, ok(200, b"hi", version="1.0")),
-        case("will-close", "", hi, ok(200, b"hi", will_close=True)),
-        case("trailers", "", hi, ok(200, b"hi", trailers=[("A", "b")])),
-        case("dropped", "", hi, ok(200, b"hi", dropped=True)),
-        case("not-dropped", "", hi + b"!", ok(200, b"hi")),
-        case("invalid", "", hi, invalid()),
-        case("head", "", OK + b"Content-Length: x\r\n\r\n", invalid(201)),
-        case("waits", "", hi[:-1], ok(200, b"hi")),
-        case("waits-in-head", "", head[:-1], ok(200, b"hi")),
-    ):
+    for wrong in wrong_cases(head):
         for call in STYLES.values():
             with pytest.raises((AssertionError, pytest.fail.Exception, DugongError)):
                 Play(wrong, call).run()

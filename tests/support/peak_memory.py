@@ -1,4 +1,4 @@
-"""Download in a process of its own and print what it cost: ``python -m tests.support.peak_memory``.
+"""Download in a separate process and print what it cost: ``python -m tests.support.peak_memory``.
 
 Arguments are the port, the path and the way of reading: ``readall`` or ``readinto``. Prints as
 JSON the number of bytes of body, their SHA-256, and by how many bytes reading them made the

@@ -67,7 +67,7 @@ _BELIEVED = frozenset({Outcome.OK, Outcome.REDIRECTED})
 _DOUBTFUL = 2
 
 #: The exceptions by which a request can fail.
-_TROUBLES = (DugongError, OSError)
+_ERRORS = (DugongError, OSError)
 
 #: The exceptions after which the server has answered, though not properly.
 _ANSWERED = (InvalidResponse, UnsupportedResponse)
@@ -173,7 +173,7 @@ class Server:
                 await asyncio.sleep(pause)
             try:
                 await self._ask_together(is_over)
-            except _TROUBLES as exc:
+            except _ERRORS as exc:
                 await self._ask_alone(exc)
             if is_over():
                 return
@@ -266,8 +266,8 @@ class Server:
 
     # Failures.
 
-    async def _ask_alone(self, trouble: Exception) -> None:
-        """Repeat the request that *trouble* is about, alone and by GET."""
+    async def _ask_alone(self, error: Exception) -> None:
+        """Repeat the request that *error* is about, alone and by GET."""
         self._connection().disconnect()
         oldest = self._asked.popleft() if self._asked else None
         self._take_back()
@@ -277,13 +277,13 @@ class Server:
         by_head = item.method == "HEAD"
         item.method = "GET"
         try:
-            if isinstance(trouble, InvalidResponse):
+            if isinstance(error, InvalidResponse):
                 self._depth = 1  # the data may belong to the previous response (rule 4)
-            if isinstance(trouble, _ANSWERED if by_head else InvalidResponse):
+            if isinstance(error, _ANSWERED if by_head else InvalidResponse):
                 response = await self._request(item)
             else:
-                response = await self._insist(item, trouble)
-        except _TROUBLES as exc:
+                response = await self._insist(item, error)
+        except _ERRORS as exc:
             await self._failed(item, exc)
         else:
             if by_head:
@@ -297,9 +297,9 @@ class Server:
     async def _request(self, item: Item) -> HTTPResponse:
         return await self._connection().request(item.method, item.path, item.headers)
 
-    async def _insist(self, item: Item, trouble: Exception) -> HTTPResponse:
+    async def _insist(self, item: Item, error: Exception) -> HTTPResponse:
         timeouts = 0
-        first: Exception | None = trouble
+        first: Exception | None = error
 
         def may_retry(exc: Exception) -> bool:
             nonlocal timeouts
@@ -339,7 +339,7 @@ class Server:
             await conn.request("GET", "/", self._args.headers)
         except _ANSWERED:
             pass
-        except _TROUBLES:
+        except _ERRORS:
             return False
         finally:
             conn.disconnect()

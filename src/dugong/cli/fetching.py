@@ -103,17 +103,17 @@ class Fetcher:
         self._status = complain(f"{job.document.url}: {reason}" + (f"; {rest}" if rest else ""))
 
     def _fetch(
-        self, job: Job, trail: Trail | None = None, trouble: Exception | None = None
+        self, job: Job, trail: Trail | None = None, failure: Exception | None = None
     ) -> None:
         """Fetch one document.
 
         Args:
             job: the job.
             trail: the redirects that have been followed already.
-            trouble: the failure of a first attempt that has been made already.
+            failure: the failure of a first attempt that has been made already.
         """
         with self._dealing_with(job):
-            if self._args.resume and trail is None and trouble is None:
+            if self._args.resume and trail is None and failure is None:
                 job.destination.resume()
             server = job.document.server
             once = server in self._unreachable
@@ -128,8 +128,8 @@ class Fetcher:
             try:
                 for attempt in attempts(self._args, job.document.url, may_retry):
                     with attempt:
-                        if trouble is not None:
-                            first, trouble = trouble, None
+                        if failure is not None:
+                            first, failure = failure, None
                             raise first
                         self._try(job, trail or Trail(job.document, self._args.headers))
             except Failure as exc:
@@ -199,7 +199,7 @@ class Fetcher:
     ) -> bool:
         """Handle the next response of a pipeline. Returns whether more can follow."""
         trail = Trail(job.document, self._args.headers)
-        trouble: Exception | None = None
+        failure: Exception | None = None
         response = None
         with self._dealing_with(job):
             try:
@@ -211,12 +211,12 @@ class Fetcher:
                 elif self._receiver.receive(conn, response, job, trail):
                     return True
             except (DugongError, Refusal) as exc:
-                trouble = exc
+                failure = exc
             except OSError as exc:
-                trouble = Failure(why(exc, conn, self._args))
-                trouble.__cause__ = exc
-            self._fetch(job, trail, trouble)
-        goes_on = trouble is None or isinstance(trouble, Refusal)
+                failure = Failure(why(exc, conn, self._args))
+                failure.__cause__ = exc
+            self._fetch(job, trail, failure)
+        goes_on = failure is None or isinstance(failure, Refusal)
         return response is not None and goes_on and _skip_body(conn)
 
 

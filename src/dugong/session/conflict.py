@@ -90,7 +90,7 @@ class ConflictDetector:
             return
         successor = reference()
         # A successor that has begun clears `successor` when it returns the turn. Another call may
-        # have the turn by now, perhaps with a successor of its own. So compare again.
+        # have the turn by now, perhaps with its own successor. So compare again.
         if (successor is None or successor.gi_frame is None) and self.successor is reference:
             self.successor = None
             self.free = True

@@ -34,7 +34,7 @@ _LONG = 86400.0
 
 
 class Unset(Enum):
-    """Marks an argument that was not passed, where ``None`` has a meaning of its own."""
+    """Marks an argument that was not passed, where ``None`` means something else."""
 
     UNSET = "the connection's own"
 

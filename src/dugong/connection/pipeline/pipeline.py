@@ -327,7 +327,7 @@ class Pipeline:
         Args:
             eagerly: whether responses may have arrived already. This then sends nothing while more
                 than half of the room is taken. Otherwise, each response would make room for one
-                request, and each request would be sent by a system call of its own.
+                request, and each request would take a separate system call.
 
         Returns:
             What sending waits for, ``None`` if it does not wait.

@@ -112,7 +112,7 @@ class PipelinedSession:
             stream.expect_more()
         first = exchanges[0]
         if first.content is not None:
-            self.sending = self.session.start(first, _look)
+            self.sending = self.session.start(first, _read_nothing)
         else:
             self.sending = self.session.start_together(exchanges)
 
@@ -306,5 +306,5 @@ class PipelinedSession:
             self.sending.close()
 
 
-def _look() -> None:
+def _read_nothing() -> None:
     """Do nothing as the `ReadEarly` of a request: the pipeline's own step receives its response."""
