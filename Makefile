@@ -16,6 +16,10 @@ READY := $(VENV)/.ready
 
 .PHONY: test test-all check demo docs bench probes fuzz clean format
 
+# Each process that collects the tests compiles them, and each command that a test runs compiles the
+# package, unless the bytecode is kept.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
+
 # Everything but the slowest tests: sweeps over each offset or call, storms, floods.
 test: $(READY)
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(PYTEST)

@@ -22,9 +22,9 @@ every_style = pytest.mark.parametrize("style", STYLES)
 
 
 def end(where: str, style: str, server: Answering) -> list[tuple[str, str]]:
-    """Run `tests.support.ending`; return the names of its connections, and what came on them."""
+    """Run `tests.ending`; return the names of its connections, and what came on them."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.support.ending", where, style,
+        [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.ending", where, style,
          server.argument],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip

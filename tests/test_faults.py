@@ -1,7 +1,7 @@
 """ConnectionState with a real server, broken at every byte in both directions, in every way.
 
 Whatever happens, the outcome is the right bytes or the right error: never wrong bytes, never a
-hang. What is right is worked out in `tests.support.fault_outcomes`, case by case.
+hang. What is right is worked out in `tests.faults.outcomes`, case by case.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from dugong import ConnectionClosed, ConnectionTimedOut, eval_coroutine
-from tests.support.fault_outcomes import Story, records
-from tests.support.fault_sweeps import EXCHANGES, Bench, Exchange, judge_of, masks, sweep
-from tests.support.faults import Direction, Fault, Kind
+from tests.faults.outcomes import Story, records
+from tests.faults.proxy import Direction, Fault, Kind
+from tests.faults.sweeps import EXCHANGES, Bench, Exchange, judge_of, masks, sweep
 from tests.support.servers import NginxEndpoints
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,13 +24,40 @@ from dugong.connection.pipeline import session
 from dugong.transport.resolve import AddressInfo
 from tests.support.drive import advance, drive
 from tests.support.exchanges import EMPTY, OK, works
-from tests.support.forked import forks, in_child
-from tests.support.peer import Peer
 from tests.support.styles import StyledWire
-from tests.support.wire import HOST, Listener, Wire, tcp_pair
+from tests.support.tapped import Tap
+from tests.support.wire import HOST, Listener, Wire
 from tests.transport.tools import busy_server
 
-pytestmark = forks
+# Python warns of forking with threads: that is what some of these are about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+#: Seconds after which a child is called stuck.
+GUARD = 20
+
+
+def in_child(act: Callable[[], object]) -> None:
+    """Do this in a child, and wait until that has ended; fails as it fails."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(GUARD)
+            act()
+            status = 0
+        except BaseException:
+            os.write(writer, traceback.format_exc().encode())
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with open(reader, "rb") as file:  # noqa: PTH123 - a descriptor
+        said = file.read().decode()
+    _, status = os.waitpid(child, 0)
+    assert status != signal.SIGALRM, "the child hangs"
+    assert status == 0, f"in the child: {said}"
+
 
 # ------------------------------------------------------------------ what a child does with one
 
@@ -304,21 +333,17 @@ def test_a_reader_that_is_ahead(plain: Wire, act: Callable[[Any], object]) -> No
 def test_locks_of_a_thread_that_the_child_does_not_have(wire: Wire) -> None:
     entered, gate = threading.Event(), threading.Event()
 
-    class Slow(socket.socket):
-        """A socket on which a call takes its time, and with it the stream's lock."""
+    class Slow(Tap):
+        """A call takes its time, and with it the stream's lock."""
 
-        def recv_into(self, *args: Any) -> int:
-            if armed:
+        def before(self, name: str, wanted: int) -> int:
+            if armed and name in ("recv_into", "read"):
                 entered.set()
                 gate.wait(20)
-            return super().recv_into(*args)
+            return wanted
 
     armed = False
-    near, far = tcp_pair(small=False)
-    near = Slow(fileno=near.detach())
-    peer = Peer(far, client_fd=near.fileno())
-    wire.adopt_peer(peer)
-    conn = wire.connection(HOST, sock=near)
+    conn, peer = wire.pair(tap=Slow())
     peer.expect_request()
     drive(conn.co_send_request("GET", "/"), peer)
     peer.run()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from fuzz import check, check_engine
 from fuzz.seeds import CORPUS, SEEDS
+from tests.support.in_turn import in_turn
 
 
-@pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
+@in_turn("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
 def test_corpus(path: Path) -> None:
     """As it is, and with every way of reading and every end."""
     data = path.read_bytes()
@@ -21,7 +20,7 @@ def test_corpus(path: Path) -> None:
                 check.check(bytes([data[0], reader, sizes, end]) + data[check.HEADER :])
 
 
-@pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
+@in_turn("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
 def test_corpus_in_the_engine(path: Path) -> None:
     data = path.read_bytes()
     for reader in range(len(check_engine.WANTED)):
@@ -30,7 +29,7 @@ def test_corpus_in_the_engine(path: Path) -> None:
                 check_engine.check(bytes([data[0], reader, sizes, end]) + data[check.HEADER :])
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@in_turn("name", SEEDS)
 def test_seed_is_in_the_corpus(name: str) -> None:
     """If not: ``python -m fuzz.seeds``."""
     assert (CORPUS / name).read_bytes() == SEEDS[name]

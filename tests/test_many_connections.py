@@ -51,7 +51,7 @@ def enough_descriptors() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     def command(ports: Sequence[int]) -> list[str | Path]:
-        return [sys.executable, "-m", "tests.support.many_server", *map(str, ports)]
+        return [sys.executable, "-m", "tests.many_server", *map(str, ports)]
 
     with serving("many", command) as running:
         yield running
@@ -64,16 +64,16 @@ class Crowd:
         self.library = library
         self.address = address
         self.connected = 0
-        self.at_once = 0
+        self.all_connected = library.event()
         self.right = 0
 
     async def client(self, number: int) -> None:
         async with AsyncHTTPConnection(HOST, address=self.address) as conn:
             await conn.connect()
             self.connected += 1
-            self.at_once = max(self.at_once, self.connected)
-            while self.at_once < CONNECTIONS:
-                await self.library.sleep(0.01)
+            if self.connected == CONNECTIONS:
+                self.all_connected.set()
+            await self.all_connected.wait()
             for turn in range(EXCHANGES):
                 path = f"/length/{number % 50 * 20}/{number}-{turn}"
                 await conn.send_request("GET", path)
@@ -81,7 +81,6 @@ class Crowd:
                 assert (response.status, response.path) == (200, path)
                 assert await conn.readall() == answer(path, b"")
                 self.right += 1
-        self.connected -= 1
 
     async def all(self) -> None:
         clients = [partial(self.client, number) for number in range(CONNECTIONS)]
@@ -95,7 +94,7 @@ def test_a_thousand_connections(library: Library, server: Server) -> None:
     crowd = Crowd(library, ("127.0.0.1", port))
     with nothing_left():
         library.run(crowd.all)
-    assert crowd.at_once == CONNECTIONS
+    assert crowd.connected == CONNECTIONS
     assert crowd.right == CONNECTIONS * EXCHANGES
 
 

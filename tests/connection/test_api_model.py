@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from dugong import ConnectionClosed, ConnectionTimedOut, StateError
-from tests.support.api_ends import Co, Expected, Sending
-from tests.support.api_session import INTERIM, Session, Shape
+from tests.connection.api_ends import Co, Expected, Sending
+from tests.connection.api_session import INTERIM, Session, Shape
 from tests.support.responses import EXAMPLES
 
 pytestmark = pytest.mark.slow

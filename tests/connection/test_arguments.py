@@ -21,6 +21,7 @@ from dugong import (
 )
 from tests.support.drive import drive
 from tests.support.exchanges import EMPTY, OK, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.wire import HOST, Certificates, Wire
 
@@ -123,8 +124,8 @@ SETTABLE = ("hostname", "port", "timeout", "deadline", "continue_timeout", "ssl_
 CASES = [(name, *row) for name, rows in WRONG.items() for row in rows]
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-@pytest.mark.parametrize(("name", "value", "error", "message"), CASES)
+@in_turn("cls", CLASSES)
+@in_turn(("name", "value", "error", "message"), CASES)
 def test_constructor(
     cls: Callable[..., Any], name: str, value: Any, error: type[Exception], message: str
 ) -> None:
@@ -133,10 +134,8 @@ def test_constructor(
     assert name in str(info.value)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-@pytest.mark.parametrize(
-    ("name", "value", "error", "message"), [case for case in CASES if case[0] in SETTABLE]
-)
+@in_turn("cls", CLASSES)
+@in_turn(("name", "value", "error", "message"), [case for case in CASES if case[0] in SETTABLE])
 def test_attribute(
     cls: Callable[..., Any], name: str, value: Any, error: type[Exception], message: str
 ) -> None:
@@ -218,7 +217,7 @@ CALLS: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "error", "message"), CALLS)
+@in_turn(("name", "arguments", "error", "message"), CALLS)
 async def test_calls(
     wire: StyledWire, name: str, arguments: tuple[Any, ...], error: type[Exception], message: str
 ) -> None:

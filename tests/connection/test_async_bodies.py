@@ -25,12 +25,14 @@ from dugong import (
     Timeouts,
 )
 from dugong.protocol.content import AsyncIterableContent
-from tests.support.async_bodies import KINDS, Blocks, Generated, Reusable, a_turn, forever
+from tests.connection.async_bodies import KINDS, Blocks, Generated, Reusable, a_turn, forever
 from tests.support.drive import drive
 from tests.support.exchanges import OK, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.styles_in_loops import TrioWire
+from tests.support.tapped import Pace
 from tests.support.uploads import (
     CONTINUE,
     DATA,
@@ -41,7 +43,7 @@ from tests.support.uploads import (
     requested,
     swallow,
 )
-from tests.support.wire import Pace, Wire
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.styles("asyncio", "trio")  # for which alone there are async iterables
 
@@ -63,8 +65,8 @@ async def test_each_item_is_a_chunk(wire: StyledWire, kind: str) -> None:
         await works(conn, peer)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("blocks", [(), (b"",), (b"", b"")])
+@in_turn("kind", KINDS)
+@in_turn("blocks", [(), (b"",), (b"", b"")])
 async def test_nothing_in_it(wire: StyledWire, kind: str, blocks: tuple[bytes, ...]) -> None:
     for ask in WAYS.values():
         for headers in ({}, {"Content-Length": 0}):
@@ -86,7 +88,7 @@ async def test_a_given_length(wire: StyledWire, kind: str) -> None:
         await works(conn, peer)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("blocks", "error"),
     [
         ((b"abc", b"d"), BodyChanged),
@@ -340,8 +342,8 @@ def cut_before_the_response(peer: Peer) -> None:
 CLOSING = [cut_in_the_body, cut_behind_the_head, cut_before_the_response]
 
 
-@pytest.mark.parametrize("make", [Blocks, Generated])
-@pytest.mark.parametrize("end", CLOSING)
+@in_turn("make", [Blocks, Generated])
+@in_turn("end", CLOSING)
 async def test_closed_when_the_connection_ends(
     wire: StyledWire, end: Callable[[Peer], None], make: Any
 ) -> None:
@@ -368,7 +370,7 @@ async def test_closed_when_there_is_no_connection(wire: StyledWire) -> None:
         assert (body.taken, body.closed) == (0, 1)
         assert vars(caught.value)["unanswered"][0].body is body
         body = Blocks(b"abc")
-        conn, _ = wire.pair(pace=Pace(send_fails=ConnectionResetError()))
+        conn, _ = wire.pair(tap=Pace(send_fails=ConnectionResetError()))
         with pytest.raises(ConnectionClosed):
             await ask(conn, "PUT", body=body, expect100=False)
         assert (body.taken, body.closed) == (0, 1)
@@ -538,8 +540,8 @@ class OwnCancelled(asyncio.CancelledError):
     pass
 
 
-@pytest.mark.parametrize("blocks", [(), (b"abc",)], ids=["at once", "later"])
-@pytest.mark.parametrize(
+@in_turn("blocks", [(), (b"abc",)], ids=["at once", "later"])
+@in_turn(
     "error",
     [
         Own(),
@@ -569,8 +571,8 @@ async def test_its_exceptions_pass_through(
             assert not conn.body_pending
 
 
-@pytest.mark.parametrize("blocks", [(), (b"abc",)], ids=["at once", "later"])
-@pytest.mark.parametrize("kind", [OwnCancelled, KeyboardInterrupt, GeneratorExit])
+@in_turn("blocks", [(), (b"abc",)], ids=["at once", "later"])
+@in_turn("kind", [OwnCancelled, KeyboardInterrupt, GeneratorExit])
 async def test_its_base_exceptions_pass_through(
     wire: StyledWire, kind: type[BaseException], blocks: tuple[bytes, ...]
 ) -> None:

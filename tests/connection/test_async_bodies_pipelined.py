@@ -17,9 +17,10 @@ from dugong import (
     Request,
     StateError,
 )
+from tests.connection.async_bodies import KINDS, Blocks, Gate, Generated, current_task, forever
 from tests.connection.test_async_bodies import Own, scoped_in_asyncio, scoped_in_trio
-from tests.support.async_bodies import KINDS, Blocks, Gate, Generated, current_task, forever
 from tests.support.exchanges import EMPTY, OK
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.styles_in_loops import TrioWire
 from tests.support.uploads import TOO_LARGE, complete
@@ -31,8 +32,8 @@ def put(body: Any, **headers: Any) -> Request:
     return Request("PUT", "/", {name.replace("_", "-"): headers[name] for name in headers}, body)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("depth", [1, 4])
+@in_turn("kind", KINDS)
+@in_turn("depth", [1, 4])
 async def test_among_other_requests(wire: StyledWire, depth: int, kind: str) -> None:
     conn, peer = wire.pair()
     requests: list[Any] = [

@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from dugong import ConnectionClosed, HTTPResponse, Request
-from tests.support.async_bodies import Blocks, Gate, Generated, a_turn, forever
+from tests.connection.async_bodies import Blocks, Gate, Generated, a_turn, forever
 from tests.support.exchanges import OK, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.styles_in_loops import TrioWire
@@ -53,9 +54,9 @@ def first_block(peer: Peer) -> None:
     peer.expect(b"3\r\nabc\r\n")
 
 
-@pytest.mark.parametrize("way", LOOKING)
-@pytest.mark.parametrize("make", [Blocks, Generated])
-@pytest.mark.parametrize("reply", [TOO_LARGE, TOO_LARGE_CLOSE, OK_CLOSE, HINTS + TOO_LARGE])
+@in_turn("way", LOOKING)
+@in_turn("make", [Blocks, Generated])
+@in_turn("reply", [TOO_LARGE, TOO_LARGE_CLOSE, OK_CLOSE, HINTS + TOO_LARGE])
 async def test_a_response_that_ends_sending(
     wire: StyledWire, reply: bytes, make: Any, way: str
 ) -> None:
@@ -134,8 +135,8 @@ async def test_the_server_closes(wire: StyledWire, make: Any, way: str) -> None:
         await a_turn()
 
 
-@pytest.mark.parametrize("way", ALL)
-@pytest.mark.parametrize("by", ["task", "thread", "itself"])
+@in_turn("way", ALL)
+@in_turn("by", ["task", "thread", "itself"])
 async def test_disconnected(wire: StyledWire, by: str, way: str) -> None:
     conn, peer = wire.pair()
     waiting = Gate()

@@ -10,6 +10,7 @@ import pytest
 from dugong import ConnectionClosed, StateError
 from tests.support.drive import drive
 from tests.support.exchanges import EMPTY, OK, fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.uploads import DATA, TOO_LARGE, requested
 from tests.support.wire import Wire
@@ -27,9 +28,9 @@ def raising_at(name: str) -> Callable[[str], None]:
     return callback
 
 
-@pytest.mark.parametrize("expect100", [True, False])
-@pytest.mark.parametrize("refusal", [TOO_LARGE, EMPTY.replace(b"200 OK", b"413 Too Large")])
-@pytest.mark.parametrize("event", ["first_byte", "done"])
+@in_turn("expect100", [True, False])
+@in_turn("refusal", [TOO_LARGE, EMPTY.replace(b"200 OK", b"413 Too Large")])
+@in_turn("event", ["first_byte", "done"])
 async def test_raising_at_a_refusal(
     wire: StyledWire, event: str, refusal: bytes, expect100: bool
 ) -> None:
@@ -84,8 +85,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("way", ["send_request", "request"])
+@in_turn("call", CALLS)
+@in_turn("way", ["send_request", "request"])
 def test_reading_from_done(wire: Wire, way: str, call: str) -> None:
     """The end of a body may be met by a call that sends: that is told, and nobody waits for it."""
     conn, peer = wire.pair()

@@ -11,6 +11,7 @@ import dugong
 from dugong import ConnectionClosed, HTTPConnection, StateError
 from tests.support.drive import advance, drive
 from tests.support.exchanges import CHUNKED, EMPTY, LENGTH, OK, ask, fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
@@ -89,8 +90,8 @@ IDLE: dict[str, Callable[[Peer], None]] = {
 }
 
 
-@pytest.mark.parametrize("happens", IDLE.values(), ids=IDLE)
-@pytest.mark.parametrize("used", [True, False], ids=["after an exchange", "before any"])
+@in_turn("happens", IDLE.values(), ids=IDLE)
+@in_turn("used", [True, False], ids=["after an exchange", "before any"])
 async def test_idle_connection_found_unusable(
     wire: StyledWire, happens: Callable[[Peer], None], used: bool
 ) -> None:
@@ -169,7 +170,7 @@ async def test_keep_alive_timeout_that_has_passed(wire: StyledWire) -> None:
     await works(conn, second)
 
 
-@pytest.mark.parametrize("value", ["timeout=600", "timeout=600, max=100", "max=5", "timeout=x", ""])
+@in_turn("value", ["timeout=600", "timeout=600, max=100", "max=5", "timeout=x", ""])
 async def test_keep_alive_timeout_that_has_not(wire: StyledWire, value: str) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
@@ -181,8 +182,8 @@ async def test_keep_alive_timeout_that_has_not(wire: StyledWire, value: str) -> 
 # -------------------------------------------------------------------------- disconnected
 
 
-@pytest.mark.parametrize("end", ["disconnect", "reset"])
-@pytest.mark.parametrize("state", ["fresh", "connected", "idle", "sent", "head", "body", "writing"])
+@in_turn("end", ["disconnect", "reset"])
+@in_turn("state", ["fresh", "connected", "idle", "sent", "head", "body", "writing"])
 async def test_disconnect_from_any_state(wire: StyledWire, end: str, state: str) -> None:
     listener = wire.listen()
     conn, first, second = wire.dial(listener), listener.peer(), listener.peer()

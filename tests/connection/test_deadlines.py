@@ -20,6 +20,7 @@ from dugong import (
 )
 from tests.session.test_reading_early import CALLS, call
 from tests.support.exchanges import CHUNKED, CLOSED, LENGTH, OK, PAYLOAD, Sample, Text, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.turned import Turned
@@ -29,7 +30,7 @@ SHORT = 0.02
 
 BIG = bytes(3_000_000)
 
-samples = pytest.mark.parametrize("sample", [LENGTH, CHUNKED, CLOSED], ids=str)
+samples = in_turn("sample", [LENGTH, CHUNKED, CLOSED], ids=str)
 
 
 def timed(wire: StyledWire, **options: Any) -> tuple[AsyncHTTPConnection, Peer, Turned]:
@@ -122,7 +123,7 @@ async def test_the_rest_of_the_body_is_missing(wire: StyledWire, sample: Sample)
 
 
 @samples
-@pytest.mark.parametrize("apart", [False, True])
+@in_turn("apart", [False, True])
 async def test_the_last_byte_came_in_time(wire: StyledWire, sample: Sample, apart: bool) -> None:
     """Whether it was read from the system before or not."""
     for read in CALLS.values():

@@ -35,6 +35,7 @@ from dugong import (
 )
 from tests.support.drive import drive
 from tests.support.exchanges import CHUNKED, LENGTH, READERS, ask, fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
@@ -106,7 +107,7 @@ TEMPORARY = [
 ]
 
 
-@pytest.mark.parametrize(("exc", "temporary"), TEMPORARY, ids=repr)
+@in_turn(("exc", "temporary"), TEMPORARY, ids=repr)
 def test_is_temp_network_error(exc: BaseException, temporary: bool) -> None:
     assert is_temp_network_error(exc) is temporary
 
@@ -143,8 +144,8 @@ def test_name_errors_say_the_name(kind: Any) -> None:
 ENDS: dict[str, Callable[[Peer], None]] = {"close": Peer.close, "reset": Peer.reset}
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-@pytest.mark.parametrize(
+@in_turn("end", ENDS.values(), ids=ENDS)
+@in_turn(
     ("method", "body", "safe"),
     [
         ("GET", None, True),
@@ -282,8 +283,8 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-@pytest.mark.parametrize("call", AFTERWARDS.values(), ids=AFTERWARDS)
+@in_turn("case", BROKEN)
+@in_turn("call", AFTERWARDS.values(), ids=AFTERWARDS)
 async def test_further_calls_raise_connection_closed_from_the_first_error(
     wire: StyledWire,
     case: str,

@@ -20,6 +20,7 @@ from dugong import (
 from tests.connection.test_deadlines import SHORT, timed
 from tests.support.drive import drive
 from tests.support.exchanges import LENGTH, OK, PAYLOAD, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
@@ -140,8 +141,8 @@ def test_in_any_loop(wire: Wire, loop: Any) -> None:
 # ------------------------------------------------------------------------------- arguments
 
 
-@pytest.mark.parametrize("name", ["timeout", "deadline"])
-@pytest.mark.parametrize(
+@in_turn("name", ["timeout", "deadline"])
+@in_turn(
     ("value", "error"),
     [(-1, InvalidRequest), (float("nan"), InvalidRequest), ("5", TypeError), ((1, 5), TypeError)],
 )

@@ -39,8 +39,9 @@ from dugong import (
     TunnelRefused,
     is_temp_network_error,
 )
-from tests.support.copies import WAYS, every_way, pickled
+from tests.connection.copies import WAYS, every_way, pickled
 from tests.support.exchanges import fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 
 
@@ -94,7 +95,7 @@ def failure(kind: type[DugongError], *requests: Request) -> DugongError:
     return exc
 
 
-@pytest.mark.parametrize("kind", CLASSES)
+@in_turn("kind", CLASSES)
 @every_way
 def test_each_of_our_errors(kind: type[DugongError], copied: Callable[[Any], Any]) -> None:
     exc = failure(kind)
@@ -141,7 +142,7 @@ OF_USERS: list[DugongError] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("exc", OF_USERS, ids=repr)
+@in_turn("exc", OF_USERS, ids=repr)
 @every_way
 def test_subclasses(exc: Any, copied: Callable[[Any], Any]) -> None:
     got = copied(exc)
@@ -160,7 +161,7 @@ def of_the_system() -> list[BaseException]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("exc", of_the_system(), ids=repr)
+@in_turn("exc", of_the_system(), ids=repr)
 @every_way
 def test_errors_of_the_system_with_our_attributes(
     exc: BaseException, copied: Callable[[Any], Any]
@@ -222,7 +223,7 @@ FREE: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("make", BOUND.values(), ids=BOUND)
+@in_turn("make", BOUND.values(), ids=BOUND)
 @every_way
 def test_body_that_cannot_be_pickled(make: Any, copied: Callable[[Any], Any]) -> None:
     body = make()
@@ -253,7 +254,7 @@ def test_body_that_cannot_be_pickled(make: Any, copied: Callable[[Any], Any]) ->
         assert body.tobytes() == b"abc"
 
 
-@pytest.mark.parametrize("body", FREE.values(), ids=FREE)
+@in_turn("body", FREE.values(), ids=FREE)
 @every_way
 def test_body_that_can_be_pickled(body: Any, copied: Callable[[Any], Any]) -> None:
     request = Request("PUT", "/x", {"A": "b"}, body)

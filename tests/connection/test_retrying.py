@@ -21,10 +21,11 @@ from dugong import (
     Request,
 )
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
+from tests.support.tapped import Pace
 from tests.support.uploads import DATA, WAYS, Taken, drain, small_listener, swallow
-from tests.support.wire import Pace
 
 START = 1000
 SENT = DATA[START:]
@@ -50,8 +51,8 @@ def opened(kind: str) -> Any:
     return file
 
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
-every_way = pytest.mark.parametrize("way", WAYS)
+every_kind = in_turn("kind", KINDS)
+every_way = in_turn("way", WAYS)
 
 
 async def can_be_sent_again(wire: StyledWire, body: Any, whole: bytes = SENT) -> None:
@@ -114,7 +115,7 @@ FAILURES: dict[str, tuple[Callable[[Peer], None], type[DugongError]]] = {
 
 
 @every_kind
-@pytest.mark.parametrize("failure", FAILURES)
+@in_turn("failure", FAILURES)
 async def test_the_exchange_fails(wire: StyledWire, failure: str, kind: str) -> None:
     script, error = FAILURES[failure]
     for ask in WAYS.values():
@@ -143,7 +144,7 @@ async def test_nobody_listens(plain: StyledWire, way: str, kind: str) -> None:
 @every_kind
 @every_way
 async def test_nothing_can_be_sent(wire: StyledWire, way: str, kind: str) -> None:
-    conn, _ = wire.pair(pace=Pace(send_fails=ConnectionResetError()))
+    conn, _ = wire.pair(tap=Pace(send_fails=ConnectionResetError()))
     with opened(kind) as file:
         with pytest.raises(ConnectionClosed) as caught:
             await WAYS[way](conn, "POST", body=file, expect100=False)
@@ -181,7 +182,7 @@ async def test_the_digest_does_not_match(wire: StyledWire, kind: str) -> None:
 
 
 @every_kind
-@pytest.mark.parametrize("method", ["PUT", "POST"])
+@in_turn("method", ["PUT", "POST"])
 async def test_disconnected_with_the_response_outstanding(
     wire: StyledWire, kind: str, method: str
 ) -> None:
@@ -198,8 +199,8 @@ async def test_disconnected_with_the_response_outstanding(
 
 
 @pytest.mark.styles("blocking", "asyncio", "trio")  # a generator has no time limits
-@pytest.mark.parametrize("limit", ["timeout", "deadline"])
-@pytest.mark.parametrize("small", [True, False])  # in the body, and when it is sent
+@in_turn("limit", ["timeout", "deadline"])
+@in_turn("small", [True, False])  # in the body, and when it is sent
 @every_kind
 async def test_time_passes(wire: StyledWire, kind: str, small: bool, limit: str) -> None:
     for ask in WAYS.values():
@@ -279,7 +280,7 @@ STEPWISE = pytest.mark.styles("generator", "asyncio", "trio")
 
 
 @STEPWISE
-@pytest.mark.parametrize("kind", [*KINDS, "memoryview", "mmap"])
+@in_turn("kind", [*KINDS, "memoryview", "mmap"])
 async def test_a_body_that_was_closed(wire: StyledWire, kind: str) -> None:
     """By its owner, who may open the file again; nothing else is sent in its place."""
     for ask in WAYS.values():
@@ -329,7 +330,7 @@ async def test_a_one_shot_body_of_which_nothing_was_taken(wire: StyledWire) -> N
     for ask in WAYS.values():
         for headers in ({}, {"Content-Length": len(DATA)}):
             body = Taken(DATA)
-            conn, _ = wire.pair(pace=Pace(send_fails=ConnectionResetError()))
+            conn, _ = wire.pair(tap=Pace(send_fails=ConnectionResetError()))
             with pytest.raises(ConnectionClosed) as caught:
                 await ask(conn, "POST", headers=headers, body=body, expect100=False)
             assert caught.value.safe_to_retry
@@ -358,7 +359,7 @@ async def test_an_empty_one_shot_body_and_no_server(plain: StyledWire) -> None:
         peer.check()
 
 
-@pytest.mark.parametrize("given", ["iterator", "generator", "items", "mapping", "list"])
+@in_turn("given", ["iterator", "generator", "items", "mapping", "list"])
 async def test_headers_that_are_used_up(wire: StyledWire, given: str) -> None:
     """The caller has only an empty iterator left, and would send a request without its fields."""
     fields = {"If-None-Match": "*"}
@@ -372,7 +373,7 @@ async def test_headers_that_are_used_up(wire: StyledWire, given: str) -> None:
     for ask in WAYS.values():
         for sent in (True, False):
             pace = None if sent else Pace(send_fails=ConnectionResetError())
-            conn, peer = wire.pair(pace=pace)
+            conn, peer = wire.pair(tap=pace)
             if sent:
                 peer.expect_request()
                 peer.close()

@@ -18,6 +18,7 @@ from dugong import (
     Request,
     TunnelRefused,
 )
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 
 SECRET = "s3cret"  # no text of ours has it
@@ -68,8 +69,8 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("operation", ["send_request", "request"])
-@pytest.mark.parametrize("arguments", REFUSED.values(), ids=REFUSED)
+@in_turn("operation", ["send_request", "request"])
+@in_turn("arguments", REFUSED.values(), ids=REFUSED)
 async def test_requests(plain: StyledWire, operation: str, arguments: dict[str, Any]) -> None:
     conn, _ = plain.pair()
     with pytest.raises((TypeError, ValueError)) as info:
@@ -77,7 +78,7 @@ async def test_requests(plain: StyledWire, operation: str, arguments: dict[str, 
     assert_silent(info.value)
 
 
-@pytest.mark.parametrize("arguments", REFUSED.values(), ids=REFUSED)
+@in_turn("arguments", REFUSED.values(), ids=REFUSED)
 async def test_pipelines(plain: StyledWire, arguments: dict[str, Any]) -> None:
     conn, _ = plain.pair()
     request = Request(**{"method": "PUT", "path": "/", **arguments})
@@ -86,7 +87,7 @@ async def test_pipelines(plain: StyledWire, arguments: dict[str, Any]) -> None:
     assert_silent(info.value)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "item",
     [
         ("GET", "/", {"Authorization": TOKEN}),
@@ -113,8 +114,8 @@ async def test_trailers(plain: StyledWire) -> None:
         assert_silent(info.value)
 
 
-@pytest.mark.parametrize("cls", [HTTPConnection, AsyncHTTPConnection])
-@pytest.mark.parametrize(
+@in_turn("cls", [HTTPConnection, AsyncHTTPConnection])
+@in_turn(
     "arguments",
     [
         {"hostname": f"http://{CREDENTIALS}@h/"},

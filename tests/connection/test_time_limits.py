@@ -24,6 +24,7 @@ from dugong import (
 )
 from dugong.transport import poll
 from tests.support.exchanges import CHUNKED, LENGTH, OK, PAYLOAD, ask, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 
@@ -51,8 +52,8 @@ async def answered(wire: StyledWire, reply: bytes) -> tuple[AsyncHTTPConnection,
     return conn, peer
 
 
-@pytest.mark.parametrize("limit", ["timeout", "deadline"])
-@pytest.mark.parametrize("seconds", [0, 0.01])
+@in_turn("limit", ["timeout", "deadline"])
+@in_turn("seconds", [0, 0.01])
 async def test_silent_peer(wire: StyledWire, limit: str, seconds: float) -> None:
     """A read that timed out may be repeated and has lost nothing."""
     conn, peer = await answered(wire, b"HTTP/1.1 20")
@@ -93,8 +94,8 @@ async def test_no_wait_needs_no_time(wire: StyledWire) -> None:
     assert await conn.readall() == b"hi"
 
 
-@pytest.mark.parametrize("limit", ["timeout", "deadline"])
-@pytest.mark.parametrize("seconds", [0, 0.01])
+@in_turn("limit", ["timeout", "deadline"])
+@in_turn("seconds", [0, 0.01])
 async def test_timed_out_send_breaks_the_connection(
     wire: StyledWire, limit: str, seconds: float
 ) -> None:

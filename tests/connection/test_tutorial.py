@@ -18,7 +18,7 @@ from select import POLLIN, POLLOUT, select
 import pytest
 
 from dugong import BodyFollowing, HTTPConnection, HTTPResponse, PollNeeded, is_temp_network_error
-from tests.support.tutorial_server import MOVIE, PAGE, Server, document
+from tests.connection.tutorial_server import MOVIE, PAGE, Server, document
 from tests.support.wire import Certificates
 
 BUFSIZE = 32 * 1024

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dugong import POLLIN, POLLOUT, AioFuture, HTTPConnection, PollNeeded
+from tests.drivers.watched import Crt, Ends, registered, run, turns
 from tests.support.concurrency import nothing_left
-from tests.support.watched import Crt, Ends, registered, run, turns
 from tests.support.wire import HOST
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    ends = Ends()
-    yield ends
-    ends.close()
 
 
 def nothing() -> Crt:

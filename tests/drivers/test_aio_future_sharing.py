@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
 
 import pytest
 
 from dugong import POLLIN, POLLOUT, AioFuture, HTTPConnection, PollNeeded
-from tests.support.watched import Crt, Ends, registered, run, turns
+from tests.drivers.watched import Crt, Ends, registered, run, turns
 from tests.support.wire import HOST, tcp_pair
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    ends = Ends()
-    yield ends
-    ends.close()
 
 
 # ------------------------------------------------------------------- several on one descriptor

@@ -26,6 +26,7 @@ from dugong import (
 from tests.support.concurrency import LIBRARIES, Library, both, nothing_left
 from tests.support.drive import advance, drive
 from tests.support.exchanges import CHUNKED, PAYLOAD
+from tests.support.in_turn import in_turn
 from tests.support.wire import HOST, Certificates, Wire, tcp_pair
 from tests.transport.tools import busy_server
 
@@ -106,7 +107,7 @@ WAYS: dict[str, Cut] = {
 
 
 @both
-@pytest.mark.parametrize("operation", ARGUMENTS)
+@in_turn("operation", ARGUMENTS)
 def test_ends_every_operation(library: Library, operation: str) -> None:
     async def main() -> None:
         for cut in WAYS.values():

@@ -23,9 +23,6 @@ from tests.support.peer import Peer
 from tests.support.wire import HOST, Certificates
 from tests.transport.tools import busy_server
 
-#: Seconds between two beats.
-PULSE = 0.005
-
 BEATS = 40
 
 #: Seconds after which a heart that has not beaten so often is called stopped.
@@ -132,7 +129,7 @@ def test_heart_beats_while_another_task_connects(
         async def heart() -> None:
             nonlocal beats
             while True:
-                await library.sleep(PULSE)
+                await library.checkpoint()
                 beats += way.asked.is_set()
                 if beats >= BEATS:
                     way.go_on()
@@ -159,7 +156,7 @@ def test_heart_beats_while_all_of_it_is_slow(
         async def heart() -> None:
             nonlocal beats
             while True:
-                await library.sleep(PULSE)
+                await library.checkpoint()
                 beats += 1
                 if beats >= BEATS:
                     for way in ways:

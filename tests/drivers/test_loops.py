@@ -19,7 +19,8 @@ from dugong import POLLIN, POLLOUT, AioFuture, AsyncHTTPConnection, ConnectionTi
 from dugong.drivers.loops import wait_in_asyncio, wait_in_trio, watches
 from tests.support.concurrency import GUARD, LIBRARIES, Library, both, nothing_left
 from tests.support.styles import StyledWire
-from tests.support.wire import HOST, Pace, tcp_pair
+from tests.support.tapped import Pace
+from tests.support.wire import HOST, tcp_pair
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -208,7 +209,7 @@ def test_timed_out_wait_keeps_it() -> None:
 async def test_reader_that_has_to_wait_for_what_the_writer_waits_for(tls: StyledWire) -> None:
     """Over TLS a read may need to write, while another task waits to write as well."""
     pace = Pace()
-    conn, peer = tls.pair(pace=pace, small=True)
+    conn, peer = tls.pair(tap=pace, small=True)
     body = bytes(1 << 20)
     await conn.connect()
     peer.expect_request(b"GET ")

@@ -10,6 +10,7 @@ import pytest
 
 from dugong import InvalidRequest
 from dugong.protocol.authority import authority, check_address, check_host, tls_name
+from tests.support.in_turn import in_turn
 
 #: A name of 253 characters, the longest there is.
 LONGEST = f"{('a' * 63 + '.') * 3}{'a' * 61}"
@@ -70,7 +71,7 @@ NO_NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("host", NO_NAMES, ids=lambda host: ascii(host)[:30])
+@in_turn("host", NO_NAMES, ids=lambda host: ascii(host)[:30])
 def test_no_name(host: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^hostname "):
         check_host(host)

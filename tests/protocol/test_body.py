@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dugong import InvalidResponse
 from dugong.protocol.body import Chunked, Decoder, Length, UntilClose
+from tests.support.in_turn import in_turn
 from tests.support.ways import in_every_way, ways
 
 ENDED = "ended"
@@ -165,7 +166,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wire", BAD)
+@in_turn("wire", BAD)
 def test_bad_chunks(wire: bytes) -> None:
     for pieces in ways(wire):
         reader = Reader(Chunked())
@@ -174,7 +175,7 @@ def test_bad_chunks(wire: bytes) -> None:
                 reader.receive(piece)
 
 
-@pytest.mark.parametrize("wire", BAD)
+@in_turn("wire", BAD)
 def test_bad_line_stays_bad(wire: bytes) -> None:
     """Who ignored the error is told again, and nobody ever takes the body for ended."""
     reader = Reader(Chunked())
@@ -315,8 +316,8 @@ def test_taken_from_a_buffer(body: tuple[bytes, bytes], cuts: list[int], most: i
     assert (taker.ended, taker.payload, taker.rest) == (True, payload, b"")
 
 
-@pytest.mark.parametrize("offset", range(len(b"\r\nc;x\r\n")))
-@pytest.mark.parametrize("number", range(5))
+@in_turn("offset", range(len(b"\r\nc;x\r\n")))
+@in_turn("number", range(5))
 def test_one_line_is_wrong_among_many_alike(number: int, offset: int) -> None:
     chunk = b"\r\nc;x\r\nab\r\n\r\n"[:12]
     wire = bytearray(b"c;x\r\n" + chunk + (b"\r\nc;x\r\n" + chunk) * 5)

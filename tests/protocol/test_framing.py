@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dugong import Headers, HTTPResponse, InvalidResponse, UnsupportedResponse
 from dugong.protocol.framing import Delimiter, announces_body, frame, keep_alive_timeout
+from tests.support.in_turn import in_turn
 
 
 def response(
@@ -62,7 +63,7 @@ TABLE: list[tuple[str, HTTPResponse, Delimiter, int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("given_response", "delimiter", "length"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE]
 )
 def test_table(given_response: HTTPResponse, delimiter: Delimiter, length: int | None) -> None:
@@ -83,8 +84,8 @@ CODING_TROUBLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("fields", LENGTH_TROUBLE + CODING_TROUBLE)
-@pytest.mark.parametrize(("status", "method"), [(200, "GET"), (304, "GET"), (200, "HEAD")])
+@in_turn("fields", LENGTH_TROUBLE + CODING_TROUBLE)
+@in_turn(("status", "method"), [(200, "GET"), (304, "GET"), (200, "HEAD")])
 def test_ambiguous_fields(fields: str, status: int, method: str) -> None:
     """Refused whether or not this response has a body: the error carries its head."""
     given_response = response(fields, status, method)
@@ -112,8 +113,8 @@ def test_other_codings(fields: str, unsupported: str) -> None:
     assert str(info.value).endswith(f": {unsupported}")
 
 
-@pytest.mark.parametrize("status", [100, 103, 199, 204])
-@pytest.mark.parametrize(
+@in_turn("status", [100, 103, 199, 204])
+@in_turn(
     ("fields", "announces"),
     [
         ("", False), ("CL: 0", False), ("CL: 00 | CL: 0", False), ("CL: 0, 0", False),
@@ -155,8 +156,8 @@ PERSISTENCE = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "version", "closes"), PERSISTENCE)
-@pytest.mark.parametrize("rest", [("CL: 0", 200), ("CL: 5", 200), ("", 204), ("", 304)])
+@in_turn(("fields", "version", "closes"), PERSISTENCE)
+@in_turn("rest", [("CL: 0", 200), ("CL: 5", 200), ("", 204), ("", 304)])
 def test_persistence(fields: str, version: str, closes: bool, rest: tuple[str, int]) -> None:
     lines = " | ".join(filter(None, (fields, rest[0])))
     assert frame(response(lines, rest[1], version=version)).closes is closes

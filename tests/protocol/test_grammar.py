@@ -11,6 +11,7 @@ from dugong.protocol import grammar
 from dugong.protocol.framing import frame
 from dugong.protocol.headers import Headers
 from dugong.protocol.response import parse_head
+from tests.support.in_turn import in_turn
 
 TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~09azAZ"  # RFC 9110 section 5.6.2
 ARABIC = "\u0661\u0662\u0663"  # digits to int(), str.isdigit() and \d
@@ -215,7 +216,7 @@ def test_taken_and_not_taken(name: str) -> None:
     assert [text for text in invalid if rule(name).fullmatch(text)] == []
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("name", "text", "found"),
     [(name, text, found) for name, rows in FOUND.items() for text, found in rows],
 )
@@ -223,7 +224,7 @@ def test_found(name: str, text: str, found: list[object]) -> None:
     assert rule(name).findall(text) == found
 
 
-@pytest.mark.parametrize(("line", "groups"), STATUS_LINES)
+@in_turn(("line", "groups"), STATUS_LINES)
 def test_status_line(line: str, groups: tuple[str | None, ...] | None) -> None:
     match = grammar.STATUS_LINE.match(line)
     assert (None if match is None else match.groups()) == groups

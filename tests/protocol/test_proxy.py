@@ -21,6 +21,7 @@ from dugong.protocol.limits import MAX_REFUSAL_SIZE, REFUSAL_TIMEOUT
 from dugong.protocol.proxy import Proxy, parse_proxy, tunnel_fields
 from dugong.session.tunnel import co_open_tunnel
 from tests.support.drive import advance, drive
+from tests.support.in_turn import in_turn
 from tests.support.ways import ways
 from tests.transport.tools import Ends
 
@@ -81,7 +82,7 @@ def test_proxy(
     assert (proxy.host, proxy.port, proxy.authorization) == (host, port, authorization)
 
 
-@pytest.mark.parametrize("given", BAD, ids=lambda given: repr(given)[:40])
+@in_turn("given", BAD, ids=lambda given: repr(given)[:40])
 def test_no_proxy(given: object) -> None:
     with pytest.raises(InvalidRequest, match="proxy"):
         parse_proxy(given)

@@ -13,6 +13,7 @@ from dugong.protocol.references import (
     resolve,
     split,
 )
+from tests.support.in_turn import in_turn
 
 #: The base of all examples of the RFC.
 BASE = "http://a/b/c/d;p?q"
@@ -64,13 +65,13 @@ EXAMPLES = """
 """
 
 
-@pytest.mark.parametrize("line", EXAMPLES.strip().replace("\n\n", "\n").split("\n"))
+@in_turn("line", EXAMPLES.strip().replace("\n\n", "\n").split("\n"))
 def test_rfc(line: str) -> None:
     reference, target = line.split()
     assert resolve(BASE, reference) == target
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("base", "reference", "target"),
     [
         (BASE, "", "http://a/b/c/d;p?q"),

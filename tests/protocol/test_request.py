@@ -18,6 +18,7 @@ from dugong.protocol.content import as_bytes
 from dugong.protocol.exchange import Exchange
 from dugong.protocol.limits import MIN_EXPECT_SIZE
 from dugong.protocol.request import Defaults, prepare, serialise_trailers
+from tests.support.in_turn import in_turn
 
 LINES = {"host": "Host: h", "accept-encoding": "Accept-Encoding: identity"}
 DEFAULTS = Defaults(LINES)
@@ -302,13 +303,13 @@ VALUE_ERRORS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", TYPE_ERRORS.values(), ids=TYPE_ERRORS)
+@in_turn("arguments", TYPE_ERRORS.values(), ids=TYPE_ERRORS)
 def test_wrong_types(arguments: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         make(**arguments)
 
 
-@pytest.mark.parametrize("arguments", VALUE_ERRORS.values(), ids=VALUE_ERRORS)
+@in_turn("arguments", VALUE_ERRORS.values(), ids=VALUE_ERRORS)
 def test_wrong_values(arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         make(**arguments)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dugong import HTTPResponse, InvalidResponse, UnsupportedResponse
 from dugong.protocol.response import find_head, parse_fields, parse_head
+from tests.support.in_turn import in_turn
 from tests.support.ways import in_every_way, ways
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
@@ -118,7 +119,7 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize("lines", BAD_LINES.values(), ids=BAD_LINES)
+@in_turn("lines", BAD_LINES.values(), ids=BAD_LINES)
 def test_bad_field_lines(lines: bytes) -> None:
     for pieces in ways(STATUS + lines + b"\r\n\r\n"):
         with pytest.raises(InvalidResponse):

@@ -22,6 +22,7 @@ from dugong.protocol.messages import Request
 from dugong.protocol.request import NO_DEFAULTS, prepare
 from dugong.protocol.state import ConnectionState
 from dugong.protocol.states import RECEIVING, SENDING, Receiving, Sending
+from tests.support.in_turn import in_turn
 
 CAUSE = ConnectionClosed("cable cut")
 
@@ -213,8 +214,8 @@ BY_RECEIVING: dict[Receiving, tuple[type[Exception] | None, ...]] = {
 CALLS = {"accept": ACCEPT, "check_write": WRITE, "check_end": END, "next": NEXT}
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("state", [*Sending, *Receiving], ids=str)
+@in_turn("call", CALLS)
+@in_turn("state", [*Sending, *Receiving], ids=str)
 def test_what_is_allowed_when(state: Sending | Receiving, call: str) -> None:
     machine = Machine()
     column = list(CALLS).index(call)

@@ -8,6 +8,7 @@ import pytest
 
 from dugong import InvalidRequest, Request
 from dugong.protocol.request import Defaults, prepare
+from tests.support.in_turn import in_turn
 
 DEFAULTS = Defaults({"host": "Host: server", "connection": "Connection: keep-alive"})
 
@@ -84,7 +85,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "target"), BAD)
+@in_turn(("method", "target"), BAD)
 def test_no_target(method: str, target: str) -> None:
     with pytest.raises(InvalidRequest, match="path"):
         head(method, target)

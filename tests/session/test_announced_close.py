@@ -13,6 +13,7 @@ import pytest
 from dugong import AsyncHTTPConnection, ConnectionClosed
 from tests.session.test_state import is_closed, socket_of
 from tests.support.exchanges import CHUNKED, CLOSED, LENGTH, OK, ask, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 
@@ -39,7 +40,7 @@ REPLIES: dict[str, tuple[dict[str, Any], bytes, bytes]] = {
     "HEAD": ({"method": "HEAD"}, announcing(OK[:-2]), b""),
 }
 
-reply = pytest.mark.parametrize("kind", REPLIES)
+reply = in_turn("kind", REPLIES)
 
 
 async def answered(
@@ -64,7 +65,7 @@ async def answered(
 
 
 @reply
-@pytest.mark.parametrize("chunk", [None, 5])
+@in_turn("chunk", [None, 5])
 async def test_closed_with_the_last_byte(wire: StyledWire, kind: str, chunk: int | None) -> None:
     """By us, and without another call."""
     conn, peer, _ = await answered(wire, kind, chunk=chunk)
@@ -100,7 +101,7 @@ async def test_what_comes_next(wire: StyledWire, kind: str) -> None:
     await works(conn, listener.peer())
 
 
-@pytest.mark.parametrize("how", ["request", "connect", "disconnect", "reusable", "pipeline"])
+@in_turn("how", ["request", "connect", "disconnect", "reusable", "pipeline"])
 async def test_connecting_again(wire: StyledWire, how: str) -> None:
     conn, _, listener = await answered(wire, "length")
     peer = listener.peer()

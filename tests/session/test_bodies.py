@@ -20,15 +20,10 @@ import pytest
 from dugong import BodyChanged, ConnectionClosed, ExcessBodyData, StateError
 from tests.support.drive import advance, drive, drive_all
 from tests.support.exchanges import OK, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.uploads import WAYS, Taken, complete, requested
 from tests.support.wire import Wire
-
-
-@pytest.fixture(params=WAYS)
-def ask(request: pytest.FixtureRequest) -> Any:
-    return WAYS[request.param]
-
 
 # ------------------------------------------------------------------------------ bytes-like
 
@@ -61,7 +56,7 @@ FORMATS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@in_turn("kind", FORMATS)
 def test_bytes_like(plain: Wire, ask: Any, kind: str) -> None:
     """Its length is one in bytes, not in items; it is not iterated over."""
     conn, peer = plain.pair()
@@ -161,7 +156,7 @@ ITERABLES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ITERABLES)
+@in_turn("kind", ITERABLES)
 def test_iterable(plain: Wire, ask: Any, kind: str) -> None:
     """Each item that is not empty is one chunk."""
     conn, peer = plain.pair()
@@ -176,7 +171,7 @@ def test_iterable(plain: Wire, ask: Any, kind: str) -> None:
     works(conn, peer)
 
 
-@pytest.mark.parametrize("kind", ITERABLES)
+@in_turn("kind", ITERABLES)
 def test_iterable_of_given_length(plain: Wire, ask: Any, kind: str) -> None:
     conn, peer = plain.pair()
     for length in ("5", 5):
@@ -286,8 +281,8 @@ def viewing() -> Iterator[Any]:
     buf.clear()
 
 
-@pytest.mark.parametrize("headers", [{}, {"Content-Length": 12}])
-@pytest.mark.parametrize("blocks", [overwriting, clearing, viewing])
+@in_turn("headers", [{}, {"Content-Length": 12}])
+@in_turn("blocks", [overwriting, clearing, viewing])
 async def test_one_buffer_for_all_items(
     wire: StyledWire, blocks: Callable[[], Iterator[Any]], headers: dict[str, int]
 ) -> None:

@@ -15,7 +15,9 @@ import pytest
 from dugong import BodyChanged, BodyFollowing, ConnectionClosed, ExcessBodyData, Request, StateError
 from tests.support.drive import drive
 from tests.support.exchanges import EMPTY, OK, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
+from tests.support.tapped import Pace
 from tests.support.uploads import (
     CONTINUE,
     DATA,
@@ -27,7 +29,7 @@ from tests.support.uploads import (
     head_size,
     swallow,
 )
-from tests.support.wire import Pace, Wire
+from tests.support.wire import Wire
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
@@ -82,8 +84,8 @@ KINDS: dict[str, Callable[[bytes], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("data", [b"", b"abc", DATA[:40_000]])
+@in_turn("kind", KINDS)
+@in_turn("data", [b"", b"abc", DATA[:40_000]])
 async def test_chunked(wire: StyledWire, kind: str, data: bytes) -> None:
     for ask in WAYS.values():
         conn, peer = wire.pair()
@@ -167,8 +169,8 @@ async def test_a_chunked_file_that_grows(wire: StyledWire, kind: str) -> None:
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("kind", ["file", "unbuffered", "BytesIO"])
-@pytest.mark.parametrize("method", ["PUT", "POST"])
+@in_turn("kind", ["file", "unbuffered", "BytesIO"])
+@in_turn("method", ["PUT", "POST"])
 async def test_the_position_of_a_chunked_file(wire: StyledWire, kind: str, method: str) -> None:
     """What goes around the chunks does not count."""
     for ask in WAYS.values():
@@ -248,7 +250,7 @@ async def test_chunks_in_a_pipeline(wire: StyledWire) -> None:
 # ------------------------------------------------------------------------ a length for a file
 
 
-@pytest.mark.parametrize("size", [0, 1, 5000, MIB, 2 * MIB + 7])
+@in_turn("size", [0, 1, 5000, MIB, 2 * MIB + 7])
 async def test_a_file_is_only_read(plain: StyledWire, size: int) -> None:
     """Never more than what is left, and never at its end."""
     for ask in WAYS.values():
@@ -278,13 +280,13 @@ class Guarded(io.BytesIO):
         raise AssertionError("fileno")
 
 
-@pytest.mark.parametrize("end", ["answered", "refused", "reset", "short", "not connected"])
+@in_turn("end", ["answered", "refused", "reset", "short", "not connected"])
 async def test_a_file_is_neither_measured_nor_moved(wire: StyledWire, end: str) -> None:
     for way, ask in WAYS.items():
         if (way, end) == ("send_request", "refused"):
             continue  # it does not look for the response
         pace = Pace(send_fails=ConnectionResetError()) if end == "not connected" else None
-        conn, peer = wire.pair(small=True, pace=pace)
+        conn, peer = wire.pair(small=True, tap=pace)
         body = Guarded(DATA)
         length = len(DATA) + (end == "short")
         if end == "answered":

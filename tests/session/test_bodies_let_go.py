@@ -8,10 +8,9 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from dugong import AsyncHTTPConnection, Request
 from tests.support.exchanges import EMPTY, OK
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.uploads import CONTINUE, TOO_LARGE, Taken
@@ -103,7 +102,7 @@ EXCHANGES: dict[str, tuple[Exchange, Callable[[Peer], None]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", EXCHANGES)
+@in_turn("kind", EXCHANGES)
 async def test_nothing_stays_alive(wire: StyledWire, kind: str) -> None:
     """The connection is not even used again."""
     ask, play = EXCHANGES[kind]

@@ -13,15 +13,10 @@ import pytest
 from dugong import BodyFollowing, Request, StateError
 from tests.support.drive import Outcome, drive, drive_all
 from tests.support.exchanges import EMPTY, OK, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.uploads import WAYS, Taken, raising, sent_and_read
 from tests.support.wire import Wire
-
-
-@pytest.fixture(params=WAYS)
-def ask(request: pytest.FixtureRequest) -> Any:
-    return WAYS[request.param]
-
 
 # ----------------------------------------------------------------------- once and not again
 
@@ -54,8 +49,8 @@ BUILT_IN: dict[str, Callable[[list[bytes]], Iterator[bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BUILT_IN)
-@pytest.mark.parametrize("end", ["answered", "failed"])
+@in_turn("kind", BUILT_IN)
+@in_turn("end", ["answered", "failed"])
 async def test_a_built_in_iterator_is_taken_once(wire: StyledWire, kind: str, end: str) -> None:
     """These have no weak references. They are known as long as their request is."""
     for ask in WAYS.values():
@@ -75,7 +70,7 @@ async def test_a_built_in_iterator_is_taken_once(wire: StyledWire, kind: str, en
             assert other.bytes_sent == 0
 
 
-@pytest.mark.parametrize("kind", BUILT_IN)
+@in_turn("kind", BUILT_IN)
 async def test_a_built_in_iterator_in_a_pipeline(plain: StyledWire, kind: str) -> None:
     """Also when it is given again as part of the same request."""
     conn, peer = plain.pair()

@@ -25,6 +25,7 @@ from dugong import (
 )
 from tests.support.drive import drive
 from tests.support.exchanges import OK, works
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_server import Server
 from tests.support.styles import StyledWire
 from tests.support.uploads import WAYS, complete, raising
@@ -82,9 +83,9 @@ BODIES: dict[str, Callable[[Exception, list[bytes]], Any]] = {
 }
 
 
-@pytest.mark.parametrize("blocks", [[], [b"abc"]], ids=["at once", "later"])
-@pytest.mark.parametrize("kind", BODIES)
-@pytest.mark.parametrize("name", ERRORS)
+@in_turn("blocks", [[], [b"abc"]], ids=["at once", "later"])
+@in_turn("kind", BODIES)
+@in_turn("name", ERRORS)
 async def test_it_passes_through(
     wire: StyledWire, name: str, kind: str, blocks: list[bytes]
 ) -> None:
@@ -104,7 +105,7 @@ async def test_it_passes_through(
             assert not complete(peer)
 
 
-@pytest.mark.parametrize("name", ERRORS)
+@in_turn("name", ERRORS)
 async def test_before_anything_is_sent(wire: StyledWire, name: str) -> None:
     """The request was never made, and the connection is as good as before."""
     for ask in WAYS.values():
@@ -121,8 +122,8 @@ async def test_before_anything_is_sent(wire: StyledWire, name: str) -> None:
         await works(conn, peer)
 
 
-@pytest.mark.parametrize("name", ERRORS)
-@pytest.mark.parametrize("kind", BODIES)
+@in_turn("name", ERRORS)
+@in_turn("kind", BODIES)
 async def test_in_a_pipeline(wire: StyledWire, name: str, kind: str) -> None:
     """It is raised in its place, and costs no other request a repetition."""
     server = Server(wire)

@@ -13,6 +13,7 @@ import pytest
 
 from dugong import BodyFollowing, ConnectionClosed, ConnectionTimedOut, ExcessBodyData, StateError
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.uploads import WAYS, swallow
 from tests.support.wire import HOST
@@ -66,8 +67,8 @@ async def test_the_peer_goes_while_the_100_is_awaited(wire: StyledWire, end: str
 
 
 @pytest.mark.styles("blocking", "asyncio", "trio")  # a generator has no time limits
-@pytest.mark.parametrize("limit", ["timeout", "deadline"])
-@pytest.mark.parametrize("way", WAYS)
+@in_turn("limit", ["timeout", "deadline"])
+@in_turn("way", WAYS)
 async def test_time_passes(wire: StyledWire, way: str, limit: str) -> None:
     conn, _ = wire.pair(small=True)
     await conn.connect()
@@ -172,7 +173,7 @@ REFUSED: dict[str, Callable[[Any, bytearray], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@in_turn("kind", REFUSED)
 async def test_a_request_that_is_none(plain: StyledWire, kind: str) -> None:
     conn, _ = plain.pair()
     body = bytearray(b"hello")

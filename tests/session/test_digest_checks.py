@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionClosed, DigestMismatch
-from tests.support.digests import (
+from tests.session.digests import (
     EVERY_WAY,
     MD5,
     SHA256,
@@ -32,6 +32,7 @@ from tests.support.exchanges import (
     Sample,
     works,
 )
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
@@ -83,24 +84,24 @@ ADVERSE: list[tuple[str, ...]] = [
 ]
 
 
-@pytest.mark.parametrize("fields", RIGHT)
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@in_turn("fields", RIGHT)
+@in_turn("sample", SAMPLES, ids=str)
 def test_right(plain: Wire, sample: Sample, fields: tuple[str, ...]) -> None:
     conn, peer = checked(plain, announcing(sample, *fields))
     if not sample.closes:
         works(conn, peer)
 
 
-@pytest.mark.parametrize("fields", ADVERSE)
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@in_turn("fields", ADVERSE)
+@in_turn("sample", SAMPLES, ids=str)
 def test_wrong(plain: Wire, sample: Sample, fields: tuple[str, ...]) -> None:
     with pytest.raises(DigestMismatch) as caught:
         checked(plain, announcing(sample, *fields))
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
-@pytest.mark.parametrize("reader", EVERY_WAY.values(), ids=EVERY_WAY)
+@in_turn("sample", SAMPLES, ids=str)
+@in_turn("reader", EVERY_WAY.values(), ids=EVERY_WAY)
 def test_wrong_in_every_way_of_reading(plain: Wire, sample: Sample, reader: Reader) -> None:
     """Also where nobody reads once more to see the end."""
     checked(plain, announcing(sample, "Content-Digest", SHA256), reader)
@@ -151,8 +152,8 @@ TRAILERS: list[tuple[bool, tuple[str, ...], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("right", "fields", "trailer"), TRAILERS)
-@pytest.mark.parametrize("reader", EVERY_WAY.values(), ids=EVERY_WAY)
+@in_turn(("right", "fields", "trailer"), TRAILERS)
+@in_turn("reader", EVERY_WAY.values(), ids=EVERY_WAY)
 def test_trailers(
     plain: Wire, reader: Reader, right: bool, fields: tuple[str, ...], trailer: str
 ) -> None:

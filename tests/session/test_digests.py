@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionClosed, StateError
-from tests.support.digests import EVERY_WAY, SHA256, announcing
+from tests.session.digests import EVERY_WAY, SHA256, announcing
 from tests.support.drive import drive
 from tests.support.exchanges import (
     CHUNKED,
@@ -22,6 +22,7 @@ from tests.support.exchanges import (
     Sample,
     works,
 )
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
@@ -41,9 +42,9 @@ class Checksum:
 # -------------------------------------------------------------------------------- hashing
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
-@pytest.mark.parametrize("reader", EVERY_WAY.values(), ids=EVERY_WAY)
-@pytest.mark.parametrize("chunk", [None, 1, 7])
+@in_turn("sample", SAMPLES, ids=str)
+@in_turn("reader", EVERY_WAY.values(), ids=EVERY_WAY)
+@in_turn("chunk", [None, 1, 7])
 def test_every_way_of_reading(
     plain: Wire, sample: Sample, reader: Reader, chunk: int | None
 ) -> None:
@@ -144,9 +145,9 @@ class Failing(Checksum):
         super().update(data)
 
 
-@pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
-@pytest.mark.parametrize("reader", EVERY_WAY.values(), ids=EVERY_WAY)
-@pytest.mark.parametrize("parts", [0, 1])
+@in_turn("sample", SELF_DELIMITED, ids=str)
+@in_turn("reader", EVERY_WAY.values(), ids=EVERY_WAY)
+@in_turn("parts", [0, 1])
 def test_an_update_that_raises(plain: Wire, sample: Sample, reader: Reader, parts: int) -> None:
     """Bytes are missing from then on: what follows is neither body nor another response."""
     conn, peer = plain.pair()

@@ -28,11 +28,6 @@ TEXT = b"".join(b"%03d\n" % i for i in range(500))
 Open = Callable[[Path], Any]
 
 
-@pytest.fixture(params=WAYS)
-def ask(request: pytest.FixtureRequest) -> Any:
-    return WAYS[request.param]
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "file"

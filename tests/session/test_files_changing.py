@@ -45,11 +45,6 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=WAYS)
-def ask(request: pytest.FixtureRequest) -> Any:
-    return WAYS[request.param]
-
-
 class Named(io.BufferedReader):
     """Not one of the classes whose descriptor is trusted, so it is read."""
 

@@ -11,15 +11,11 @@ import pytest
 
 from tests.support.drive import drive
 from tests.support.exchanges import OK, works
-from tests.support.uploads import WAYS, complete
+from tests.support.in_turn import in_turn
+from tests.support.uploads import complete
 from tests.support.wire import Wire
 
 Open = Callable[[Path], Any]
-
-
-@pytest.fixture(params=WAYS)
-def ask(request: pytest.FixtureRequest) -> Any:
-    return WAYS[request.param]
 
 
 @pytest.fixture
@@ -82,8 +78,8 @@ class Giving:
         return next(self._things, b"")
 
 
-@pytest.mark.parametrize("bad", ["text", None, 3, "", ZeroDivisionError()])
-@pytest.mark.parametrize("first", [(), (b"abc",)])
+@in_turn("bad", ["text", None, 3, "", ZeroDivisionError()])
+@in_turn("first", [(), (b"abc",)])
 def test_reading_gives_something_else(plain: Wire, ask: Any, first: Any, bad: Any) -> None:
     """That is never taken for the end."""
 

@@ -7,6 +7,7 @@ import pytest
 from dugong import ConnectionClosed, HTTPResponse, InvalidResponse, UnsupportedResponse
 from tests.support.drive import drive
 from tests.support.exchanges import OK, ask, fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.ways import in_every_way, ways
 from tests.support.wire import Wire
@@ -78,7 +79,7 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("lines", "fields"), FIELDS)
+@in_turn(("lines", "fields"), FIELDS)
 async def test_fields(
     plain: StyledWire, lines: bytes, fields: list[tuple[str, str]] | None
 ) -> None:
@@ -124,7 +125,7 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.parametrize(("field", "length"), LENGTHS)
+@in_turn(("field", "length"), LENGTHS)
 async def test_length(plain: StyledWire, field: bytes, length: int | None) -> None:
     assert (await head_of(plain, b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n")).length == length
 
@@ -192,7 +193,7 @@ INVALID = [
 ]
 
 
-@pytest.mark.parametrize("head", INVALID)
+@in_turn("head", INVALID)
 async def test_invalid_head(plain: StyledWire, head: bytes) -> None:
     with pytest.raises(InvalidResponse):
         await head_of(plain, head)
@@ -232,11 +233,11 @@ async def test_trouble_with_the_framing_carries_the_head(plain: StyledWire, fiel
 # ------------------------------------------------------------------------- and how soon
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "garbage",
     [b"220 ", b"SSH-2.0-Open", b"<html>", b"\x15\x03\x01\x00\x02\x02\x16", b"\n", b"HTTX", b"\x00"],
 )
-@pytest.mark.parametrize("chunk", [None, 1])
+@in_turn("chunk", [None, 1])
 async def test_garbage_is_noticed_before_its_line_ends(
     plain: StyledWire, garbage: bytes, chunk: int | None
 ) -> None:
@@ -251,7 +252,7 @@ def _endless(start: bytes, unit: bytes) -> bytes:
     return start + unit * (1_000_000 // len(unit))
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "data",
     [
         _endless(b"HTTP/1.1 200 ", b"x"),
@@ -302,8 +303,8 @@ BAD_CHUNKS = [
 ]
 
 
-@pytest.mark.parametrize("body", BAD_CHUNKS)
-@pytest.mark.parametrize("chunk", [None, 1])
+@in_turn("body", BAD_CHUNKS)
+@in_turn("chunk", [None, 1])
 async def test_bad_chunks(plain: StyledWire, body: bytes, chunk: int | None) -> None:
     conn, peer = plain.pair(chunk=chunk)
     peer.expect_request()

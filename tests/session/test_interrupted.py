@@ -19,6 +19,7 @@ import pytest
 
 import dugong
 from dugong import BodyFollowing, ConnectionClosed, HTTPConnection, StateError
+from tests.session.hooked import RECEIVING, SENDING, Hook, hook_sendfile
 from tests.support.drive import drive
 from tests.support.exchanges import (
     CHUNKED,
@@ -30,7 +31,6 @@ from tests.support.exchanges import (
     fetch,
     works,
 )
-from tests.support.hooked import RECEIVING, SENDING, Hook, hook_sendfile, hooked_pair
 from tests.support.peer import Peer
 from tests.support.received import parse_request
 from tests.support.styles import StyledWire
@@ -86,7 +86,7 @@ def test_while_sending(
     for after in range(CALLS[kind]):
         hook = Hook()
         hook_sendfile(monkeypatch, hook)
-        conn, peer = hooked_pair(wire, hook)
+        conn, peer = wire.pair(tap=hook)
         drive(conn.co_connect(), peer)
         body = BODIES[kind]()
         hook.interrupt(SENDING, after)
@@ -108,7 +108,7 @@ def test_while_writing_a_body(wire: Wire) -> None:
     for length in (5, None):
         for after in range(2):
             hook = Hook()
-            conn, peer = hooked_pair(wire, hook)
+            conn, peer = wire.pair(tap=hook)
             drive(conn.co_send_request("PUT", "/", body=BodyFollowing(length)), peer)
             hook.interrupt(SENDING)
             with pytest.raises(KeyboardInterrupt) as caught:
@@ -124,7 +124,7 @@ def test_while_writing_a_body(wire: Wire) -> None:
 
 def test_while_ending_a_body(wire: Wire) -> None:
     hook = Hook()
-    conn, peer = hooked_pair(wire, hook)
+    conn, peer = wire.pair(tap=hook)
     drive(conn.co_send_request("PUT", "/", body=BodyFollowing()), peer)
     drive(conn.co_write(b"hello"), peer)
     hook.interrupt(SENDING)
@@ -138,7 +138,7 @@ def test_while_ending_a_body(wire: Wire) -> None:
 def test_what_was_sent_before_is_answered(wire: Wire) -> None:
     """An interrupted request ends the sending. Responses to earlier ones are still read."""
     hook = Hook()
-    conn, peer = hooked_pair(wire, hook)
+    conn, peer = wire.pair(tap=hook)
     peer.expect_request(b"GET /one")
     drive(conn.co_send_request("GET", "/one"), peer)
     hook.interrupt(SENDING)
@@ -179,7 +179,7 @@ async def test_what_follows_goes_elsewhere(wire: StyledWire) -> None:
 
 def two_answered(wire: Wire, hook: Hook, first: bytes) -> tuple[HTTPConnection, Peer]:
     """Two requests are under way, and both responses have arrived."""
-    conn, peer = hooked_pair(wire, hook)
+    conn, peer = wire.pair(tap=hook)
     for path in ("/one", "/two"):
         drive(conn.co_send_request("GET", path), peer)
         peer.expect_request()
@@ -241,7 +241,7 @@ def test_while_reading_a_body(wire: Wire, sample: Any, name: str, after: int) ->
 
 def test_while_awaiting_the_100(wire: Wire) -> None:
     hook = Hook()
-    conn, peer = hooked_pair(wire, hook, continue_timeout=None)
+    conn, peer = wire.pair(tap=hook, continue_timeout=None)
     drive(conn.co_connect(), peer)
     peer.expect_head()
     peer.reply(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -24,6 +24,7 @@ from tests.support.exchanges import (
     ask,
     works,
 )
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
@@ -64,7 +65,7 @@ CALLS = {
     "discard": _discard,
 }
 
-call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+call = in_turn("call", CALLS.values(), ids=CALLS)
 
 HEAD_OF_TWO = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
@@ -151,7 +152,7 @@ async def test_around_a_100(wire: StyledWire) -> None:
 
 
 @call
-@pytest.mark.parametrize("sample", [LENGTH, CHUNKED, CLOSED], ids=str)
+@in_turn("sample", [LENGTH, CHUNKED, CLOSED], ids=str)
 async def test_the_end_is_reported_once(
     wire: StyledWire, call: Text[[], bytes], sample: Sample
 ) -> None:
@@ -184,7 +185,7 @@ async def test_the_end_is_reported_once(
 
 
 @call
-@pytest.mark.parametrize("kind", BODILESS)
+@in_turn("kind", BODILESS)
 async def test_no_body_has_an_end_too(wire: StyledWire, call: Text[[], bytes], kind: str) -> None:
     """It is reported to the first call, also after the next request was sent."""
     conn, peer = wire.pair()

@@ -19,12 +19,14 @@ from tests.support.exchanges import (
     ask,
     works,
 )
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
+from tests.support.tapped import Pace
 from tests.support.ways import ways
-from tests.support.wire import Pace, Wire
+from tests.support.wire import Wire
 
-framings = pytest.mark.parametrize("sample", SAMPLES, ids=str)
-readers = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+framings = in_turn("sample", SAMPLES, ids=str)
+readers = in_turn("reader", READERS.values(), ids=READERS)
 
 
 # ------------------------------------------------------------------ framings and readers
@@ -32,7 +34,7 @@ readers = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 
 @framings
 @readers
-@pytest.mark.parametrize("chunk", [None, 1, 7])
+@in_turn("chunk", [None, 1, 7])
 async def test_body(wire: StyledWire, sample: Sample, reader: Reader, chunk: int | None) -> None:
     conn, peer = wire.pair(chunk=chunk)
     peer.expect_request()
@@ -87,9 +89,9 @@ def test_split_at_every_offset(wire: Wire, sample: Sample, next_one: bool) -> No
 
 
 @framings
-@pytest.mark.parametrize("stall", [False, True])
+@in_turn("stall", [False, True])
 async def test_short_reads_of_the_socket(wire: StyledWire, sample: Sample, stall: bool) -> None:
-    conn, peer = wire.pair(pace=Pace(1, stall))
+    conn, peer = wire.pair(tap=Pace(1, stall))
     peer.expect_request()
     peer.reply(sample.wire)
     if sample.closes:
@@ -137,7 +139,7 @@ NOTHING = [
 ]
 
 
-@pytest.mark.parametrize(("method", "head"), NOTHING)
+@in_turn(("method", "head"), NOTHING)
 async def test_responses_without_body_are_finished_at_once(
     wire: StyledWire, method: str, head: bytes
 ) -> None:
@@ -154,7 +156,7 @@ async def test_responses_without_body_are_finished_at_once(
     await works(conn, peer)
 
 
-@pytest.mark.parametrize(("method", "head"), NOTHING)
+@in_turn(("method", "head"), NOTHING)
 @readers
 async def test_reading_where_there_is_no_body(
     plain: StyledWire, method: str, head: bytes, reader: Reader
@@ -324,7 +326,7 @@ async def test_response_pending(wire: StyledWire) -> None:
 
 
 @framings
-@pytest.mark.parametrize("limit", [27, 28, 10_000])
+@in_turn("limit", [27, 28, 10_000])
 async def test_readall_within_its_limit(wire: StyledWire, sample: Sample, limit: int) -> None:
     conn, peer = wire.pair()
     peer.expect_request()
@@ -336,8 +338,8 @@ async def test_readall_within_its_limit(wire: StyledWire, sample: Sample, limit:
 
 
 @framings
-@pytest.mark.parametrize("limit", [0, 4, 5, 26])
-@pytest.mark.parametrize("chunk", [None, 1])
+@in_turn("limit", [0, 4, 5, 26])
+@in_turn("chunk", [None, 1])
 async def test_readall_beyond_its_limit(
     wire: StyledWire, sample: Sample, limit: int, chunk: int | None
 ) -> None:

@@ -21,12 +21,14 @@ from tests.support.exchanges import (
     fetch,
     works,
 )
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
-from tests.support.wire import Pace, Wire
+from tests.support.tapped import Pace
+from tests.support.wire import Wire
 
 T = TypeVar("T")
 
-self_delimited = pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
+self_delimited = in_turn("sample", SELF_DELIMITED, ids=str)
 
 
 # ---------------------------------------------------------------------- stopping half way
@@ -48,7 +50,7 @@ async def gather(conn: AsyncHTTPConnection, name: str, got: bytearray) -> None:
 
 
 @self_delimited
-@pytest.mark.parametrize("name", ["read", "readinto", "readall", "discard"])
+@in_turn("name", ["read", "readinto", "readall", "discard"])
 async def test_reading_that_was_stopped_loses_nothing(
     wire: StyledWire, sample: Sample, name: str
 ) -> None:
@@ -137,7 +139,7 @@ def test_second_reader_at_the_same_time(wire: Wire) -> None:
 
 def test_mask_is_what_the_socket_asked_for(tls: Wire) -> None:
     pace = Pace()
-    conn, peer = tls.pair(pace=pace)
+    conn, peer = tls.pair(tap=pace)
     peer.expect_request()
     drive(conn.co_send_request("GET", "/"), peer)
     pace.recv_wants_write = 1

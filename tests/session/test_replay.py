@@ -15,9 +15,11 @@ import pytest
 from dugong import ConnectionClosed, ConnectionTimedOut, InvalidResponse, Request, StateError
 from tests.support.drive import drive
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
+from tests.support.tapped import Pace
 from tests.support.uploads import DATA, WAYS, Taken, at_once, head_size, requested, swallow
-from tests.support.wire import Pace, Wire
+from tests.support.wire import Wire
 
 IDEMPOTENT = ["GET", "PUT"]
 METHODS = [*IDEMPOTENT, "POST"]
@@ -76,10 +78,10 @@ KINDS = {
 }
 WITH_BODY = [name for name in KINDS if name != "none"]
 
-every_method = pytest.mark.parametrize("method", METHODS)
-every_kind = pytest.mark.parametrize("kind", KINDS)
-every_body = pytest.mark.parametrize("kind", WITH_BODY)
-every_way = pytest.mark.parametrize("way", WAYS)
+every_method = in_turn("method", METHODS)
+every_kind = in_turn("kind", KINDS)
+every_body = in_turn("kind", WITH_BODY)
+every_way = in_turn("way", WAYS)
 
 
 def check(
@@ -125,7 +127,7 @@ def test_not_connected(plain: Wire, way: str, method: str, kind: str) -> None:
 @every_method
 @every_kind
 def test_lost_at_the_first_byte(wire: Wire, way: str, method: str, kind: str) -> None:
-    conn, peer = wire.pair(pace=Pace(send_fails=ConnectionResetError()))
+    conn, peer = wire.pair(tap=Pace(send_fails=ConnectionResetError()))
     body = KINDS[kind].make()
     with pytest.raises(ConnectionClosed) as caught:
         drive(WAYS[way](conn, method, **options(body)), peer)
@@ -137,7 +139,7 @@ def test_lost_at_the_first_byte(wire: Wire, way: str, method: str, kind: str) ->
 def test_nothing_was_taken_when_nothing_was_sent(plain: Wire, way: str, kind: str) -> None:
     """So the same body can be given again."""
     body = KINDS[kind].make()
-    conn, peer = plain.pair(pace=Pace(send_fails=ConnectionResetError()))
+    conn, peer = plain.pair(tap=Pace(send_fails=ConnectionResetError()))
     with pytest.raises(ConnectionClosed):
         drive(WAYS[way](conn, "PUT", **options(body)), peer)
     conn, peer = plain.pair()
@@ -304,7 +306,7 @@ def test_timed_out_in_the_body(plain: Wire, way: str, method: str, kind: str) ->
 @every_way
 @every_method
 @every_kind
-@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 200", OK[:-1]])
+@in_turn("reply", [b"", b"HTTP/1.1 200", OK[:-1]])
 def test_timed_out_in_the_response(
     plain: Wire, way: str, method: str, kind: str, reply: bytes
 ) -> None:

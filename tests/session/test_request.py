@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,9 @@ import pytest
 from dugong import BodyFollowing, ConnectionClosed, InvalidResponse, StateError
 from tests.support.drive import drive
 from tests.support.exchanges import EMPTY, OK, PAYLOAD, SELF_DELIMITED, Sample, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
+from tests.support.tapped import Tap, tap_tls
 from tests.support.uploads import (
     DATA,
     HUGE,
@@ -236,7 +237,7 @@ def bodies() -> list[Any]:
     return [b"hello", io.BytesIO(b"hello"), Taken(b"he", b"llo")]
 
 
-@pytest.mark.parametrize("end", ENDS)
+@in_turn("end", ENDS)
 async def test_an_idle_connection_is_made_anew(wire: StyledWire, end: str) -> None:
     """Without a word, and with every byte of the body."""
     reply, last = ENDS[end]
@@ -274,30 +275,31 @@ async def test_keep_alive_not_yet_passed(plain: StyledWire) -> None:
     peer.check()
 
 
-class FailingSocket(ssl.SSLSocket):
-    """Loses its connection at the next sends, as many as there are errors."""
+class Losing(Tap):
+    """Loses the connection at the next send, as often as `lose` says."""
 
-    errors: list[OSError]
+    lose = 0
 
-    def send(self, data: Any, flags: int = 0) -> int:
-        if self.errors:
-            raise self.errors.pop()
-        return super().send(data, flags)
+    def before(self, name: str, wanted: int) -> int:
+        if name == "send" and self.lose:
+            self.lose -= 1
+            raise BrokenPipeError
+        return wanted
 
 
 async def test_lost_at_the_first_byte(tls: StyledWire) -> None:
     """A connection that has served before, and looked well a moment ago."""
     listener = tls.listen()
     context = tls.certificates.new_client()
-    errors: list[OSError] = []
-    context.sslsocket_class = type("Socket", (FailingSocket,), {"errors": errors})
+    losing = Losing()
+    tap_tls(context, losing)
     conn = tls.dial(listener, ssl_context=context)
     for body in bodies():
         first, second = listener.peer(), listener.peer()
         first.expect_request()
         first.reply(OK)
         await requested(conn)
-        errors.append(BrokenPipeError())
+        losing.lose = 1
         second.expect_request(body=b"hello")
         second.reply(OK_CLOSE)
         await requested(conn, "POST", body=body, expect100=False)
@@ -308,10 +310,11 @@ async def test_a_new_connection_lost_at_the_first_byte(tls: StyledWire) -> None:
     """There is no reason to believe that another would do better."""
     listener = tls.listen()
     context = tls.certificates.new_client()
-    errors: list[OSError] = [BrokenPipeError()]
-    context.sslsocket_class = type("Socket", (FailingSocket,), {"errors": errors})
+    losing = Losing()
+    tap_tls(context, losing)
     conn = tls.dial(listener, ssl_context=context)
     listener.peer()
+    losing.lose = 1
     with pytest.raises(ConnectionClosed) as caught:
         await conn.request("POST", "/", body=b"hello")
     assert (caught.value.bytes_sent, caught.value.safe_to_retry) == (0, True)

@@ -9,6 +9,7 @@ import pytest
 
 from dugong import AsyncHTTPConnection, ConnectionClosed, ConnectionTimedOut
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.uploads import (
@@ -41,12 +42,12 @@ async def goes_elsewhere(
     assert b"/again" not in first.received
 
 
-every_next_call = pytest.mark.parametrize("next_call", ["request", "send_request"])
+every_next_call = in_turn("next_call", ["request", "send_request"])
 
 
 @every_next_call
-@pytest.mark.parametrize("reply", [OK, HINTS + OK, OK_CLOSE, TOO_LARGE])
-@pytest.mark.parametrize("read", [True, False])
+@in_turn("reply", [OK, HINTS + OK, OK_CLOSE, TOO_LARGE])
+@in_turn("read", [True, False])
 async def test_a_response_and_a_reset(
     wire: StyledWire, reply: bytes, next_call: str, read: bool
 ) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from dugong import ConnectionClosed, InvalidResponse, StateError
+from tests.session.hooked import SENDING, Hook, hook_sendfile
 from tests.support.drive import drive
 from tests.support.exchanges import OK, works
-from tests.support.hooked import SENDING, Hook, hook_sendfile, hooked_pair
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.uploads import (
@@ -56,8 +57,8 @@ def on_the_wire(kind: str) -> bytes:
 # ------------------------------------------------------------------------------ refusals
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("refusal", [TOO_LARGE, TOO_LARGE_CLOSE, OK_CLOSE])
+@in_turn("kind", KINDS)
+@in_turn("refusal", [TOO_LARGE, TOO_LARGE_CLOSE, OK_CLOSE])
 async def test_a_refusal_stops_the_upload(wire: StyledWire, kind: str, refusal: bytes) -> None:
     conn, peer = wire.pair(small=True)
     peer.expect_head()
@@ -136,7 +137,7 @@ def test_the_response_to_a_whole_body_is_no_refusal(
     """However fast it comes: the peer is always ahead of the next line of the client."""
     hook = Hook()
     hook_sendfile(monkeypatch, hook)
-    conn, peer = hooked_pair(wire, hook)
+    conn, peer = wire.pair(tap=hook)
     drive(conn.co_connect(), peer)
     stepping = False
 
@@ -176,9 +177,9 @@ def test_the_response_to_a_whole_body_is_no_refusal(
 # ------------------------------------------------------------------- the peer goes at once
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("reply", [TOO_LARGE, TOO_LARGE_CLOSE, OK_CLOSE, HINTS + TOO_LARGE])
-@pytest.mark.parametrize("after", [0, 3 * BLOCK])
+@in_turn("kind", KINDS)
+@in_turn("reply", [TOO_LARGE, TOO_LARGE_CLOSE, OK_CLOSE, HINTS + TOO_LARGE])
+@in_turn("after", [0, 3 * BLOCK])
 async def test_the_peer_resets_right_after(
     wire: StyledWire, kind: str, reply: bytes, after: int
 ) -> None:
@@ -228,8 +229,8 @@ def test_the_response_comes_to_a_sender_that_does_not_wait(wire: Wire) -> None:
         assert (response.status, content) == (413, b"nope")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("end", [Peer.close, Peer.reset, Peer.close_without_notify])
+@in_turn("kind", KINDS)
+@in_turn("end", [Peer.close, Peer.reset, Peer.close_without_notify])
 async def test_the_end_without_a_response(
     wire: StyledWire, kind: str, end: Callable[[Peer], None]
 ) -> None:
@@ -260,8 +261,8 @@ async def test_the_server_ends_its_half(wire: StyledWire) -> None:
 # ----------------------------------------------------------------------- other early bytes
 
 
-@pytest.mark.parametrize("chunk", [None, 1])
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("chunk", [None, 1])
+@in_turn("kind", KINDS)
 async def test_an_early_2xx_does_not_stop_it(
     wire: StyledWire, kind: str, chunk: int | None
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from dugong import HTTPConnection
 from tests.support.drive import advance, drive
 from tests.support.exchanges import EMPTY, OK, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.uploads import (
     CONTINUE,
@@ -53,8 +54,8 @@ def untouched(body: Any) -> bool:
 # -------------------------------------------------------------------------- asking for it
 
 
-@pytest.mark.parametrize("chunk", [None, 1])
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("chunk", [None, 1])
+@in_turn("kind", KINDS)
 async def test_continue(wire: StyledWire, kind: str, chunk: int | None) -> None:
     conn, peer = wire.pair(chunk=chunk, continue_timeout=None)
     for n in range(2):
@@ -151,8 +152,8 @@ def test_another_time(plain: Wire, seconds: float | None) -> None:
     drive(crt, peer)
 
 
-@pytest.mark.parametrize("late", [b"", CONTINUE])
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("late", [b"", CONTINUE])
+@in_turn("kind", KINDS)
 async def test_it_never_comes(wire: StyledWire, kind: str, late: bytes) -> None:
     """The body goes anyway, and the object does not ask again by itself."""
     listener = wire.listen()
@@ -345,8 +346,8 @@ async def test_417_nobody_provoked(wire: StyledWire) -> None:
 # --------------------------------------------------------------------------- other answers
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("chunk", [None, 1])
+@in_turn("kind", KINDS)
+@in_turn("chunk", [None, 1])
 async def test_refused(wire: StyledWire, kind: str, chunk: int | None) -> None:
     """No body is sent; the server may still discard what was announced, so that is closed."""
     listener = wire.listen()

@@ -9,13 +9,14 @@ import pytest
 
 from dugong import BodyFollowing, ExcessBodyData, StateError
 from tests.support.exchanges import EMPTY, OK, fetch, sent, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
-from tests.support.wire import Pace
+from tests.support.tapped import Pace
 
 # ------------------------------------------------------------------- bodies in one piece
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("method", "length"),
     [
         *((method, "0") for method in ("POST", "PUT", "PATCH")),
@@ -29,7 +30,7 @@ async def test_bodyless(wire: StyledWire, method: str, length: str | None) -> No
     assert request.get("Transfer-Encoding") is None
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "body",
     [
         b"some bytes",
@@ -41,7 +42,7 @@ async def test_bodyless(wire: StyledWire, method: str, length: str | None) -> No
     ],
     ids=lambda body: type(body).__name__,
 )
-@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@in_turn("method", ["POST", "GET", "DELETE"])
 async def test_body_in_one_piece(wire: StyledWire, method: str, body: Any) -> None:
     conn, peer = wire.pair()
     request = await sent(conn, peer, method, "/form", body=body)
@@ -56,10 +57,10 @@ async def test_bodies_of_the_wrong_type(wire: StyledWire, body: Any) -> None:
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("stall", [False, True])
-@pytest.mark.parametrize("limit", [1, 7, None])
+@in_turn("stall", [False, True])
+@in_turn("limit", [1, 7, None])
 async def test_short_writes(wire: StyledWire, limit: int | None, stall: bool) -> None:
-    conn, peer = wire.pair(pace=Pace(limit, stall))
+    conn, peer = wire.pair(tap=Pace(limit, stall))
     body = bytes(range(256)) * 2
     peer.expect_request(body=body)
     peer.expect_request(body=body[:100])
@@ -255,7 +256,7 @@ async def test_nothing_else_while_a_body_is_unfinished(
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("case", ["fresh", "bodyless", "in one piece", "finished", "idle"])
+@in_turn("case", ["fresh", "bodyless", "in one piece", "finished", "idle"])
 async def test_write_when_no_body_is_due(wire: StyledWire, case: str) -> None:
     conn, peer = wire.pair()
     if case == "finished":

@@ -8,6 +8,7 @@ import pytest
 
 from dugong import BodyFollowing, CaseInsensitiveDict, InvalidRequest
 from tests.support.exchanges import EMPTY, sent, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 
 
@@ -32,7 +33,7 @@ async def test_caller_wins_over_defaults(plain: StyledWire, name: str) -> None:
     assert len(request.fields) == 3
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("host", "port", "field"),
     [
         ("localhost", None, "localhost"),
@@ -126,8 +127,8 @@ NOT_HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("operation", ["send_request", "request"])
-@pytest.mark.parametrize("arguments", NOT_HEADERS.values(), ids=NOT_HEADERS)
+@in_turn("operation", ["send_request", "request"])
+@in_turn("arguments", NOT_HEADERS.values(), ids=NOT_HEADERS)
 async def test_what_is_not_headers(
     plain: StyledWire, operation: str, arguments: dict[str, Any]
 ) -> None:
@@ -138,7 +139,7 @@ async def test_what_is_not_headers(
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("trailers", ["X: y", ["X: y"], [b"XY"], b"data", {"X": None}, {"X": 1.5}])
+@in_turn("trailers", ["X: y", ["X: y"], [b"XY"], b"data", {"X": None}, {"X": 1.5}])
 async def test_what_is_not_trailers(plain: StyledWire, trailers: Any) -> None:
     conn, peer = plain.pair()
     peer.expect_request(body=b"ab")
@@ -195,7 +196,7 @@ BAD_HEADS: list[tuple[str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "target", "headers"), BAD_HEADS, ids=repr)
+@in_turn(("method", "target", "headers"), BAD_HEADS, ids=repr)
 async def test_invalid_heads_send_nothing(
     plain: StyledWire, method: str, target: str, headers: Any
 ) -> None:
@@ -214,7 +215,7 @@ async def test_two_hosts_are_refused(plain: StyledWire) -> None:
     await works(conn, peer)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("fields", "body"),
     [
         ([("Content-Length", "4")], b"abc"),

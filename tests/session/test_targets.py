@@ -6,6 +6,7 @@ import pytest
 
 from dugong import AsyncHTTPConnection, InvalidRequest
 from tests.support.exchanges import EMPTY, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 
@@ -26,7 +27,7 @@ async def refused(conn: AsyncHTTPConnection, peer: Peer) -> None:
     assert (await conn.read_response()).status == 405
 
 
-@pytest.mark.parametrize(("method", "target", "host"), FORMS)
+@in_turn(("method", "target", "host"), FORMS)
 async def test_form(wire: StyledWire, method: str, target: str, host: str) -> None:
     conn, peer = wire.pair()
     for headers in (None, {"X-A": "b"}, {"X-A": "b", "Host": host.title()}):
@@ -46,8 +47,8 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("operation", ["send_request", "request"])
-@pytest.mark.parametrize(("method", "target"), BAD)
+@in_turn("operation", ["send_request", "request"])
+@in_turn(("method", "target"), BAD)
 async def test_no_form(wire: StyledWire, operation: str, method: str, target: str) -> None:
     conn, peer = wire.pair()
     with pytest.raises(InvalidRequest):
@@ -57,7 +58,7 @@ async def test_no_form(wire: StyledWire, operation: str, method: str, target: st
     await works(conn, peer)
 
 
-@pytest.mark.parametrize(("method", "target"), BAD)
+@in_turn(("method", "target"), BAD)
 async def test_no_form_through_a_proxy(plain: StyledWire, method: str, target: str) -> None:
     listener = plain.listen()
     conn = plain.connection("server.example", proxy=listener.address)
@@ -70,7 +71,7 @@ async def test_no_form_through_a_proxy(plain: StyledWire, method: str, target: s
     assert (await conn.request("GET", "/a")).status == 200
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("method", "target", "sent", "host"),
     [
         ("GET", "/a?b", "http://server.example:81/a?b", "server.example:81"),

@@ -19,6 +19,7 @@ from dugong.protocol.limits import REFUSAL_TIMEOUT
 from dugong.session import tunnel
 from tests.support.drive import advance
 from tests.support.exchanges import works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.wire import HOST, Wire
@@ -35,7 +36,7 @@ def through_a_proxy(tls: StyledWire, **options: Any) -> tuple[AsyncHTTPConnectio
     return conn, peer
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("rest", "body"),
     [
         (b"Content-Length: 11\r\n\r\nTry harder.", b"Try harder."),
@@ -43,7 +44,7 @@ def through_a_proxy(tls: StyledWire, **options: Any) -> tuple[AsyncHTTPConnectio
         (b"Content-Length: x\r\n\r\nTry harder.", b""),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("chunk", [None, 1])
+@in_turn("chunk", [None, 1])
 async def test_body_of_a_refusal(
     tls: StyledWire, rest: bytes, body: bytes, chunk: int | None
 ) -> None:

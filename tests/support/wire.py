@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ import trustme
 
 from dugong import AsyncHTTPConnection, HTTPConnection
 from tests.support.peer import Peer
+from tests.support.tapped import Tap, tap_tls, tapped
 
 C = TypeVar("C", HTTPConnection, AsyncHTTPConnection)
 
@@ -55,98 +56,6 @@ class Certificates:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert(HOST, "127.0.0.1").configure_cert(context)
         return context
-
-
-# ----------------------------------------------------------- sockets that do little at a time
-
-
-@dataclass
-class Pace:
-    """How much the client's socket does in one call.
-
-    Attributes:
-        limit: at most this many bytes in one call, either way.
-        stall: every other call would block, although the socket is ready.
-        recv_wants_write: so many receiving calls first demand writability (a TLS renegotiation
-            or key update does that).
-        recv_fails, send_fails: what every further call raises instead.
-    """
-
-    limit: int | None = None
-    stall: bool = False
-    recv_wants_write: int = 0
-    recv_fails: OSError | None = None
-    send_fails: OSError | None = None
-    calls: int = 0
-
-    def size(self, wanted: int) -> int:
-        return wanted if self.limit is None else min(wanted, self.limit)
-
-    def blocks(self) -> bool:
-        self.calls += 1
-        return self.stall and self.calls % 2 == 1
-
-
-class PacedSocket(socket.socket):
-    """A socket that sends and receives as a `Pace` says."""
-
-    pace = Pace()
-
-    def _check(self, failure: OSError | None) -> None:
-        if failure is not None:
-            raise failure
-        if self.pace.blocks():
-            raise BlockingIOError
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        self._check(self.pace.send_fails)
-        view = memoryview(data).cast("B")
-        return super().send(view[: self.pace.size(len(view))], flags)
-
-    def sendmsg(self, buffers: Iterable[Any], *args: Any) -> int:
-        self._check(self.pace.send_fails)
-        data = b"".join(bytes(memoryview(buffer).cast("B")) for buffer in buffers)
-        return super().sendmsg([data[: self.pace.size(len(data))]], *args)
-
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        self._check(self.pace.recv_fails)
-        return super().recv(self.pace.size(bufsize), flags)
-
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        self._check(self.pace.recv_fails)
-        size = nbytes or memoryview(buffer).nbytes
-        return super().recv_into(buffer, self.pace.size(size), flags)
-
-
-class PacedSSLSocket(ssl.SSLSocket):
-    """The same over TLS, by way of `SSLContext.sslsocket_class`."""
-
-    pace = Pace()
-
-    def _check_recv(self) -> None:
-        if self.pace.recv_fails is not None:
-            raise self.pace.recv_fails
-        if self.pace.recv_wants_write > 0:
-            self.pace.recv_wants_write -= 1
-            raise ssl.SSLWantWriteError
-        if self.pace.blocks() and not self.pending():  # what OpenSSL holds, no poll would show
-            raise ssl.SSLWantReadError
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        if self.pace.send_fails is not None:
-            raise self.pace.send_fails
-        if self.pace.blocks():
-            raise ssl.SSLWantWriteError
-        view = memoryview(data).cast("B")
-        return super().send(view[: self.pace.size(len(view))], flags)
-
-    def read(self, size: int = 1024, buffer: Any = None) -> Any:  # behind recv and recv_into too
-        self._check_recv()
-        return super().read(self.pace.size(size), buffer)
-
-
-def _paced(base: type, pace: Pace) -> Any:
-    return type(base.__name__, (base,), {"pace": pace})
 
 
 # ------------------------------------------------------------------------------- the wire
@@ -225,6 +134,12 @@ class AnyWire(ABC, Generic[C]):
         for closer in reversed(self._closers):
             closer()
 
+    def renew(self) -> None:
+        """Close everything, to be used for something else in the same test."""
+        self.close()
+        self._closers.clear()
+        self.peers.clear()
+
     @property
     def client_context(self) -> ssl.SSLContext | None:
         return self.certificates.client if self.tls else None
@@ -233,7 +148,7 @@ class AnyWire(ABC, Generic[C]):
         self,
         *,
         chunk: int | None = None,
-        pace: Pace | None = None,
+        tap: Tap | None = None,
         small: bool = False,
         handshake: bool = True,
         host: str = HOST,
@@ -243,7 +158,7 @@ class AnyWire(ABC, Generic[C]):
 
         Args:
             chunk: the peer's bytes come so many at a time.
-            pace: how little the client's own socket does at a time.
+            tap: what happens around the calls of the client's socket.
             small: let all socket buffers be so small that sending soon blocks.
             handshake: False for a peer that meets a TLS client with plain bytes.
             host: the host name given to the client.
@@ -251,12 +166,12 @@ class AnyWire(ABC, Generic[C]):
         """
         near, far = tcp_pair(small)
         context = self.client_context
-        if pace is not None:
+        if tap is not None:
             if context is not None:
                 context = self.certificates.new_client()
-                context.sslsocket_class = _paced(PacedSSLSocket, pace)
+                tap_tls(context, tap)
             else:
-                near = _paced(PacedSocket, pace)(fileno=near.detach())
+                near = tapped(near, tap)
         peer = Peer(
             far,
             client_fd=near.fileno(),

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from dugong import POLLIN, HTTPConnection, PollNeeded
 from dugong.transport import resolve
 from dugong.transport.resolve import AddressInfo, Lookup
 from tests.transport.tools import (
+    before_line,
     end_resolver_threads,
     open_descriptors,
     resolver_threads,
@@ -102,36 +102,6 @@ def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 RESOLVER = resolve.__file__
 
 
-def before_line(count: int, act: Callable[[], object], call: Callable[[], object]) -> bool:
-    """Make *call*; do *act* before it runs the resolver's line of this number.
-
-    Signal handlers run there, and so does the collector, with any finalizer there is.
-
-    Returns:
-        Whether it has as many lines.
-    """
-    left = count
-
-    def trace(frame: FrameType, event: str, arg: Any) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename != RESOLVER:
-            return None
-        if event == "line":
-            left -= 1
-            if left < 0:
-                sys.settrace(None)
-                act()
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return left < 0
-
-
 def look_up_and_close() -> None:
     Lookup("name", 80).close()
 
@@ -157,7 +127,7 @@ def test_reentered_at_any_line(
     monkeypatch.setattr(resolve, "MAX_THREADS", threads)
     for outer in (look_up_and_close, lambda: wait_for(Lookup("last", 80))):
         count = 0
-        while before_line(count, inner, outer):
+        while before_line(RESOLVER, count, inner, outer):
             gate.release(3)
             end_resolver_threads()
             count += 1
@@ -181,7 +151,7 @@ def test_interrupted_at_any_line(
     count = 0
     while True:
         try:
-            before_line(count, interrupt, lambda: Lookup("interrupted", 80))
+            before_line(RESOLVER, count, interrupt, lambda: Lookup("interrupted", 80))
         except KeyboardInterrupt:
             pass
         else:

@@ -18,16 +18,17 @@ from dugong import POLLIN, POLLOUT, ConnectionClosed, ConnectionTimedOut, PollNe
 from dugong.transport.monitor import Monitor
 from dugong.transport.poll import Co
 from dugong.transport.stream import Stream, after
+from tests.support.tapped import Pace, Tap, tapped
 from tests.support.wire import tcp_pair
 
 
 class Plain:
     """A stream of ours and the socket at its other end, which blocks."""
 
-    def __init__(self, *, small: bool = False, kind: type[socket.socket] = socket.socket) -> None:
+    def __init__(self, *, small: bool = False, tap: Tap | None = None) -> None:
         near, self.far = tcp_pair(small)
         near.setblocking(False)
-        self.near = kind(fileno=near.detach())
+        self.near = near if tap is None else tapped(near, tap)
         self.activity = Monitor()
         self.stream = Stream(self.near, self.activity)
 
@@ -120,21 +121,9 @@ def test_reset_that_the_sender_was_told_of(plain: Plain, how: str) -> None:
         read(plain, how)
 
 
-class Failing(socket.socket):
-    """Fails as a socket does whose system has given the connection up."""
-
-    def recv_into(self, *args: Any) -> int:
-        raise TimeoutError(110, "Connection timed out")
-
-    def recv(self, *args: Any) -> bytes:
-        raise TimeoutError(110, "Connection timed out")
-
-    def sendmsg(self, *args: Any) -> int:
-        raise TimeoutError(110, "Connection timed out")
-
-
 def test_connection_that_the_system_gave_up() -> None:
-    plain = Plain(kind=Failing)
+    failure = TimeoutError(110, "Connection timed out")
+    plain = Plain(tap=Pace(recv_fails=failure, send_fails=failure))
     for act in (
         lambda: read(plain, "recv"),
         lambda: read(plain, "recv_into"),
@@ -142,7 +131,7 @@ def test_connection_that_the_system_gave_up() -> None:
     ):
         with pytest.raises(ConnectionTimedOut) as info:
             act()
-        assert isinstance(info.value.__cause__, TimeoutError)
+        assert info.value.__cause__ is failure
     plain.close()
 
 
@@ -202,29 +191,29 @@ def test_what_is_left_after_some_were_sent(pieces: list[bytes], data: st.DataObj
     assert all(left)
 
 
-class Gated(socket.socket):
-    """Its sending stands still until it is told to go on."""
+class Gated(Tap):
+    """Sending stands still until it is told to go on."""
 
-    entered: threading.Event
-    gate: threading.Event
+    def __init__(self) -> None:
+        self.entered, self.gate = threading.Event(), threading.Event()
 
-    def send(self, *args: Any) -> int:
-        self.entered.set()
-        assert self.gate.wait(10)
-        return super().send(*args)
+    def before(self, name: str, wanted: int) -> int:
+        if name == "send":
+            self.entered.set()
+            assert self.gate.wait(10)
+        return wanted
 
 
 def test_one_may_receive_while_another_sends() -> None:
-    plain = Plain(kind=Gated)
-    assert isinstance(plain.near, Gated)
-    plain.near.entered, plain.near.gate = threading.Event(), threading.Event()
+    gated = Gated()
+    plain = Plain(tap=gated)
     sender = threading.Thread(target=plain.stream.send, args=(views(b"x"),))
     sender.start()
-    assert plain.near.entered.wait(10)
+    assert gated.entered.wait(10)
     plain.deliver(b"abc")
     assert plain.stream.recv(10) == b"abc"
     assert sender.is_alive()
-    plain.near.gate.set()
+    gated.gate.set()
     sender.join()
     plain.close()
 

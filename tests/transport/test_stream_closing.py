@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -19,7 +15,9 @@ from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
 from dugong.transport.tls import TLSStream
 from tests.support.peer import Peer
+from tests.support.tapped import Tap, tap_tls, tapped
 from tests.support.wire import HOST, Certificates, tcp_pair
+from tests.transport.tools import before_line
 
 GUARD = 20
 
@@ -54,39 +52,17 @@ class Call:
         self.thread.join()
 
 
-class Slow:
-    """What makes the calls of a socket take their time."""
+class Slow(Tap):
+    """Makes the calls of a socket take their time."""
 
     receiving: Call | None = None
     sending: Call | None = None
 
-
-class SlowSocket(socket.socket):
-    slow: Slow
-
-    def recv_into(self, *args: Any) -> int:
-        if self.slow.receiving:
-            self.slow.receiving()
-        return super().recv_into(*args)
-
-    def send(self, *args: Any) -> int:
-        if self.slow.sending:
-            self.slow.sending()
-        return super().send(*args)
-
-
-class SlowSSLSocket(ssl.SSLSocket):
-    slow: Slow
-
-    def read(self, *args: Any) -> Any:
-        if self.slow.receiving:
-            self.slow.receiving()
-        return super().read(*args)
-
-    def send(self, *args: Any) -> int:
-        if self.slow.sending:
-            self.slow.sending()
-        return super().send(*args)
+    def before(self, name: str, wanted: int) -> int:
+        call = self.sending if name == "send" else self.receiving
+        if call is not None:
+            call()
+        return wanted
 
 
 class Ends:
@@ -98,17 +74,14 @@ class Ends:
         fd = near.fileno()
         if certificates is None:
             self.peer = Peer(far, client_fd=fd)
-            sock = SlowSocket(fileno=near.detach())
-            sock.slow = self.slow
-            sock.setblocking(False)
-            self.stream = Stream(sock, Monitor())
+            near = tapped(near, self.slow)
+            near.setblocking(False)
+            self.stream = Stream(near, Monitor())
         else:
             self.peer = Peer(far, client_fd=fd, context=certificates.server)
             context = certificates.new_client()
-            context.sslsocket_class = SlowSSLSocket
+            tap_tls(context, self.slow)
             tls = context.wrap_socket(near, server_hostname=HOST, do_handshake_on_connect=False)
-            assert isinstance(tls, SlowSSLSocket)
-            tls.slow = self.slow
             with self.peer.in_thread():
                 tls.do_handshake()
             tls.setblocking(False)
@@ -187,30 +160,6 @@ def test_the_last_of_two_calls_closes(plain: Ends, order: str) -> None:
     plain.has_ended()
 
 
-def before_line(count: int, act: Callable[[], object], run: Callable[[], object]) -> bool:
-    """Do *act* before *run* runs the module's line of this number; returns whether there is one."""
-    left = count
-
-    def trace(frame: FrameType, event: str, arg: Any) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename != stream_module.__file__:
-            return None
-        if event == "line":
-            left -= 1
-            if left == -1:
-                sys.settrace(None)
-                act()
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        run()
-    finally:
-        sys.settrace(before)
-    return left < 0
-
-
 @pytest.mark.parametrize("begin", [Ends.receive, Ends.send])
 def test_a_call_that_ends_at_any_moment(begin: Callable[[Ends], Call]) -> None:
     """Whatever `close` is at: one of both threads closes the descriptor."""
@@ -218,7 +167,7 @@ def test_a_call_that_ends_at_any_moment(begin: Callable[[Ends], Call]) -> None:
     while True:
         ends = Ends(None)
         call = begin(ends)
-        more = before_line(count, call.leave, ends.stream.close)
+        more = before_line(stream_module.__file__, count, call.leave, ends.stream.close)
         call.leave()
         ends.has_ended()
         ends.peer.abandon()
@@ -251,7 +200,7 @@ def test_closed_at_any_moment_of_a_call(begin: Callable[[Ends], Call]) -> None:
             except ConnectionClosed:
                 pass
 
-        more = before_line(count, close, run)
+        more = before_line(stream_module.__file__, count, close, run)
         if more:
             assert not ends.is_open
         ends.stream.close()

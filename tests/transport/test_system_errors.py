@@ -11,7 +11,9 @@ import pytest
 from dugong import BodyFollowing, ConnectionClosed, ConnectionTimedOut, is_temp_network_error
 from tests.support.drive import drive
 from tests.support.exchanges import LENGTH, OK, PAYLOAD, READERS, ask, works
-from tests.support.wire import Pace, Wire
+from tests.support.in_turn import in_turn
+from tests.support.tapped import Pace
+from tests.support.wire import Wire
 
 ENDINGS = [
     errno.ECONNRESET,
@@ -31,7 +33,7 @@ def failure(code: int) -> OSError:
 @pytest.mark.parametrize("code", ENDINGS, ids=lambda code: errno.errorcode[code])
 def test_receiving_fails(wire: Wire, code: int) -> None:
     pace = Pace()
-    conn, peer = wire.pair(pace=pace)
+    conn, peer = wire.pair(tap=pace)
     peer.expect_request()
     peer.reply(OK)  # so that the socket is readable, as one that failed is
     drive(conn.co_send_request("GET", "/"), peer)
@@ -42,11 +44,11 @@ def test_receiving_fails(wire: Wire, code: int) -> None:
     assert is_temp_network_error(info.value)
 
 
-@pytest.mark.parametrize("code", ENDINGS, ids=lambda code: errno.errorcode[code])
-@pytest.mark.parametrize("name", ["read(5)", "readinto(3)", "readall"])
+@in_turn("code", ENDINGS, ids=lambda code: errno.errorcode[code])
+@in_turn("name", ["read(5)", "readinto(3)", "readall"])
 def test_receiving_fails_in_a_body(wire: Wire, code: int, name: str) -> None:
     pace = Pace()
-    conn, peer = wire.pair(pace=pace)
+    conn, peer = wire.pair(tap=pace)
     peer.expect_request()
     peer.reply(LENGTH.head)
     drive(ask(conn), peer)
@@ -59,7 +61,7 @@ def test_receiving_fails_in_a_body(wire: Wire, code: int, name: str) -> None:
 @pytest.mark.parametrize("code", ENDINGS, ids=lambda code: errno.errorcode[code])
 def test_sending_fails(wire: Wire, code: int) -> None:
     pace = Pace()
-    conn, peer = wire.pair(pace=pace)
+    conn, peer = wire.pair(tap=pace)
     drive(conn.co_connect(), peer)
     pace.send_fails = failure(code)
     with pytest.raises(ConnectionClosed) as info:
@@ -70,7 +72,7 @@ def test_sending_fails(wire: Wire, code: int) -> None:
 
 def test_sending_a_body_fails_and_earlier_responses_are_delivered(wire: Wire) -> None:
     pace = Pace()
-    conn, peer = wire.pair(pace=pace)
+    conn, peer = wire.pair(tap=pace)
     peer.expect_request(b"GET /one")
     peer.expect_head(b"PUT /two")
     drive(conn.co_send_request("GET", "/one"), peer)
@@ -90,7 +92,7 @@ def test_sending_a_body_fails_and_earlier_responses_are_delivered(wire: Wire) ->
 
 def test_nothing_is_waited_for_where_the_request_was_not_sent_whole(wire: Wire) -> None:
     pace = Pace()
-    conn, peer = wire.pair(pace=pace)
+    conn, peer = wire.pair(tap=pace)
     peer.expect_request(b"GET /one")
     drive(conn.co_send_request("GET", "/one"), peer)
     pace.send_fails = failure(errno.EPIPE)
@@ -107,7 +109,7 @@ def test_nothing_is_waited_for_where_the_request_was_not_sent_whole(wire: Wire) 
 @pytest.mark.parametrize("direction", ["recv_fails", "send_fails"])
 def test_etimedout_is_a_time_out(wire: Wire, direction: str) -> None:
     pace = Pace()
-    conn, peer = wire.pair(pace=pace)
+    conn, peer = wire.pair(tap=pace)
     works(conn, peer)
     peer.expect_request()
     peer.reply(OK)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dugong import HTTPConnection, InvalidRequest, Timeouts
+from tests.support.in_turn import in_turn
 
 NAMES = ["pool", "connect", "send", "receive"]
 
@@ -49,8 +50,8 @@ def test_copies() -> None:
     assert [copy.copy(limits), copy.deepcopy(limits), sent] == [limits] * 3
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
+@in_turn("name", NAMES)
+@in_turn(
     ("value", "error"),
     [
         (-1, InvalidRequest),

@@ -26,7 +26,8 @@ from tests.support.drive import drive
 from tests.support.exchanges import OK, ask, works
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
-from tests.support.wire import HOST, AnyWire, Pace, Wire
+from tests.support.tapped import Pace
+from tests.support.wire import HOST, AnyWire, Wire
 
 #: All fatal alerts of RFC 8446 section 6.2 and their numbers.
 REJECTIONS = {
@@ -322,7 +323,7 @@ def test_each_alert_after_the_handshake(
     tls: Wire, name: str, alerts: dict[str, ssl.SSLError]
 ) -> None:
     pace = Pace()
-    conn, peer = tls.pair(pace=pace)
+    conn, peer = tls.pair(tap=pace)
     peer.expect_request()
     peer.reply(OK)
     drive(conn.co_send_request("GET", "/"), peer)
@@ -346,7 +347,7 @@ def send_fails(conn: HTTPConnection, peer: Peer, pace: Pace) -> ConnectionClosed
 
 def test_alert_goes_before_the_broken_pipe(tls: Wire, alerts: dict[str, ssl.SSLError]) -> None:
     pace = Pace()
-    conn, peer = tls.pair(pace=pace)
+    conn, peer = tls.pair(tap=pace)
     peer.expect_head()
     pace.recv_fails = alerts["access_denied"]
     exc = send_fails(conn, peer, pace)
@@ -360,7 +361,7 @@ def test_alert_goes_before_the_broken_pipe(tls: Wire, alerts: dict[str, ssl.SSLE
 def test_response_that_is_read_in_search_of_an_alert(tls: Wire, size: int) -> None:
     """It is the receiver's, to the last byte and only once."""
     pace = Pace()
-    conn, peer = tls.pair(pace=pace)
+    conn, peer = tls.pair(tap=pace)
     body = bytes(range(256)) * 200
     peer.expect_head()
     peer.reply(b"HTTP/1.1 413 Too Large\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -377,7 +378,7 @@ def test_response_that_is_read_in_search_of_an_alert(tls: Wire, size: int) -> No
 
 def test_nothing_waits_but_the_end(tls: Wire) -> None:
     pace = Pace()
-    conn, peer = tls.pair(pace=pace)
+    conn, peer = tls.pair(tap=pace)
     peer.expect_head()
     peer.close_without_notify()
     assert isinstance(send_fails(conn, peer, pace).__cause__, BrokenPipeError)

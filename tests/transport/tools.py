@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from dugong import POLLIN, PollNeeded
 from dugong.protocol.proxy import Proxy
@@ -116,3 +119,35 @@ def tunnelling_peer(far: socket.socket, near: socket.socket, certificates: Certi
     peer.reply(b"HTTP/1.1 200 OK\r\n\r\n", chunk=7)
     peer.start_tls(certificates.server)
     return peer
+
+
+def before_line(
+    file: str, count: int, act: Callable[[], object], call: Callable[[], object]
+) -> bool:
+    """Make *call*; do *act* before it runs the line of this number in *file*, counted from 0.
+
+    Signal handlers run there, and so does the collector, with any finalizer there is.
+
+    Returns:
+        Whether it has as many lines.
+    """
+    left = count
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != file:
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return left < 0

@@ -13,6 +13,7 @@ import pytest
 
 from dugong import AsyncHTTPConnection, BodyFollowing, HTTPConnection, InvalidRequest, Request
 from tests.support.drive import drive
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_server import Server, answer
 from tests.support.pipeline_walk import bodies, expected, paths, walk
 from tests.support.received import ReceivedRequest
@@ -175,7 +176,7 @@ ALONE: dict[str, Request] = {
 }
 
 
-@pytest.mark.parametrize("kind", ALONE)
+@in_turn("kind", ALONE)
 async def test_the_pipeline_drains(wire: StyledWire, kind: str) -> None:
     """Nothing is in flight when it is sent, and nothing follows before it is answered."""
     server = Server(wire)
@@ -228,8 +229,8 @@ BAD: dict[str, tuple[Any, type[Exception]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-@pytest.mark.parametrize("depth", [1, 2, 8])
+@in_turn("kind", BAD)
+@in_turn("depth", [1, 2, 8])
 async def test_a_wrong_request_keeps_its_place(plain: StyledWire, kind: str, depth: int) -> None:
     """It is raised where its response would come, and what is behind it goes on."""
     given, error = BAD[kind]

@@ -18,6 +18,7 @@ from tests.support.exchanges import (
     SELF_DELIMITED,
     Sample,
 )
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_server import Last, Server, answer
 from tests.support.pipeline_walk import bodies, expected, paths, walk
 from tests.support.received import ReceivedRequest
@@ -40,8 +41,8 @@ def on_the_wire(sample: Sample) -> bytes:
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
 
 
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@in_turn("reader", READERS)
+@in_turn("sample", SAMPLES, ids=str)
 async def test_every_body_by_every_way_of_reading(
     plain: StyledWire, sample: Sample, reader: str
 ) -> None:
@@ -56,8 +57,8 @@ async def test_every_body_by_every_way_of_reading(
     assert len(server.connections) == (6 if sample.closes else 1)
 
 
-@pytest.mark.parametrize("taken", [None, 0, 1, 10, len(PAYLOAD)])
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@in_turn("taken", [None, 0, 1, 10, len(PAYLOAD)])
+@in_turn("sample", SAMPLES, ids=str)
 async def test_what_is_left_is_discarded(
     wire: StyledWire, sample: Sample, taken: int | None
 ) -> None:
@@ -134,8 +135,8 @@ async def test_interim_responses(wire: StyledWire) -> None:
 # ------------------------------------------------------------------------------ truncated
 
 
-@pytest.mark.parametrize("reads", [True, False])
-@pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
+@in_turn("reads", [True, False])
+@in_turn("sample", SELF_DELIMITED, ids=str)
 async def test_a_truncated_body(wire: StyledWire, sample: Sample, reads: bool) -> None:
     """Whoever reads it is told; the rest goes on, and is asked for again."""
     server = Server(wire, answer=answering({"/2": Last(sample.wire[:-9])}))
@@ -184,8 +185,8 @@ BAD_HEADS = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_HEADS)
-@pytest.mark.parametrize("place", [0, 1, 3])
+@in_turn("kind", BAD_HEADS)
+@in_turn("place", [0, 1, 3])
 async def test_one_wrong_head(plain: StyledWire, kind: str, place: int) -> None:
     """It is raised in its place, once; what comes behind it on that connection is not believed."""
     server = Server(plain, answer=answering({f"/{place}": BAD_HEADS[kind]}))
@@ -209,8 +210,8 @@ BAD_BODIES = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_BODIES)
-@pytest.mark.parametrize("reads", [True, False])
+@in_turn("kind", BAD_BODIES)
+@in_turn("reads", [True, False])
 async def test_one_wrong_body(plain: StyledWire, kind: str, reads: bool) -> None:
     server = Server(plain, answer=answering({"/2": BAD_BODIES[kind]}))
     conn = plain.dial(server.listener)

@@ -7,17 +7,19 @@ raised, and what must not be repeated comes to the server once.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from dugong import ConnectionClosed, Request
 from tests.support.drive import drive
 from tests.support.exchanges import OK
-from tests.support.pipeline_cut import Cut, cutting
 from tests.support.pipeline_server import HOWS, Ending, How, Server, closing
 from tests.support.pipeline_walk import Step, bodies, expected, paths, walk
 from tests.support.styles import StyledWire
+from tests.support.tapped import Tap, TappedSocket, tap_tls
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.slow
@@ -129,6 +131,44 @@ def test_in_the_middle_of_a_response(wire: Wire, how: How, after: int, cut: int)
         assert step.reading or not is_repeatable(step.request)
 
 
+class Cut(Tap):
+    """Has the server act, once, when the client has sent so many bytes."""
+
+    def __init__(self, left: int, act: Callable[[], object]) -> None:
+        self._left = left
+        self._act = act
+
+    def before(self, name: str, wanted: int) -> int:
+        return min(wanted, self._left) if self._left and name.startswith("send") else wanted
+
+    def behind(self, name: str, count: int) -> None:
+        if self._left and name.startswith("send"):
+            self._left -= count
+            if not self._left:
+                self._act()
+
+
+class ConnectingSocket(TappedSocket):
+    """Is tapped if it connects: the server's own sockets are of this class, too."""
+
+    cut: Tap
+
+    def connect_ex(self, address: Any, /) -> int:
+        self.tap = self.cut
+        return super().connect_ex(address)
+
+
+def cutting(wire: Wire, monkeypatch: pytest.MonkeyPatch, cut: Cut) -> dict[str, Any]:
+    """Tap the connections to come; returns options to dial with."""
+    if not wire.tls:
+        kind = type("Socket", (ConnectingSocket,), {"cut": cut})
+        monkeypatch.setattr(socket, "socket", kind)
+        return {}
+    context = wire.certificates.new_client()
+    tap_tls(context, cut)
+    return {"ssl_context": context}
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_while_requests_are_being_sent(
     wire: Wire, how: How, monkeypatch: pytest.MonkeyPatch
@@ -148,7 +188,7 @@ def sent_with_a_cut(
     """Returns how many bytes the client has sent in all."""
     with monkeypatch.context() as patches:
         cut = Cut(offset, lambda: server.end_now(how))
-        conn = wire.dial(server.listener, **cutting(wire, patches, [cut]))
+        conn = wire.dial(server.listener, **cutting(wire, patches, cut))
         requests = mixture()
         steps = drive(walk(conn, requests, depth=DEPTH), server)
     if steps[0].response is None:

@@ -9,6 +9,7 @@ import pytest
 
 from dugong import ConnectionClosed, InvalidResponse, Request, StateError
 from tests.support.exchanges import EMPTY, OK
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_server import HOWS, Ending, How, Last, Server, answer
 from tests.support.pipeline_walk import bodies, expected, paths, walk
 from tests.support.received import ReceivedRequest
@@ -229,9 +230,9 @@ async def nothing_or_bytes(conn: Any) -> bytes:
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 
 
-@pytest.mark.parametrize("later", [True, False])
-@pytest.mark.parametrize("place", [0, 1, 4])
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@in_turn("later", [True, False])
+@in_turn("place", [0, 1, 4])
+@in_turn("method", ["GET", "POST"])
 async def test_stray_responses(wire: StyledWire, method: str, place: int, later: bool) -> None:
     """A response more than was asked for, when nothing is in flight: another connection is made."""
     server = Server(

@@ -15,6 +15,7 @@ import pytest
 
 from dugong import Request
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer, Progress
 from tests.support.pipeline_server import Server, answer
 from tests.support.pipeline_walk import Lazy, Step, walk
@@ -152,8 +153,8 @@ class Echo:
         return act
 
 
-@pytest.mark.parametrize("kind", ["bytes", "BytesIO"])
-@pytest.mark.parametrize("depth", [1, 2, 8])
+@in_turn("kind", ["bytes", "BytesIO"])
+@in_turn("depth", [1, 2, 8])
 async def test_an_echo(wire: StyledWire, kind: str, depth: int) -> None:
     """The response begins, and fills all buffers, while most of the request is to be sent."""
     conn, peer = wire.pair(small=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -10,9 +9,10 @@ from itertools import count
 from typing import Any
 
 import pytest
-import trio
 
 from dugong import ConnectionClosed
+from tests.connection.async_bodies import a_turn
+from tests.connection.pipeline.echoing import new_event
 from tests.support.exchanges import OK
 from tests.support.pipeline_server import Server
 from tests.support.pipeline_walk import Lazy, LazyAsync, bodies, expected, paths, walk
@@ -227,26 +227,6 @@ class Changed:
         if self._event is None:
             self._event = new_event()
         await self._event.wait()
-
-
-def new_event() -> Any:
-    return trio.Event() if in_trio() else asyncio.Event()
-
-
-def in_trio() -> bool:
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        return False
-    return True
-
-
-async def a_turn() -> None:
-    """Let the other tasks do what they can."""
-    if in_trio():
-        await trio.lowlevel.checkpoint()
-    else:
-        await asyncio.sleep(0)
 
 
 # ------------------------------------------------------------------------------- failing

@@ -15,6 +15,7 @@ import pytest
 from dugong import AsyncHTTPConnection, BodyFollowing, ConnectionClosed, Request, StateError
 from tests.support.drive import Outcome
 from tests.support.exchanges import fetch
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_server import Server, answer, closing
 from tests.support.pipeline_walk import bodies, expected, paths, walk
 from tests.support.received import ReceivedRequest
@@ -110,8 +111,8 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("operation", OPERATIONS)
+@in_turn("way", WAYS)
+@in_turn("operation", OPERATIONS)
 async def test_what_comes_next(plain: StyledWire, way: str, operation: str) -> None:
     """It disconnects first, and so it gets its own response."""
     server = Server(plain)
@@ -123,7 +124,7 @@ async def test_what_comes_next(plain: StyledWire, way: str, operation: str) -> N
     del pipeline
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@in_turn("operation", OPERATIONS)
 async def test_nothing_was_in_flight(wire: StyledWire, operation: str) -> None:
     """Then there is no reason to disconnect."""
     server = Server(wire)
@@ -187,8 +188,8 @@ READING: dict[str, Callable[[AsyncHTTPConnection], Awaitable[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("reading", READING)
-@pytest.mark.parametrize("way", WAYS)
+@in_turn("reading", READING)
+@in_turn("way", WAYS)
 async def test_reading_goes_on(wire: StyledWire, way: str, reading: str) -> None:
     """The body of the response at which the loop was left can be read, and no other one."""
     server = Server(wire)
@@ -219,8 +220,8 @@ async def test_a_body_is_lost_with_the_connection(plain: StyledWire) -> None:
 # ------------------------------------------------------------------ in the middle of the loop
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("depth", [1, 5])
+@in_turn("operation", OPERATIONS)
+@in_turn("depth", [1, 5])
 async def test_in_the_middle(plain: StyledWire, operation: str, depth: int) -> None:
     """Each time, what was in flight is asked for again; each body is its own request's."""
     server = Server(plain)

@@ -18,8 +18,9 @@ import pytest
 import trio
 
 from dugong import AsyncHTTPConnection
+from tests.connection.pipeline.echoing import aclose, all_of, new_event, outcome_of, run, task
 from tests.support.concurrency import LIBRARIES, Library, both, every_loop
-from tests.support.echoing import aclose, all_of, new_event, outcome_of, run, task
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_walk import paths
 
 ASYNCIO, TRIO = LIBRARIES
@@ -144,13 +145,11 @@ OPEN = [
     *((TRIO, block) for block in (trio_scope, trio_nursery)),
 ]
 
-opened = pytest.mark.parametrize(
-    ("library", "block"), OPEN, ids=lambda it: getattr(it, "name", None)
-)
+opened = in_turn(("library", "block"), OPEN, ids=lambda it: getattr(it, "name", None))
 
 
 @opened
-@pytest.mark.parametrize("depth", [1, 3, 64])
+@in_turn("depth", [1, 3, 64])
 def test_open_from_item_to_item(library: Library, block: Any, depth: int) -> None:
     async def source() -> AsyncIterator[str]:
         async with block(), block():

@@ -14,8 +14,8 @@ import pytest
 import trio
 
 from dugong import AsyncHTTPConnection, StateError
+from tests.connection.pipeline.echoing import Source, all_of, new_event, run
 from tests.support.concurrency import LIBRARIES, Library, both, every_loop
-from tests.support.echoing import Source, all_of, new_event, run
 from tests.support.pipeline_walk import paths
 
 ASYNCIO, TRIO = LIBRARIES

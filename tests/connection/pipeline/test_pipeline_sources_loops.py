@@ -14,8 +14,8 @@ import pytest
 import trio
 
 from dugong import AsyncHTTPConnection, StateError
+from tests.connection.pipeline.echoing import Source, echoing, run
 from tests.support.concurrency import LIBRARIES, Asyncio, Library, every_loop
-from tests.support.echoing import Source, echoing, run
 
 ASYNCIO, TRIO = LIBRARIES
 

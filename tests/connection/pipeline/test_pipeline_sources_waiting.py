@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dugong import AsyncHTTPConnection, ConnectionTimedOut, StateError
+from tests.connection.pipeline.echoing import new_event, run, task
 from tests.support.concurrency import Library, every_loop
-from tests.support.echoing import new_event, run, task
 from tests.support.pipeline_walk import paths
 
 

@@ -19,6 +19,7 @@ from tests.support.exchanges import (
     fetch,
     works,
 )
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 
 LAST = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
@@ -90,7 +91,7 @@ async def test_many_requests_by_two_coroutines(wire: StyledWire) -> None:
 # --------------------------------------------------------------------------- announced close
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "last",
     [
         LAST,
@@ -99,7 +100,7 @@ async def test_many_requests_by_two_coroutines(wire: StyledWire) -> None:
     ],
     ids=["close", "close in a list", "HTTP/1.0"],
 )
-@pytest.mark.parametrize("closes", [True, False], ids=["and closes", "and stays"])
+@in_turn("closes", [True, False], ids=["and closes", "and stays"])
 async def test_announced_close_with_requests_in_flight(
     wire: StyledWire, last: bytes, closes: bool
 ) -> None:

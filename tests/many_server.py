@@ -1,4 +1,4 @@
-"""A server for very many connections: ``python -m tests.support.many_server PORT``.
+"""A server for very many connections: ``python -m tests.many_server PORT``.
 
 It answers a GET of ``/length/SIZE/TOKEN`` with what `tests.support.piecemeal.answer` says, at once.
 """

@@ -1,6 +1,6 @@
 """A program that uses connections while it ends.
 
-Run as ``python -m tests.support.ending WHERE STYLE SERVER``.
+Run as ``python -m tests.ending WHERE STYLE SERVER``.
 
 *SERVER* is `Answering.argument` (`tests.support.answering`). For each way of reaching it, the
 program has two connections: a "warm" one that was used before, and a "cold" one. It prints the
@@ -185,7 +185,7 @@ if where == "atexit, registered after":
 elif where == "atexit, in a forked child":
     atexit.register(fork, ask_all)
 elif where == "logging":
-    logger = logging.getLogger("tests.support.ending")
+    logger = logging.getLogger("tests.ending")
     logger.addHandler(Handler())
     logger.warning("…")
 elif where == "__del__ of a global":

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from dugong import BodyFollowing, ConnectionClosed, HTTPConnection
+from tests.faults.outcomes import Judge, Layout, Story, pause
+from tests.faults.proxy import Client, Direction, Fault, FaultyProxy, Kind, Upstream
 from tests.support.apps import document
-from tests.support.fault_outcomes import Judge, Layout, Story, pause
-from tests.support.faults import Client, Direction, Fault, FaultyProxy, Kind, Upstream
 from tests.support.servers import NginxEndpoints
 from tests.support.uploads import Taken
 

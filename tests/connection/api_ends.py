@@ -25,7 +25,7 @@ from dugong import (
     PollNeeded,
     StateError,
 )
-from tests.support.api_session import (
+from tests.connection.api_session import (
     INTERIM,
     LENGTHS,
     PHASES,

@@ -24,7 +24,7 @@ from dugong import (
     PollNeeded,
     UnsupportedResponse,
 )
-from tests.support.faults import Client, Direction, Fault, Kind, Line
+from tests.faults.proxy import Client, Direction, Fault, Kind, Line
 from tests.support.uploads import Taken
 
 DOCUMENTED = (

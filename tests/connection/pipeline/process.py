@@ -1,6 +1,6 @@
 """Fetch many documents in a process of its own and print what it cost.
 
-``python -m tests.support.pipeline_process PORT COUNT WAY``, where the way is ``pipeline`` or
+``python -m tests.connection.pipeline.process PORT COUNT WAY``, where the way is ``pipeline`` or
 ``request``, prints as JSON how many documents came and were right, over how many connections, in
 how many seconds, and by how many bytes the process's peak grew after the first tenth of them.
 """

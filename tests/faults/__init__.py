@@ -1,0 +1,1 @@
+"""A proxy that breaks connections, and what has to come of it, for `tests.test_faults`."""
