@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from dugong.cli import main
 from tests.support.servers import HOST
 
 COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "dugong"]
@@ -102,6 +104,20 @@ def start(
             yield process
         finally:
             process.kill()
+
+
+def called(*args: str | Path) -> Done:
+    """Run ``dugong`` with *args* in this process: for wrong use, which is noticed at once.
+
+    A process of its own takes a quarter of a second of computing.
+    """
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            status: Any = main([*map(str, args)])
+        except SystemExit as exc:
+            status = exc.code
+    return Done(status, out.buffer.getvalue(), err.getvalue())
 
 
 def without_extra(*args: str) -> list[str]:

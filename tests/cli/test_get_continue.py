@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 SOON = ["--retry-delay", "0.01"]
 
-CUT = 30_000_000
+CUT = 15_000_000
 MARKED = b"HTTP/1.1 200 OK\r\nETag: %s\r\nContent-Length: 10\r\n\r\n"
 REST = b"HTTP/1.1 206 Partial Content\r\nETag: %s\r\nContent-Range: bytes %s/10\r\n"
 ANEW = MARKED % b'"2"' + b"abcdefghij"
@@ -188,7 +188,7 @@ def test_continue(
             process.send_signal(how)
             done = ended(process)
         if how is signal.SIGINT:
-            rest = "interrupted; --continue resumes large.bin.part (28.6 MiB)"
+            rest = "interrupted; --continue resumes large.bin.part (14.3 MiB)"
             assert done == Done(INTERRUPTED, b"", f"dugong: {url}: {rest}\n")
         else:
             assert done == Done(-how, b"", "")

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import COMMAND, INTERRUPTED, Done, Listener, ended, failure, head, run, start
+from tests.cli.command import (
+    COMMAND,
+    INTERRUPTED,
+    Done,
+    Listener,
+    called,
+    ended,
+    failure,
+    head,
+    run,
+    start,
+)
 from tests.cli.putting import CREATED, LARGE, fed, fields_of, uploaded, url_of
 from tests.cli.terminal import Terminal
 from tests.support.apps import MIB
@@ -167,7 +178,7 @@ def test_fields(listener: Listener, file: Path) -> None:
 )
 def test_misuse(listener: Listener, file: Path, args: list[str], message: str) -> None:
     where = {"file": file, "url": listener.url("/")}
-    done = run("put", *[arg.format(**where) for arg in args])
+    done = called("put", *[arg.format(**where) for arg in args])
     assert (done.status, done.out) == (2, b"")
     assert done.err.startswith("dugong: " + message.format(**where))
     assert done.err.endswith(" (see dugong put --help)\n")

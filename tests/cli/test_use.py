@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dugong.cli import COMMANDS
-from tests.cli.command import Done, run
+from tests.cli.command import Done, called, run
+from tests.support.in_turn import in_turn
 
 URL = "http://127.0.0.1:1/a/b"
 
@@ -18,7 +20,7 @@ NO_PROXY = "proxy must be a URL http://[user:password@]host:port"
 NO_SECONDS = "is not a positive number of seconds"
 
 
-def misused(*args: str) -> str:
+def misused(*args: str, run: Callable[..., Done] = called) -> str:
     """Return what the command says to *args*, which are wrong."""
     done = run(*args)
     assert (done.status, done.out) == (2, b"")
@@ -38,16 +40,16 @@ def misused(*args: str) -> str:
     ],
 )
 def test_misuse(args: list[str], message: str) -> None:
-    assert misused(*args) == message
+    assert misused(*args, run=run) == message
 
 
 def test_no_such_command() -> None:
-    message = misused("fetch", URL)
+    message = misused("fetch", URL, run=run)
     assert message.startswith("argument COMMAND: invalid choice: 'fetch'")
     assert message.endswith("(see dugong --help)")
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("url", "why"),
     [
         ("", NO_HTTP),
@@ -77,16 +79,16 @@ def test_url(url: str, why: str) -> None:
     assert misused("get", url).startswith(f"argument URL: {url!r}: {why}")
 
 
-@pytest.mark.parametrize("user", ["walrus", "walrus:sea-cow", ""])
-@pytest.mark.parametrize("rest", ["127.0.0.1:1/", "127.0.0.1:x/", "[::1", "a..b/", ""])
-@pytest.mark.parametrize("scheme", ["http", "ftp"])
+@in_turn("user", ["walrus", "walrus:sea-cow", ""])
+@in_turn("rest", ["127.0.0.1:1/", "127.0.0.1:x/", "[::1", "a..b/", ""])
+@in_turn("scheme", ["http", "ftp"])
 def test_url_with_password(user: str, rest: str, scheme: str) -> None:
     message = misused("get", f"{scheme}://{user}@{rest}")
     assert "use -H 'Authorization: …'" in message
     assert "sea-cow" not in message
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("args", "message"),
     [
         (["-o"], "argument -o: expected one argument"),

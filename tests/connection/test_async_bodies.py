@@ -51,7 +51,7 @@ pytestmark = pytest.mark.styles("asyncio", "trio")  # for which alone there are 
 # ------------------------------------------------------------------------------ what is sent
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_each_item_is_a_chunk(wire: StyledWire, kind: str) -> None:
     items = (b"abc", b"", bytearray(b"de"), memoryview(b"xfgx")[1:3], b"")
     for ask in WAYS.values():
@@ -77,7 +77,7 @@ async def test_nothing_in_it(wire: StyledWire, kind: str, blocks: tuple[bytes, .
             await works(conn, peer)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_a_given_length(wire: StyledWire, kind: str) -> None:
     for ask in WAYS.values():
         conn, peer = wire.pair()
@@ -239,7 +239,7 @@ async def scoped_in_trio() -> AsyncIterator[bytes]:
                 yield b"last"
 
 
-@pytest.mark.parametrize("limit", [None, "deadline", "attribute"])
+@in_turn("limit", [None, "deadline", "attribute"])
 async def test_scopes_may_stay_open_from_one_item_to_the_next(
     wire: StyledWire, limit: str | None
 ) -> None:
@@ -627,7 +627,7 @@ async def test_an_exception_while_it_is_closed(wire: StyledWire) -> None:
                 await conn.readall() if ask is WAYS["request"] else await conn.read_response()
 
 
-@pytest.mark.parametrize("bad", ["text", None, 3])
+@in_turn("bad", ["text", None, 3])
 async def test_items_that_are_no_bytes(wire: StyledWire, bad: object) -> None:
     for ask in WAYS.values():
         for kind in KINDS:

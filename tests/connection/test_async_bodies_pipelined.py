@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[type[Exception], Callable[[Any], Request]]] = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
+@in_turn("what", WRONG)
 async def test_wrong_ones_are_closed(wire: StyledWire, what: str) -> None:
     error, make = WRONG[what]
     conn, peer = wire.pair()

@@ -73,8 +73,8 @@ async def test_a_response_that_ends_sending(
     await a_turn()  # and no cancellation is left over
 
 
-@pytest.mark.parametrize("way", LOOKING)
-@pytest.mark.parametrize("stubborn", [False, True])
+@in_turn("way", LOOKING)
+@in_turn("stubborn", [False, True])
 async def test_a_step_that_is_not_to_be_cancelled(
     wire: StyledWire, way: str, stubborn: bool
 ) -> None:
@@ -115,8 +115,8 @@ async def test_a_response_that_does_not(wire: StyledWire, way: str) -> None:
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("way", LOOKING)
-@pytest.mark.parametrize("make", [Blocks, Generated])
+@in_turn("way", LOOKING)
+@in_turn("make", [Blocks, Generated])
 async def test_the_server_closes(wire: StyledWire, make: Any, way: str) -> None:
     for reset in (False, True):
         conn, peer = wire.pair()
@@ -168,7 +168,7 @@ async def test_disconnected(wire: StyledWire, by: str, way: str) -> None:
     await a_turn()
 
 
-@pytest.mark.parametrize("way", ALL)
+@in_turn("way", ALL)
 async def test_disconnected_between_items(wire: StyledWire, way: str) -> None:
     conn, peer = wire.pair()
 
@@ -213,7 +213,7 @@ async def test_cancelled_and_refused_at_once(wire: StyledWire, way: str) -> None
     assert body.closed == 1
 
 
-@pytest.mark.parametrize("way", ALL)
+@in_turn("way", ALL)
 async def test_an_outer_time_limit(wire: StyledWire, way: str) -> None:
     """Other than ours: it passes through as what it is."""
     for source in (Blocks(b"abc", forever), Generated(b"abc", forever)):

@@ -22,12 +22,13 @@ from tests.support.exchanges import (
     Sample,
     works,
 )
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import WAITING
 from tests.support.wire import Wire
 
 
-@pytest.mark.parametrize("name", sorted(WAITING))
+@in_turn("name", sorted(WAITING))
 def test_all_forms_have_the_same_arguments(name: str) -> None:
     """Only the async form takes async iterables as bodies."""
 

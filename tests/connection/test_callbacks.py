@@ -50,7 +50,7 @@ async def test_raising_at_a_refusal(
     assert b"/again" not in peer.received
 
 
-@pytest.mark.parametrize("event", ["sent", "first_byte", "done"])
+@in_turn("event", ["sent", "first_byte", "done"])
 async def test_raising_in_an_exchange(wire: StyledWire, event: str) -> None:
     """No later request gets this one's answer."""
     conn, peer = wire.pair()

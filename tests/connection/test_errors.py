@@ -191,7 +191,7 @@ async def test_cause_is_the_systems_error(wire: StyledWire) -> None:
     assert isinstance(info.value.__cause__, OSError)
 
 
-@pytest.mark.parametrize("offset", [1, 9, len(LENGTH.head), len(LENGTH.wire) - 1])
+@in_turn("offset", [1, 9, len(LENGTH.head), len(LENGTH.wire) - 1])
 async def test_connection_lost_in_the_response(wire: StyledWire, offset: int) -> None:
     conn, peer = wire.pair()
     peer.expect_request()

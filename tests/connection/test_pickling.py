@@ -362,7 +362,7 @@ def test_what_else_is_met(copied: Callable[[Any], Any]) -> None:
 # ----------------------------------------------------------------------- real failures
 
 
-@pytest.mark.parametrize("make", [a_generator, BOUND["file"], BOUND["memoryview"]])
+@in_turn("make", [a_generator, BOUND["file"], BOUND["memoryview"]])
 async def test_upload_that_failed(wire: StyledWire, make: Any) -> None:
     conn, peer = wire.pair()
     peer.expect_head()

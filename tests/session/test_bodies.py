@@ -71,7 +71,7 @@ def test_bytes_like(plain: Wire, ask: Any, kind: str) -> None:
     works(conn, peer)
 
 
-@pytest.mark.parametrize("end", ["reply", "close", "refusal"])
+@in_turn("end", ["reply", "close", "refusal"])
 async def test_a_buffer_is_let_go(wire: StyledWire, end: str) -> None:
     """Whatever came of it, it can be resized and closed as soon as the call has returned."""
     for name in WAYS:
@@ -324,7 +324,7 @@ EXCESS: list[tuple[int, list[bytes], bytes]] = [  # length, items, what may be s
 ]
 
 
-@pytest.mark.parametrize(("length", "items", "sent"), EXCESS)
+@in_turn(("length", "items", "sent"), EXCESS)
 def test_too_many_bytes(
     plain: Wire, ask: Any, length: int, items: list[bytes], sent: bytes
 ) -> None:

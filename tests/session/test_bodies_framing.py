@@ -145,7 +145,7 @@ async def test_chunked_bytes_when_the_server_wants_them(wire: StyledWire) -> Non
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("kind", ["file", "unbuffered", "BytesIO"])
+@in_turn("kind", ["file", "unbuffered", "BytesIO"])
 async def test_a_chunked_file_that_grows(wire: StyledWire, kind: str) -> None:
     """Its length was not announced, so what it has when it is read is sent."""
     body = KINDS[kind](b"abc")
@@ -188,7 +188,7 @@ async def test_the_position_of_a_chunked_file(wire: StyledWire, kind: str, metho
         body.close()
 
 
-@pytest.mark.parametrize("length", [0, 1, 5, 300])
+@in_turn("length", [0, 1, 5, 300])
 async def test_a_chunked_body_that_follows_with_a_length(wire: StyledWire, length: int) -> None:
     """It ends with its last byte, as without chunks, and the length is enforced."""
     for ends in (False, True):

@@ -31,8 +31,8 @@ async def let_go(buffer: bytearray, error: type[Exception], part: Awaitable[Any]
         raise AssertionError(f"no {error.__name__}")
 
 
-@pytest.mark.parametrize("end", ["reset", "close"])
-@pytest.mark.parametrize("way", WAYS)
+@in_turn("end", ["reset", "close"])
+@in_turn("way", WAYS)
 async def test_the_peer_goes(plain: StyledWire, way: str, end: str) -> None:
     await the_peer_goes(plain, way, end)
 
@@ -51,8 +51,8 @@ STEPWISE = pytest.mark.styles("generator", "asyncio", "trio")
 
 
 @STEPWISE
-@pytest.mark.parametrize("end", ["reset", "close"])
-@pytest.mark.parametrize("way", WAYS)
+@in_turn("end", ["reset", "close"])
+@in_turn("way", WAYS)
 async def test_the_peer_goes_over_tls(tls: StyledWire, way: str, end: str) -> None:
     await the_peer_goes(tls, way, end)
 
@@ -78,7 +78,7 @@ async def test_time_passes(wire: StyledWire, way: str, limit: str) -> None:
 
 
 @pytest.mark.styles("blocking", "asyncio", "trio")
-@pytest.mark.parametrize("length", [SIZE, None])
+@in_turn("length", [SIZE, None])
 async def test_time_passes_in_write(wire: StyledWire, length: int | None) -> None:
     conn, _ = wire.pair(small=True)
     await conn.send_request("PUT", "/", body=BodyFollowing(length))
@@ -87,7 +87,7 @@ async def test_time_passes_in_write(wire: StyledWire, length: int | None) -> Non
     await let_go(body, ConnectionTimedOut, conn.write(body))
 
 
-@pytest.mark.parametrize("state", ["no body is due", "too many bytes", "sending has ended"])
+@in_turn("state", ["no body is due", "too many bytes", "sending has ended"])
 async def test_a_write_that_is_refused(wire: StyledWire, state: str) -> None:
     conn, peer = wire.pair()
     body = bytearray(b"hello")

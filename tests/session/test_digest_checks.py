@@ -179,8 +179,8 @@ NOTHING: list[tuple[str, ...]] = [
 ]
 
 
-@pytest.mark.parametrize("fields", NOTHING)
-@pytest.mark.parametrize("sample", [LENGTH, CLOSED], ids=str)
+@in_turn("fields", NOTHING)
+@in_turn("sample", [LENGTH, CLOSED], ids=str)
 def test_no_digest_and_no_trailers(plain: Wire, sample: Sample, fields: tuple[str, ...]) -> None:
     """It is said at once, not after a long download."""
     conn, peer = plain.pair()

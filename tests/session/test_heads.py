@@ -213,15 +213,13 @@ UNSUPPORTED = [
 ]
 
 
-@pytest.mark.parametrize("head", UNSUPPORTED)
+@in_turn("head", UNSUPPORTED)
 async def test_unsupported_head(plain: StyledWire, head: bytes) -> None:
     with pytest.raises(UnsupportedResponse):
         await head_of(plain, head)
 
 
-@pytest.mark.parametrize(
-    "field", [b"Content-Length: x", b"Content-Length: 1, 2", b"Transfer-Encoding: rot13"]
-)
+@in_turn("field", [b"Content-Length: x", b"Content-Length: 1, 2", b"Transfer-Encoding: rot13"])
 async def test_trouble_with_the_framing_carries_the_head(plain: StyledWire, field: bytes) -> None:
     with pytest.raises((InvalidResponse, UnsupportedResponse)) as info:
         await head_of(plain, b"HTTP/1.1 203 Fine\r\nA: b\r\n" + field + b"\r\n\r\n")
@@ -315,7 +313,7 @@ async def test_bad_chunks(plain: StyledWire, body: bytes, chunk: int | None) -> 
         await conn.readall()
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "body",
     [
         b"2;" + b"a" * 1000 + b"\r\nhi\r\n0\r\n\r\n",

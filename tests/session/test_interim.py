@@ -6,6 +6,7 @@ import pytest
 
 from dugong import BodyFollowing, ConnectionClosed, InvalidResponse, StateError, UnsupportedResponse
 from tests.support.exchanges import DECORATED, EMPTY, OK, PAYLOAD, ask, fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
@@ -102,8 +103,8 @@ async def test_204_that_announces_a_body(wire: StyledWire, field: bytes) -> None
 # ----------------------------------------------------------------------------- 100-continue
 
 
-@pytest.mark.parametrize("chunk", [None, 1])
-@pytest.mark.parametrize("length", [5, None])
+@in_turn("chunk", [None, 1])
+@in_turn("length", [5, None])
 async def test_continue(wire: StyledWire, chunk: int | None, length: int | None) -> None:
     conn, peer = wire.pair(chunk=chunk)
     peer.expect_head(b"PUT /up HTTP/1.1\r\n")
@@ -201,7 +202,7 @@ async def test_no_writing_before_the_continue(wire: StyledWire) -> None:
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("body", [None, b"bytes", b""], ids=repr)
+@in_turn("body", [None, b"bytes", b""], ids=repr)
 async def test_expect_needs_a_body_that_follows(wire: StyledWire, body: bytes | None) -> None:
     conn, peer = wire.pair()
     with pytest.raises(ValueError):
@@ -209,8 +210,8 @@ async def test_expect_needs_a_body_that_follows(wire: StyledWire, body: bytes | 
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("length", [5, None])
-@pytest.mark.parametrize("head", [b"", HINTS], ids=["alone", "after hints"])
+@in_turn("length", [5, None])
+@in_turn("head", [b"", HINTS], ids=["alone", "after hints"])
 async def test_refused_expectation(wire: StyledWire, length: int | None, head: bytes) -> None:
     """The refusal is returned and can be read; then the connection is replaced by itself."""
     listener = wire.listen()

@@ -96,7 +96,7 @@ async def nothing_to_read(conn: AsyncHTTPConnection) -> None:
     assert await conn.readinto(bytearray()) == 0
 
 
-@pytest.mark.parametrize("before", ["nothing", "exchange", "announced close"])
+@in_turn("before", ["nothing", "exchange", "announced close"])
 async def test_before_the_response(wire: StyledWire, before: str) -> None:
     listener = wire.listen()
     conn, peer = wire.dial(listener), listener.peer()

@@ -34,8 +34,19 @@ readers = in_turn("reader", READERS.values(), ids=READERS)
 
 @framings
 @readers
-@in_turn("chunk", [None, 1, 7])
+@in_turn("chunk", [None, 7])
 async def test_body(wire: StyledWire, sample: Sample, reader: Reader, chunk: int | None) -> None:
+    await whole_body(wire, sample, reader, chunk)
+
+
+@pytest.mark.slow  # the tests of the engine do that without a socket
+@framings
+@readers
+async def test_body_byte_by_byte(wire: StyledWire, sample: Sample, reader: Reader) -> None:
+    await whole_body(wire, sample, reader, 1)
+
+
+async def whole_body(wire: StyledWire, sample: Sample, reader: Reader, chunk: int | None) -> None:
     conn, peer = wire.pair(chunk=chunk)
     peer.expect_request()
     peer.reply(sample.wire)
@@ -63,6 +74,7 @@ async def test_discard(wire: StyledWire, sample: Sample) -> None:
         await works(conn, peer)
 
 
+@pytest.mark.slow
 @framings
 @pytest.mark.parametrize("next_one", [True, False], ids=["pipelined", "alone"])
 def test_split_at_every_offset(wire: Wire, sample: Sample, next_one: bool) -> None:
@@ -240,7 +252,7 @@ async def test_trailers_are_there_when_the_end_was_taken_along(wire: StyledWire)
     assert response.trailers["X-Sum"] == "7"
 
 
-@pytest.mark.parametrize("way", ["read", "read_response", "send_request"])
+@in_turn("way", ["read", "read_response", "send_request"])
 async def test_end_that_comes_later(wire: StyledWire, way: str) -> None:
     conn, peer = wire.pair()
     peer.expect_request()

@@ -91,7 +91,7 @@ async def test_read_response_that_was_stopped_loses_nothing(wire: StyledWire) ->
         peer.abandon()
 
 
-@pytest.mark.parametrize("name", ["read", "readinto", "readall", "discard"])
+@in_turn("name", ["read", "readinto", "readall", "discard"])
 async def test_half_done_readall_is_served_by_the_next_read(wire: StyledWire, name: str) -> None:
     conn, peer = wire.pair()
     peer.expect_request()

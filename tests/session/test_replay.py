@@ -250,8 +250,8 @@ def test_lost_while_the_100_is_awaited(plain: Wire, method: str, kind: str) -> N
     check(caught.value, method, kind, body, sent=conn.bytes_sent)
 
 
-@pytest.mark.parametrize("kind", ["bytes", "iterable"])
-@pytest.mark.parametrize("method", ["PUT", "POST"])
+@in_turn("kind", ["bytes", "iterable"])
+@in_turn("method", ["PUT", "POST"])
 async def test_in_every_style(wire: StyledWire, method: str, kind: str) -> None:
     """The stages after the connection was made, one after the other."""
     for stage in ("body", "response", "head", "payload"):

@@ -58,7 +58,7 @@ async def test_put(wire: StyledWire) -> None:
     await works(conn, peer)
 
 
-@pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
+@in_turn("sample", SELF_DELIMITED, ids=str)
 async def test_many(plain: StyledWire, sample: Sample) -> None:
     conn, peer = plain.pair()
     for n in range(3):
@@ -150,7 +150,7 @@ async def half_read_body(conn: Any) -> None:
     assert await conn.read(1) == b"h"
 
 
-@pytest.mark.parametrize("state", [outstanding_response, unread_body, half_read_body])
+@in_turn("state", [outstanding_response, unread_body, half_read_body])
 async def test_something_is_outstanding(wire: StyledWire, state: Callable[[Any], Any]) -> None:
     """It is said at once, nothing is sent, and what is outstanding comes to its end."""
     conn, peer = wire.pair()
@@ -373,7 +373,7 @@ async def test_stopped_while_the_response_is_awaited(wire: StyledWire) -> None:
     await works_anew(conn, listener, first)
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), KeyError("mine"), OSError("mine")])
+@in_turn("error", [ZeroDivisionError("mine"), KeyError("mine"), OSError("mine")])
 async def test_a_generator_raises(wire: StyledWire, error: Exception) -> None:
     listener = wire.listen()
     conn, first = wire.dial(listener), listener.peer()

@@ -151,7 +151,7 @@ class Disconnecting(dict[str, str]):
         return super().items()
 
 
-@pytest.mark.parametrize("kind", ["none", "bytes", "iterable"])
+@in_turn("kind", ["none", "bytes", "iterable"])
 async def test_disconnected_before_the_first_byte(wire: StyledWire, kind: str) -> None:
     """On a connection used before, which would be made anew had it been the server's doing."""
     listener = wire.listen()

@@ -197,7 +197,7 @@ async def test_the_peer_resets_right_after(
         assert response.will_close
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_the_peer_closes_right_after(wire: StyledWire, kind: str) -> None:
     """What it has not read makes a reset of that."""
     conn, peer = wire.pair(small=True)
@@ -287,7 +287,7 @@ async def test_an_early_2xx_and_then_the_end(wire: StyledWire) -> None:
     assert (response.status, response.will_close, content) == (200, True, b"hi")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_interim_responses_on_the_way(wire: StyledWire, kind: str) -> None:
     conn, peer = wire.pair(small=True)
     data = on_the_wire(kind)
@@ -318,7 +318,7 @@ async def test_the_end_in_an_interim_response(wire: StyledWire, early: bytes) ->
         assert caught.value.safe_to_retry
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "garbage",
     [
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",

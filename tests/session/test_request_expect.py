@@ -104,7 +104,7 @@ ASKED: list[tuple[bool, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "options"), ASKED)
+@in_turn(("asked", "options"), ASKED)
 def test_when_it_is_asked_for(plain: Wire, asked: bool, options: dict[str, Any]) -> None:
     conn, peer = plain.pair()
     assert expects(conn, peer, **options) is asked
@@ -210,7 +210,7 @@ def test_the_callers_own_expect_is_awaited_every_time(plain: Wire) -> None:
     works(conn, peer)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_continue_before_the_head_was_sent_whole(wire: StyledWire, kind: str) -> None:
     """Some servers say so to everybody, at the first byte. It is the one that was awaited."""
     conn, peer = wire.pair(small=True, continue_timeout=None)
@@ -231,8 +231,8 @@ async def test_continue_before_the_head_was_sent_whole(wire: StyledWire, kind: s
 # -------------------------------------------------------------------------------- 417
 
 
-@pytest.mark.parametrize("failed", [FAILED, FAILED.partition(b"nope")[0]])
-@pytest.mark.parametrize("kind", REPLAYABLE)
+@in_turn("failed", [FAILED, FAILED.partition(b"nope")[0]])
+@in_turn("kind", REPLAYABLE)
 async def test_417_is_answered_by_one_retry(wire: StyledWire, kind: str, failed: bytes) -> None:
     """On a new connection. Whether the body of the 417 has come by then is all the same."""
     listener = wire.listen()
@@ -292,7 +292,7 @@ async def test_417_to_a_one_shot_body(wire: StyledWire) -> None:
     assert bytes(first.received).endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_417_to_the_callers_own_expect(wire: StyledWire, kind: str) -> None:
     conn, peer = wire.pair()
     body = bodies()[kind]
@@ -306,7 +306,7 @@ async def test_417_to_the_callers_own_expect(wire: StyledWire, kind: str) -> Non
     assert headers == {"Expect": "100-continue"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_417_on_a_socket_that_was_given(wire: StyledWire, kind: str) -> None:
     """There is no other connection to try again on: it is delivered."""
     conn, peer = wire.pair()

@@ -9,6 +9,7 @@ import pytest
 from dugong import ConnectionClosed, Headers, InvalidResponse, UnsupportedResponse
 from tests.support.drive import drive
 from tests.support.exchanges import OK, SAMPLES, Sample, fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
@@ -16,7 +17,7 @@ KEPT = [sample for sample in SAMPLES if not sample.closes]
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 
-@pytest.mark.parametrize("sample", KEPT, ids=str)
+@in_turn("sample", KEPT, ids=str)
 async def test_each_has_its_own_body(wire: StyledWire, sample: Sample) -> None:
     """In turn, and pipelined."""
     conn, peer = wire.pair()

@@ -49,7 +49,7 @@ async def test_body_in_one_piece(wire: StyledWire, method: str, body: Any) -> No
     assert (request.get("Content-Length"), request.body) == ("10", b"some bytes")
 
 
-@pytest.mark.parametrize("body", ["text", 5, 1.5, object()], ids=lambda body: type(body).__name__)
+@in_turn("body", ["text", 5, 1.5, object()], ids=lambda body: type(body).__name__)
 async def test_bodies_of_the_wrong_type(wire: StyledWire, body: Any) -> None:
     conn, peer = wire.pair()
     with pytest.raises(TypeError):
@@ -300,7 +300,7 @@ async def test_chunked_after_http_1_0_on_an_earlier_connection(plain: StyledWire
     await works(conn, second)
 
 
-@pytest.mark.parametrize("state", ["fresh", "bodyless", "idle"])
+@in_turn("state", ["fresh", "bodyless", "idle"])
 async def test_end_body_when_no_body_is_due(wire: StyledWire, state: str) -> None:
     conn, peer = wire.pair()
     if state == "idle":

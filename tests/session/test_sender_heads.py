@@ -23,7 +23,7 @@ async def test_default_head(plain: StyledWire) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Host", "host", "ACCEPT-ENCODING", "connection"])
+@in_turn("name", ["Host", "host", "ACCEPT-ENCODING", "connection"])
 async def test_caller_wins_over_defaults(plain: StyledWire, name: str) -> None:
     conn, peer = plain.pair()
     value = {"host": "example.com:81", "accept-encoding": "gzip", "connection": "close"}
@@ -50,9 +50,7 @@ async def test_host(plain: StyledWire, host: str, port: int | None, field: str) 
     assert (await sent(conn, peer)).get("Host") == field
 
 
-@pytest.mark.parametrize(
-    ("port", "field"), [(None, "localhost"), (443, "localhost"), (80, "localhost:80")]
-)
+@in_turn(("port", "field"), [(None, "localhost"), (443, "localhost"), (80, "localhost:80")])
 async def test_host_over_tls(tls: StyledWire, port: int | None, field: str) -> None:
     conn, peer = tls.pair(port=port)
     assert (await sent(conn, peer)).get("Host") == field
@@ -83,8 +81,8 @@ async def test_pairs_are_not_modified(plain: StyledWire) -> None:
     assert pairs == [("X-One", "a")]
 
 
-@pytest.mark.parametrize("name", ["X-Name", b"X-Name"])
-@pytest.mark.parametrize("value", ["caf\xe9", b"caf\xe9"])
+@in_turn("name", ["X-Name", b"X-Name"])
+@in_turn("value", ["caf\xe9", b"caf\xe9"])
 async def test_bytes_are_latin1(plain: StyledWire, name: str | bytes, value: str | bytes) -> None:
     conn, peer = plain.pair()
     for headers in ({name: value}, [(name, value)]):

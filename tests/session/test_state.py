@@ -11,6 +11,7 @@ import pytest
 
 from dugong import AsyncHTTPConnection, BodyFollowing, InvalidRequest
 from tests.support.exchanges import CHUNKED, LENGTH, OK, PAYLOAD, ask, fetch, works
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.wire import HOST, Listener
@@ -289,7 +290,7 @@ async def test_a_socket_option_that_is_refused(plain: StyledWire) -> None:
 LARGE = 2**40
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("options", "error"),
     [
         (None, TypeError),

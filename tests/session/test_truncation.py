@@ -20,6 +20,7 @@ from tests.support.exchanges import (
     Sample,
     ask,
 )
+from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
@@ -33,9 +34,9 @@ ENDS: dict[str, Callable[[Peer], None]] = {
 }
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-@pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
-@pytest.mark.parametrize("reader", CUT_READERS.values(), ids=CUT_READERS)
+@in_turn("end", ENDS.values(), ids=ENDS)
+@in_turn("sample", SELF_DELIMITED, ids=str)
+@in_turn("reader", CUT_READERS.values(), ids=CUT_READERS)
 def test_body_cut_off_at_every_offset(
     wire: Wire,
     sample: Sample,
@@ -60,8 +61,8 @@ def test_body_cut_off_at_every_offset(
             peer.abandon()
 
 
-@pytest.mark.parametrize("reader", CUT_READERS.values(), ids=CUT_READERS)
-@pytest.mark.parametrize("offset", [0, 1, 5, len(PAYLOAD)])
+@in_turn("reader", CUT_READERS.values(), ids=CUT_READERS)
+@in_turn("offset", [0, 1, 5, len(PAYLOAD)])
 async def test_close_delimited_body_ended_by_a_reset(
     wire: StyledWire, reader: Reader, offset: int
 ) -> None:
@@ -117,7 +118,7 @@ def test_head_cut_off_at_every_offset(wire: Wire, end: Callable[[Peer], None]) -
             peer.abandon()
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@in_turn("sample", SAMPLES, ids=str)
 async def test_error_is_repeated_until_disconnect(wire: StyledWire, sample: Sample) -> None:
     conn, peer = wire.pair()
     peer.expect_request()

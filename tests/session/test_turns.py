@@ -16,6 +16,7 @@ import pytest
 from dugong import AsyncHTTPConnection, ConnectionTimedOut, HTTPConnection, PollNeeded
 from dugong.transport.poll import TURN_SIZE
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
 from tests.support.wire import HOST, Wire
 
@@ -29,7 +30,7 @@ HEADS = {
     "until close": b"HTTP/1.1 200 OK\r\n\r\n",
 }
 
-head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+head = in_turn("head", HEADS.values(), ids=HEADS)
 
 
 class EndlessSocket(socket.socket):
@@ -79,7 +80,7 @@ async def read_on(conn: AsyncHTTPConnection, call: str) -> None:
 
 
 @pytest.mark.styles("blocking", "asyncio", "trio")  # a generator knows no attribute
-@pytest.mark.parametrize("call", ["readall", "discard"])
+@in_turn("call", ["readall", "discard"])
 @head
 async def test_reading(plain: StyledWire, call: str, head: bytes) -> None:
     conn = endless(plain, head)
@@ -93,7 +94,7 @@ async def test_reading(plain: StyledWire, call: str, head: bytes) -> None:
         drop(conn)
 
 
-@pytest.mark.parametrize("call", ["readall", "discard"])
+@in_turn("call", ["readall", "discard"])
 @head
 async def test_reading_within_the_exchange(plain: StyledWire, call: str, head: bytes) -> None:
     """In every style."""

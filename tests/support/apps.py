@@ -29,8 +29,8 @@ from typing import Any
 MIB = 1 << 20
 
 DOCUMENTS = 1200
-LARGE_SIZE = 64 * MIB
-HUGE_SIZE = 256 * MIB
+LARGE_SIZE = 32 * MIB
+HUGE_SIZE = 128 * MIB
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -21,7 +21,7 @@ from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
 
-@pytest.mark.parametrize("depth", [1, 2, 5, 64])
+@in_turn("depth", [1, 2, 5, 64])
 async def test_responses_come_in_order(wire: StyledWire, depth: int) -> None:
     server = Server(wire)
     conn = wire.dial(server.listener)

@@ -81,7 +81,7 @@ async def test_refused_at_first(wire: StyledWire) -> None:
     assert got == requests
 
 
-@pytest.mark.parametrize("how", HOWS)
+@in_turn("how", HOWS)
 async def test_refused_at_a_reconnect(wire: StyledWire, how: How) -> None:
     """A POST that has not been sent is none that failed."""
     server = Server(wire, Ending(2, how), again=False)
@@ -250,7 +250,7 @@ async def test_stray_responses(wire: StyledWire, method: str, place: int, later:
     assert set(server.times().values()) == {1}
 
 
-@pytest.mark.parametrize("cut", [1, 10, len(POISON)])
+@in_turn("cut", [1, 10, len(POISON)])
 async def test_beginnings_of_stray_responses(plain: StyledWire, cut: int) -> None:
     """As soon as any byte is there that nobody asked for, the connection is of no more use."""
     listener = plain.listen()

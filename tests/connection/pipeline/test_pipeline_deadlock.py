@@ -24,7 +24,7 @@ from tests.support.styles import StyledWire
 from tests.support.uploads import DATA, MIB, small_listener
 
 #: As large as small buffers, all of them together, several times over.
-LARGE = DATA * 4
+LARGE = DATA * 2
 
 BLOCK = 10_000
 
@@ -58,7 +58,7 @@ def check(steps: list[Step], requests: list[Request], body: bytes) -> None:
     assert all(step.body == body for step in steps)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_large_requests_and_large_responses(wire: StyledWire, kind: str) -> None:
     server = Server(wire, answer=large, listener=small_listener(wire))
     conn = wire.dial(server.listener)
@@ -70,7 +70,7 @@ async def test_large_requests_and_large_responses(wire: StyledWire, kind: str) -
 # ------------------------------------------------------- a server that answers before it reads
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 async def test_a_server_that_reads_nothing_until_its_answer_is_read(
     wire: StyledWire, kind: str
 ) -> None:

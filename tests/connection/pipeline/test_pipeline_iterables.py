@@ -14,6 +14,7 @@ from dugong import ConnectionClosed
 from tests.connection.async_bodies import a_turn
 from tests.connection.pipeline.echoing import new_event
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_server import Server
 from tests.support.pipeline_walk import Lazy, LazyAsync, bodies, expected, paths, walk
 from tests.support.styles import StyledWire
@@ -33,7 +34,7 @@ async def as_async(items: Iterable[Any]) -> AsyncIterator[Any]:
 # -------------------------------------------------------------------------------- lazily
 
 
-@pytest.mark.parametrize("depth", [1, 2, 7])
+@in_turn("depth", [1, 2, 7])
 async def test_never_further_ahead_than_the_depth(plain: StyledWire, depth: int) -> None:
     """Of an endless iterable too; what is taken is what is asked for next."""
     for kind in kinds(plain):
@@ -70,7 +71,7 @@ async def test_the_first_ones_to_an_unknown_server(plain: StyledWire) -> None:
 
 
 @pytest.mark.styles("asyncio", "trio")
-@pytest.mark.parametrize("depth", [1, 3, 64])
+@in_turn("depth", [1, 3, 64])
 async def test_an_asynchronous_iterable(wire: StyledWire, depth: int) -> None:
     for source in (LazyAsync(paths(30)), as_async(paths(30))):
         server = Server(wire)

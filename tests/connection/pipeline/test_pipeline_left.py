@@ -148,7 +148,7 @@ async def test_the_end_of_a_pipeline_leaves_the_connection_in_order(wire: Styled
     assert len(server.connections) == 1
 
 
-@pytest.mark.parametrize("way", WAYS)
+@in_turn("way", WAYS)
 async def test_there_is_nothing_to_receive_or_to_write(plain: StyledWire, way: str) -> None:
     """The responses in flight are nobody's. Nor is any of them taken for the next one's."""
     calls: list[Operation] = [
@@ -348,8 +348,8 @@ SWITCHES = {
 }
 
 
-@pytest.mark.parametrize("switch", SWITCHES)
-@pytest.mark.parametrize("detaches", [True, False])
+@in_turn("switch", SWITCHES)
+@in_turn("detaches", [True, False])
 async def test_the_connection_leaves_http(plain: StyledWire, switch: str, detaches: bool) -> None:
     """It can be detached; in any case the rest goes over another one."""
     switching, response_bytes = SWITCHES[switch]

@@ -13,6 +13,7 @@ import pytest
 from dugong import ConnectionClosed, ConnectionTimedOut, HTTPResponse, Request
 from tests.support.drive import Outcome
 from tests.support.exchanges import OK
+from tests.support.in_turn import in_turn
 from tests.support.pipeline_server import Ending, Server, answer
 from tests.support.pipeline_walk import paths
 from tests.support.styles import BlockingWire, StyledWire, outcome_of
@@ -62,7 +63,7 @@ def check(server: Server, requests: list[Request], got: list[tuple[HTTPResponse,
 
 
 @pytest.mark.styles("blocking", "asyncio", "trio")  # for generators it is their driver's to do
-@pytest.mark.parametrize("limit", ["timeout", "deadline"])
+@in_turn("limit", ["timeout", "deadline"])
 async def test_a_step_that_takes_too_long(wire: StyledWire, limit: str) -> None:
     """It may be repeated, as often as one likes. So may reading."""
     server = Server(wire, answer=large_answer, listener=small_listener(wire))
@@ -179,7 +180,7 @@ async def next_of(pipeline: Any) -> HTTPResponse | None:
 
 
 @pytest.mark.styles("generator", "asyncio", "trio")  # a blocking call cannot be cancelled
-@pytest.mark.parametrize("steps", [1, 2, 3])
+@in_turn("steps", [1, 2, 3])
 async def test_cancelled_at_every_wait(wire: StyledWire, steps: int) -> None:
     """Connecting and the handshake included."""
     server = Server(wire, answer=large_answer, listener=small_listener(wire))
@@ -222,7 +223,7 @@ async def test_cancelled_with_an_asynchronous_iterable(wire: StyledWire) -> None
 
 
 @pytest.mark.styles("generator", "asyncio", "trio")
-@pytest.mark.parametrize("how", ["announced", "close", "reset"])
+@in_turn("how", ["announced", "close", "reset"])
 async def test_cancelled_while_the_server_closes(wire: StyledWire, how: Any) -> None:
     """Every two responses. What was on its way is asked for again, as ever."""
     server = Server(wire, Ending(2, how))

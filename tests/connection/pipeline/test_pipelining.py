@@ -152,7 +152,7 @@ async def test_keep_alive_of_http_1_0(wire: StyledWire) -> None:
 # ------------------------------------------------------------------- sending and receiving
 
 
-@pytest.mark.parametrize("sample", SELF_DELIMITED, ids=str)
+@in_turn("sample", SELF_DELIMITED, ids=str)
 async def test_responses_are_delivered_after_sending_broke(
     wire: StyledWire, sample: Sample
 ) -> None:
