@@ -20,7 +20,8 @@ READY := $(VENV)/.ready
 # package, unless the bytecode is kept.
 test test-all: export PYTHONDONTWRITEBYTECODE :=
 
-# Everything but the slowest tests: sweeps over each offset or call, storms, floods.
+# Everything but the slowest tests: sweeps over each offset or call, storms, floods, and combinations
+# of styles, servers and transports of which each part runs elsewhere.
 test: $(READY)
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(PYTEST)
 

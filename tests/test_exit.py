@@ -16,7 +16,11 @@ from tests.support.answering import Answering
 
 ROOT = Path(__file__).parent.parent
 
-STYLES = ["blocking", "coroutines", "asyncio", "trio"]
+#: Each test is a process; without the slow ones, one of those without a loop and one with it.
+STYLES = [
+    "blocking", "asyncio",
+    *(pytest.param(style, marks=pytest.mark.slow) for style in ("coroutines", "trio")),
+]  # fmt: skip
 
 every_style = pytest.mark.parametrize("style", STYLES)
 

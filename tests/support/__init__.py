@@ -14,6 +14,7 @@ thousands of connections in a second      `scripted.ScriptedSocket`: bytes, and 
 a call of the client's socket             `tapped.Tap`: sees, limits or breaks it, in TCP and TLS
 a real server                             the fixtures of `servers`: nginx, hyper, uvicorn, proxies
 a broken network                          `tests.faults.proxy`: it breaks connections at one byte
+many rows that are cheap                  `in_turn.in_turn`: like ``parametrize``, but one test
 many tasks in asyncio and trio            `concurrency`, with `piecemeal` as the server
 a whole program, also while it ends       `answering` as its server, `tests.ending` as an example
 ========================================  ==========================================================

@@ -554,10 +554,26 @@ def scheme(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture
-def endpoint(server: Endpoints, scheme: str) -> Endpoint:
+#: Names of a server and of an attribute of its `Endpoints`. `make test` runs each of both, and all
+#: combinations for nginx alone.
+ENDPOINTS = [
+    pytest.param((server, scheme), id=f"{server}-{scheme}", marks=marks)
+    for (server, scheme, marks) in (
+        ("nginx", "plain", ()),
+        ("nginx", "tls", ()),
+        ("hyper", "plain", pytest.mark.slow),
+        ("hyper", "tls", ()),
+        ("h11", "plain", ()),
+        ("h11", "tls", pytest.mark.slow),
+    )
+]
+
+
+@pytest.fixture(params=ENDPOINTS)
+def endpoint(request: pytest.FixtureRequest) -> Endpoint:
     """Each server in turn, without TLS and with it."""
-    found: Endpoint = getattr(server, scheme)
+    (server, scheme) = request.param
+    found: Endpoint = getattr(request.getfixturevalue(server), scheme)
     return found
 
 
