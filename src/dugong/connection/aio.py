@@ -31,6 +31,7 @@ from ..protocol.exchange import Exchange
 from ..protocol.messages import HTTPResponse
 from ..transport.connect import Route
 from ..transport.poll import Co, Limits, PollNeeded, T, quiet, timed_out
+from ..transport.stream import AT_ONCE
 from ..transport.timeouts import Timeouts
 from ..transport.within import UNSET
 from .async_body import BodySteps
@@ -335,7 +336,7 @@ class AsyncHTTPConnection(Connection):
         If this is cancelled, the next reading call returns the data that has been received.
         """
         if self._deadline is None and running_trio() is None:
-            match self._try_readall(limit):  # as in `HTTPConnection._read`
+            match self._try_readall(limit, AT_ONCE):  # as in `HTTPConnection._read`
                 case PollNeeded():
                     pass
                 case got:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..protocol.messages import HTTPResponse
 from ..transport.poll import Co, PollNeeded, T, run, run_on
+from ..transport.stream import AT_ONCE, BRIEFLY
 from ..transport.within import UNSET
 from .connection import Connection
 from .pipeline.pipeline import DEFAULT_DEPTH, Pipeline
@@ -101,13 +102,16 @@ class HTTPConnection(Connection):
             raise
 
     def _read(
-        self, attempt: Callable[[A], T | PollNeeded], coroutine: Callable[[A], Co[T]], argument: A
+        self,
+        attempt: Callable[[A, int], T | PollNeeded],
+        coroutine: Callable[[A], Co[T]],
+        argument: A,
     ) -> T:
-        """Return what *coroutine* returns, but only create it if *attempt* would block."""
+        """Return what *coroutine* returns, but only create it if *attempt* would wait for long."""
         if self._deadline is None:
             # `match`, because `isinstance` is a call, and a signal handler may raise after a call.
             # The data would then be lost, and the next call would return what follows it.
-            match attempt(argument):
+            match attempt(argument, self._receive_flags):
                 case PollNeeded():
                     pass
                 case got:
@@ -279,8 +283,15 @@ class HTTPConnection(Connection):
             DugongError, OSError: connecting failed, as for `connect`.
         """
         return self._run(
-            self.co_request(
-                method, path, headers, body, expect100, timeout=timeout, deadline=deadline
+            self._co_exchange(
+                self._receive_flags if self._deadline is None else AT_ONCE,
+                method,
+                path,
+                headers,
+                body,
+                expect100,
+                timeout,
+                deadline,
             )
         )
 
@@ -343,6 +354,13 @@ class HTTPConnection(Connection):
             UnsupportedResponse: the response is valid, but uses a feature that dugong does not
                 support. The connection is broken until `disconnect`.
         """
+        # As `_read`. An attempt that cannot wait would fail: the response has yet to arrive.
+        if self._deadline is None and self._receive_flags == BRIEFLY:
+            match self._try_read_response(BRIEFLY):
+                case PollNeeded():
+                    pass
+                case got:
+                    return got
         return self._run(self.co_read_response())
 
     def read(self, n: int | None = None) -> bytes:
@@ -405,7 +423,7 @@ class HTTPConnection(Connection):
                 reading call returns the data that has been received.
         """
         if self._deadline is None:  # `_read`, inlined to save a call for each small body
-            match self._try_readall(limit):
+            match self._try_readall(limit, self._receive_flags):
                 case PollNeeded():
                     pass
                 case got:

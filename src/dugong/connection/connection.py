@@ -44,6 +44,7 @@ from ..transport.fork import disown_in_child
 from ..transport.monitor import Monitor
 from ..transport.poll import Co, PollNeeded
 from ..transport.sockets import adopt
+from ..transport.stream import AT_ONCE
 from ..transport.timeouts import check_timeout
 from ..transport.within import UNSET, ExchangeLimits
 from .settings import Settings
@@ -522,6 +523,20 @@ class Connection(Settings):
         deadline: float | None = None,
     ) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.request`; returns the `HTTPResponse`."""
+        return self._co_exchange(AT_ONCE, method, path, headers, body, expect100, timeout, deadline)
+
+    def _co_exchange(
+        self,
+        flags: int,
+        method: str,
+        path: str,
+        headers: HeadersArgument | None,
+        body: WholeBody,
+        expect100: bool | None,
+        timeout: float | Timeouts | Unset | None,
+        deadline: float | None,
+    ) -> Co[HTTPResponse]:
+        """Perform `request`. *flags* are for receiving its response (see `Stream.recv_into`)."""
         limits = None
         if deadline is not None or timeout is not UNSET:
             limits = self._limits_of_exchange(deadline, timeout)
@@ -545,9 +560,9 @@ class Connection(Settings):
                 # No local variable refers to the coroutine. The traceback of an exception would
                 # keep it suspended, holding its turn, for as long as the exception exists.
                 response = yield from (
-                    upload.co_run(exchange, self._continue_timeout)
+                    upload.co_run(exchange, self._continue_timeout, flags)
                     if limits is None
-                    else limits.co_keep(upload.co_run(exchange, self._continue_timeout))
+                    else limits.co_keep(upload.co_run(exchange, self._continue_timeout, AT_ONCE))
                 )
                 if not self._traits.keeps_connections or response.version == "1.0":
                     self._traits.learn(response)
@@ -597,36 +612,60 @@ class Connection(Settings):
             )
         yield from session.to_send(session.co_end_body(trailers))
 
+    def _try_read_response(self, flags: int) -> HTTPResponse | PollNeeded:
+        """Do what `co_read_response` does, or return a `PollNeeded` if it would have to wait."""
+        session = self._response_session = self._session_to_respond()
+        match session.try_do(flags, session.try_read_response):
+            case PollNeeded() as need:
+                return need
+            case response:
+                if not self._traits.keeps_connections or response.version == "1.0":
+                    self._learn(session, response)
+                return response
+
     def co_read_response(self) -> Co[HTTPResponse]:
         """Coroutine of `HTTPConnection.read_response`; returns the `HTTPResponse`."""
+        session = self._response_session = self._session_to_respond()
+        response = yield from session.to_receive(session.co_read_response())
+        if not self._traits.keeps_connections or response.version == "1.0":
+            self._learn(session, response)
+        return response
+
+    def _session_to_respond(self) -> Session:
+        """Return the session of the next response.
+
+        Raises:
+            StateError: no response is outstanding.
+            ConnectionClosed: responses were lost.
+        """
         if self._lost is not None:
             self._report_lost(reading=True)
         session = self._session_in_use()
         if session is None:
             raise StateError("no response is outstanding: send a request first")
-        self._response_session = session
-        response = yield from session.to_receive(session.co_read_response())
-        if not self._traits.keeps_connections or response.version == "1.0":
-            try:
-                self._traits.learn(response)
-            except BaseException as exc:  # of a signal handler: the caller never sees the response
-                session.state.fail(exc)
-                raise
-        return response
+        return session
 
-    def _try_read(self, n: int | None = None) -> bytes | PollNeeded:
+    def _learn(self, session: Session, response: HTTPResponse) -> None:
+        try:
+            self._traits.learn(response)
+        except BaseException as exc:  # of a signal handler: the caller never sees the response
+            session.state.fail(exc)
+            raise
+
+    def _try_read(self, n: int | None, flags: int) -> bytes | PollNeeded:
         """Do what `co_read` does, or return a `PollNeeded` if it would have to wait.
 
-        In the latter case, `co_read` continues from there. No data is lost.
+        In the latter case, `co_read` continues from there. No data is lost. For *flags*, see
+        `ResponseReceiver.try_do`.
         """
         if n.__class__ is not int and n is not None:
             n = check_int(n, "n")
         if n is None or n < 0:
-            return self._try_readall()
+            return self._try_readall(None, flags)
         session = self._session_to_read()
         if session is None:
             return b""
-        return session.try_do(session.try_read, n)
+        return session.try_do(flags, session.try_read, n)
 
     def co_read(self, n: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.read`; returns `bytes`."""
@@ -639,14 +678,14 @@ class Connection(Settings):
             return b""
         return (yield from session.to_receive(session.co_do(session.try_read, n)))
 
-    def _try_readinto(self, buf: WriteableBuffer) -> int | PollNeeded:
+    def _try_readinto(self, buf: WriteableBuffer, flags: int) -> int | PollNeeded:
         """Do what `co_readinto` does, or return a `PollNeeded` if it would have to wait."""
         view = writable_view(buf)
         try:
             session = self._session_to_read()
             if session is None:
                 return 0
-            return session.try_do(session.try_readinto, view)
+            return session.try_do(flags, session.try_readinto, view)
         except BaseException:
             view.release()  # the frames of the exception would keep the caller's buffer exported
             raise
@@ -663,7 +702,7 @@ class Connection(Settings):
             view.release()
             raise
 
-    def _try_readall(self, limit: int | None = None) -> bytes | PollNeeded:
+    def _try_readall(self, limit: int | None, flags: int) -> bytes | PollNeeded:
         """Do what `co_readall` does, or return a `PollNeeded` if it would have to wait."""
         if limit is not None:
             limit = check_size(limit, "limit")
@@ -673,7 +712,7 @@ class Connection(Settings):
             session = self._session_to_read()
             if session is None:
                 return b""
-        return session.try_do(session.try_readall, limit)
+        return session.try_do(flags, session.try_readall, limit)
 
     def co_readall(self, limit: int | None = None) -> Co[bytes]:
         """Coroutine of `HTTPConnection.readall`; returns `bytes`."""

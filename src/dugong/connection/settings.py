@@ -21,7 +21,8 @@ from ..transport.arguments import (
     check_unix_socket,
 )
 from ..transport.connect import Route, load_tls
-from ..transport.timeouts import check_timeout
+from ..transport.stream import AT_ONCE, BRIEFLY
+from ..transport.timeouts import Timeouts, check_timeout
 
 if TYPE_CHECKING:
     import os
@@ -165,7 +166,10 @@ class Settings:
 
     @timeout.setter
     def timeout(self, timeout: float | Timeouts | None) -> None:
-        self._timeout = check_timeout(timeout)
+        self._timeout = timeout = check_timeout(timeout)
+        limit = timeout.receive if isinstance(timeout, Timeouts) else timeout
+        #: Blocking methods may wait in the receive if this hardly extends their limit.
+        self._receive_flags = BRIEFLY if limit is None or limit >= 1 else AT_ONCE
 
     @property
     def deadline(self) -> float | None:

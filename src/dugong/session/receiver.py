@@ -45,11 +45,15 @@ from ..protocol.exchange import Exchange
 from ..protocol.limits import RECEIVE_SIZE
 from ..protocol.messages import HTTPResponse
 from ..protocol.reader import BUFFERED, FAILURES
+from ..protocol.states import READY
 from ..transport.connect import Route
 from ..transport.monitor import Monitor
 from ..transport.poll import TURN_SIZE, Co, PollNeeded, pause
-from ..transport.stream import PIECE_SIZE
+from ..transport.stream import AT_ONCE, PIECE_SIZE
 from .lifecycle import Lifecycle
+
+#: For `ResponseReceiver.try_read_response`: the coroutine has more to do than to receive.
+_RARE = PollNeeded(-1, 0)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -61,11 +65,13 @@ class ResponseReceiver(Lifecycle):
     Attributes:
         end_reported: whether a reading call has reported the end of the body. Also true before
             the first response.
+        receive_flags: of the receives that the current call makes (see `Stream.recv_into`).
     """
 
     def __init__(self, route: Route, monitor: Monitor) -> None:
         super().__init__(route, monitor)
         self.end_reported = True
+        self.receive_flags = AT_ONCE
         #: A response that was read after its deadline and whose body is not complete (rule 5).
         self._held: HTTPResponse | None = None
         #: The data of an interrupted `readall`, and the block that it receives into.
@@ -97,8 +103,16 @@ class ResponseReceiver(Lifecycle):
         finally:
             turn.free = True
 
-    def try_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> T | PollNeeded:
+    def try_do(
+        self, flags: int, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts
+    ) -> T | PollNeeded:
         """Make one attempt of this receiver.
+
+        Args:
+            flags: `AT_ONCE`; or `BRIEFLY` to wait for a moment if necessary, unless time limits or
+                a pipeline depend on this session meanwhile.
+            attempt: a method.
+            args: its arguments.
 
         Raises:
             StateError: another call is reading.
@@ -109,6 +123,8 @@ class ResponseReceiver(Lifecycle):
         except AttributeError:
             turn.take()
         try:
+            if not self.state.limited and self.send_while_reading is None:
+                self.receive_flags = flags
             got = attempt(*args)
             if self.reader.ended is not None:
                 self._completed()
@@ -117,6 +133,7 @@ class ResponseReceiver(Lifecycle):
             self._broke_off(exc)
             raise
         finally:
+            self.receive_flags = AT_ONCE
             turn.free = True
 
     def _broke_off(self, exc: BaseException) -> None:
@@ -125,13 +142,15 @@ class ResponseReceiver(Lifecycle):
             self.reader.fail(exc)
         elif isinstance(exc, DigestMismatch):
             self._gathered = Gathered()  # do not deliver corrupt data
-        elif not isinstance(exc, (GeneratorExit, StateError)):
+        elif isinstance(exc, (GeneratorExit, StateError)):
+            pass
+        elif self.stream is None or not self.stream.interrupted_wait:
             self.state.fail(exc)  # an interrupt: what was consumed is unknown
 
-    def _receive(self, room: memoryview) -> int | PollNeeded:
+    def _receive(self, room: memoryview, flags: int) -> int | PollNeeded:
         """Receive into *room*, a target of the reader. Returns the number of payload bytes."""
         stream = self.stream or self.require_stream()
-        got = stream.recv_into(room)
+        got = stream.recv_into(room, flags)
         return got if isinstance(got, PollNeeded) else self.reader.received(room, got)
 
     # Heads.
@@ -176,6 +195,16 @@ class ResponseReceiver(Lifecycle):
         finally:
             turn.free = True
 
+    def try_read_response(self) -> HTTPResponse | PollNeeded:
+        """Do what `co_read_response` does, or return a `PollNeeded` if it would have to wait."""
+        state = self.state
+        if self._held is not None or self.reader.body is not None or state.sending is not READY:
+            return _RARE
+        got = self.try_response(state.next())
+        if not isinstance(got, PollNeeded):
+            self.end_reported = False
+        return got
+
     def _co_finish_body(self) -> Co[None]:
         self.state.check_alive()
         while (need := self._try_finish()) is not None:
@@ -188,7 +217,7 @@ class ResponseReceiver(Lifecycle):
         if self._gathered.left:
             return None
         while (room := self.reader.end_target()) is not None:
-            if isinstance(got := self._receive(room), PollNeeded):
+            if isinstance(got := self._receive(room, self.receive_flags), PollNeeded):
                 return got
         return None
 
@@ -205,13 +234,18 @@ class ResponseReceiver(Lifecycle):
         stream = self.stream or self.require_stream()
         if not exchange.receive_tried:
             exchange.receive_tried = True
-            if stream.peeks and not reader.buffer.end and not state.is_cut_off(exchange):
+            if (
+                self.receive_flags == AT_ONCE
+                and stream.peeks
+                and not reader.buffer.end
+                and not state.is_cut_off(exchange)
+            ):
                 stream.want_read.phase = "response"
                 return stream.want_read  # it has just been sent: nothing can be there yet
         response = reader.next_response(exchange) if reader.buffer.end else None
         while response is None:
             room = reader.buffer.room()
-            got = stream.recv_into(room)
+            got = stream.recv_into(room, self.receive_flags)
             if isinstance(got, PollNeeded):
                 got.phase = "response"
                 if state.is_cut_off(exchange):
@@ -274,19 +308,19 @@ class ResponseReceiver(Lifecycle):
         while payload := reader.direct(most):
             stream = self.stream or self.require_stream()
             if payload == BUFFERED:
-                got = self._receive(reader.room())
+                got = self._receive(reader.room(), self.receive_flags)
                 if isinstance(got, PollNeeded):
                     return got
                 continue
             size = min(payload, most)
             if stream.in_records and size > PIECE_SIZE:
                 block = self._some_block()[:size]
-                got = self._receive(block)
+                got = self._receive(block, self.receive_flags)
                 if isinstance(got, PollNeeded):
                     return got
                 data: bytes | PollNeeded = bytes(block[:got])
             else:
-                data = stream.recv(size)
+                data = stream.recv(size, self.receive_flags)
                 if isinstance(data, PollNeeded):
                     return data
                 reader.received_payload(data)
@@ -395,7 +429,7 @@ class ResponseReceiver(Lifecycle):
             self.state.check_alive()
         while (room := self.reader.target(view)) is not None:
             try:
-                got = self._receive(room)
+                got = self._receive(room, self.receive_flags)
             finally:
                 # The frames of an exception would keep the caller's buffer exported.
                 if room is not view and room.obj is view.obj:
@@ -445,7 +479,7 @@ class ResponseReceiver(Lifecycle):
             # Payload that is received here has to be copied later. So peek before receiving.
             if isinstance(reader.body, UntilClose) and stream.peeks and not stream.has_ended():
                 return
-            if isinstance(self._receive(room), PollNeeded):
+            if isinstance(self._receive(room, AT_ONCE), PollNeeded):
                 return
 
     def take_end(self) -> None:

@@ -27,6 +27,7 @@ from ..errors import DugongError
 from ..protocol.exchange import Exchange
 from ..protocol.messages import HTTPResponse
 from ..transport.poll import Co, PollNeeded
+from ..transport.stream import AT_ONCE
 from .session import Session
 
 
@@ -45,8 +46,15 @@ class Upload:
         self.expect_failed = False
         self.connection_lost = False
 
-    def co_run(self, exchange: Exchange, continue_timeout: float | None) -> Co[HTTPResponse]:
+    def co_run(
+        self, exchange: Exchange, continue_timeout: float | None, flags: int
+    ) -> Co[HTTPResponse]:
         """Send the request and return its final response, or a 101 that was asked for.
+
+        Args:
+            exchange: the exchange, not accepted yet.
+            continue_timeout: seconds to wait for a 100, ``None`` for no limit.
+            flags: for receiving the response once everything is sent (see `Stream.recv_into`).
 
         Raises:
             ConnectionClosed, ConnectionTimedOut, OSError: connecting, sending or reading failed.
@@ -58,7 +66,7 @@ class Upload:
         try:
             try:
                 yield from self._co_send(exchange, watch, continue_timeout)
-                response = yield from watch.co_response()
+                response = yield from watch.co_response(flags)
             except BaseException as exc:
                 last_word = self._last_word(exchange, watch, exc)
                 if last_word is None:
@@ -160,11 +168,16 @@ class _ResponseWatch:
             self._pass_over_continue()
         return None
 
-    def co_response(self) -> Co[HTTPResponse]:
-        """Wait for the response."""
-        while self.response is None:
-            self.response = yield from self._reading
-            self._pass_over_continue()
+    def co_response(self, flags: int) -> Co[HTTPResponse]:
+        """Wait for the response. *flags* are for receiving it."""
+        session = self._session
+        session.receive_flags = flags  # `_reading` has the turn to receive
+        try:
+            while self.response is None:
+                self.response = yield from self._reading
+                self._pass_over_continue()
+        finally:
+            session.receive_flags = AT_ONCE
         return self.response
 
     def _pass_over_continue(self) -> None:

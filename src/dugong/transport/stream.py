@@ -21,8 +21,8 @@ descriptor closed
 
 A detached stream is marked, and its socket belongs to the caller. These rules apply:
 
-1. Each direction has a lock, held for one non-blocking call. Over TLS both are the same lock,
-   because an `SSLSocket` is not safe for two threads.
+1. Each direction has a lock, held for one call, which does not block or waits only briefly
+   (`BRIEFLY`). Over TLS both are the same lock, because an `SSLSocket` is not safe for two threads.
 2. `close` marks the stream first. Without the mark, another thread could begin a call after the
    descriptor is closed, and its number may belong to another file by then.
 3. Then `close` shuts the socket down, which wakes every call that waits for it. That needs both
@@ -37,13 +37,15 @@ A detached stream is marked, and its socket belongs to the caller. These rules a
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConnectionClosed, ConnectionTimedOut, tls_alert
 from .fork import BY_FORK, disown_in_child
@@ -51,6 +53,8 @@ from .monitor import Monitor
 from .poll import POLLIN, POLLOUT, Co, PollNeeded, timed_out
 from .sockets import adopt, give_away
 from .trace import Trace
+
+T = TypeVar("T")
 
 #: The largest number of pieces passed to one call of ``sendmsg``.
 _MAX_PIECES = 16
@@ -62,6 +66,22 @@ PIECE_SIZE = 16 * 1024
 
 #: The socket option that joins small pieces. On systems without it, they are sent separately.
 _CORK: int | None = getattr(socket, "TCP_CORK", None)
+
+#: Flags of a call that does not wait. On systems without the flag, the socket never blocks.
+AT_ONCE: int = getattr(socket, "MSG_DONTWAIT", 0)
+
+#: Flags of a receive that waits for data for up to `_BRIEF` seconds.
+BRIEFLY = 0
+
+#: Seconds that a receive may wait in the system. Most responses of a server nearby arrive sooner.
+#: Other threads that close the stream, and a caller's time limit, are late by up to this much.
+_BRIEF = 0.05
+
+#: `_BRIEF` as a ``struct timeval``. A send on a socket that blocks waits for one tick of the
+#: system's clock, because ``sendfile`` has no flags.
+_RECEIVE_TIMEOUT = struct.pack("@ll", 0, int(_BRIEF * 1e6))
+_SEND_TIMEOUT = struct.pack("@ll", 0, 1)
+_NO_TIMEOUT = struct.pack("@ll", 0, 0)
 
 #: The fault of an idle connection on which data has arrived.
 UNREQUESTED = "the server sent data that was not requested"
@@ -107,8 +127,11 @@ class Stream:
             self.peer_address = sock.getpeername()
         self.on_close: Callable[[], object] | None = None
         self._monitor = monitor
-        self._recv: Callable[[int], bytes] = sock.recv
-        self._recv_into: Callable[[memoryview], int] = sock.recv_into
+        self._recv: Callable[[int, int], bytes] = sock.recv
+        self._recv_into: Callable[[memoryview, int, int], int] = sock.recv_into
+        self._blocks: bool | None = None  # whether the socket does; None if it was not tried
+        self._waits_briefly = False
+        self._received: list[Any] = []  # the result of the last brief wait
         self.want_read = PollNeeded(sock.fileno(), POLLIN, phase="response")
         self.want_write = PollNeeded(sock.fileno(), POLLOUT, phase="send")
         # Reentrant: a signal handler or finalizer may use the stream in the middle of a call.
@@ -122,11 +145,12 @@ class Stream:
         self.holders: set[object] = set()
         disown_in_child(self)
 
-    def recv_into(self, view: memoryview) -> int | PollNeeded:
+    def recv_into(self, view: memoryview, flags: int = AT_ONCE) -> int | PollNeeded:
         """Receive into a buffer.
 
         Args:
             view: a writable view, not empty.
+            flags: `AT_ONCE`, or `BRIEFLY` to wait for a moment if nothing has arrived.
 
         Returns:
             The number of bytes, 0 at the end of the stream; or what to wait for.
@@ -141,7 +165,10 @@ class Stream:
                 if self.closed or self._recv_failure is not None:
                     self._check_receive()
                 try:
-                    count = self._recv_into(view)
+                    if flags == BRIEFLY and (self._blocks or self._let_wait()):
+                        count = self._briefly(self._recv_into, view, 0)
+                    else:
+                        count = self._recv_into(view, 0, AT_ONCE)
                 except OSError as exc:
                     return self._recv_lacks(exc)
                 if PIECE_SIZE <= count <= len(view) - PIECE_SIZE:
@@ -170,7 +197,7 @@ class Stream:
         while count >= PIECE_SIZE and filled <= most:
             rest = view[filled:]
             try:
-                count = self._recv_into(rest)
+                count = self._recv_into(rest, 0, AT_ONCE)
             except OSError as exc:
                 if self._lacks(exc, self.want_read) is None:
                     self._recv_failure = exc.with_traceback(None)
@@ -180,13 +207,17 @@ class Stream:
             filled += count
         return filled
 
-    def recv(self, count: int) -> bytes | PollNeeded:
-        """Receive at most *count* bytes. Return ``b''`` at the end. Raises as `recv_into`."""
+    def recv(self, count: int, flags: int = AT_ONCE) -> bytes | PollNeeded:
+        """Receive at most *count* bytes. Return ``b''`` at the end. See `recv_into`."""
         try:
             with self._recv_lock:
-                self._check_receive()
+                if self.closed or self._recv_failure is not None:
+                    self._check_receive()
                 try:
-                    data = self._recv(count)
+                    if flags == BRIEFLY and (self._blocks or self._let_wait()):
+                        data = self._briefly(self._recv, count)
+                    else:
+                        data = self._recv(count, AT_ONCE)
                 except OSError as exc:
                     return self._recv_lacks(exc)
                 if not data:
@@ -198,6 +229,35 @@ class Stream:
         finally:
             if self.closed:
                 self._end()
+
+    def _let_wait(self) -> bool:
+        """Make the socket block, with time limits. Return whether it does."""
+        if self._blocks is None:
+            self._blocks = False
+            # gevent, for example, has sockets of its own, which never block.
+            if AT_ONCE and type(self.sock).recv_into is _socket.socket.recv_into:
+                try:
+                    self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+                    self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _RECEIVE_TIMEOUT)
+                    self.sock.setblocking(True)
+                except OSError:
+                    return False  # the next call reports what is wrong with the socket
+                self._blocks = True
+        return self._blocks
+
+    def _briefly(self, receive: Callable[..., T], *args: object) -> T:
+        """Call *receive*, and store its result in the same instruction (see "Brief waits")."""
+        received: list[T] = []
+        self._received = received
+        self._waits_briefly = True
+        received += map(receive, *[(arg,) for arg in args], (BRIEFLY,))
+        self._waits_briefly = False
+        return received[0]
+
+    @property
+    def interrupted_wait(self) -> bool:
+        """Whether an exception of a signal handler has ended the last receive while it waited."""
+        return self._waits_briefly and not self._received
 
     def send(self, pieces: Sequence[memoryview]) -> int | PollNeeded:
         """Send as much of *pieces* as the socket takes.
@@ -231,8 +291,8 @@ class Stream:
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
         if len(pieces) > 1 and hasattr(self.sock, "sendmsg"):
-            return self.sock.sendmsg(pieces[:_MAX_PIECES])
-        return self.sock.send(pieces[0])
+            return self.sock.sendmsg(pieces[:_MAX_PIECES], (), AT_ONCE)
+        return self.sock.send(pieces[0], AT_ONCE)
 
     def expect_more(self) -> None:
         """Allow the system to join small pieces until `push`, because more follows immediately.
@@ -328,7 +388,10 @@ class Stream:
             with self._recv_lock:
                 self._check_receive()
                 try:
-                    return not self.sock.recv(1, socket.MSG_PEEK) and self._send_failure is None
+                    return (
+                        not self.sock.recv(1, socket.MSG_PEEK | AT_ONCE)
+                        and self._send_failure is None
+                    )
                 except OSError as exc:
                     if self._lacks(exc, self.want_read) is None:
                         self._recv_failure = exc.with_traceback(None)
@@ -379,8 +442,10 @@ class Stream:
             raise _ended(self._send_failure, self.want_read.phase) from self._send_failure
 
     def _recv_lacks(self, exc: OSError) -> PollNeeded:
+        self._waits_briefly = False
         need = self._lacks(exc, self.want_read)
         if need is None:
+            self.check_open()  # a signal handler may have closed it during a brief wait
             self._recv_failure = exc.with_traceback(None)  # the frames refer to this stream
             raise _ended(exc, self.want_read.phase) from exc
         return need
@@ -510,6 +575,9 @@ class Stream:
         with self._recv_lock, self._send_lock:
             if self.trace is not None:
                 self.trace.close()
+            if self._blocks:
+                for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                    self.sock.setsockopt(socket.SOL_SOCKET, option, _NO_TIMEOUT)
             sock = give_away(self.sock)
         self._detached = True  # last: after an interrupt before this, `close` closes the socket
         return sock

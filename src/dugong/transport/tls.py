@@ -63,8 +63,9 @@ class TLSStream(Stream):
     def __init__(self, sock: ssl.SSLSocket, monitor: Monitor) -> None:
         super().__init__(sock, monitor)
         self._send_lock = self._recv_lock  # see rule 1
-        read: Any = sock.read  # SSLSocket.recv_into would add Python calls around it
-        self._recv_into = partial(read, PIECE_SIZE)
+        self._recv = partial(_read, sock)
+        self._recv_into = partial(_read_into, sock)
+        self._blocks = False  # OpenSSL would wait with its lock
         self._send_error: OSError | None = None
         self.tls_version = sock.version()
         self._last: tuple[Any, Any, Any] | None = None
@@ -124,14 +125,14 @@ class TLSStream(Stream):
         """Make the next receiving calls return *data* before anything else."""
         before = self._recv, self._recv_into
 
-        def recv(count: int) -> bytes:
+        def recv(count: int, flags: int) -> bytes:
             self._recv, self._recv_into = before
             if count < len(data):
                 self._give_back(data[count:])
             return data[:count]
 
-        def recv_into(view: memoryview) -> int:
-            piece = recv(len(view))
+        def recv_into(view: memoryview, size: int, flags: int) -> int:
+            piece = recv(len(view), flags)
             view[: len(piece)] = piece
             return len(piece)
 
@@ -185,6 +186,18 @@ class TLSStream(Stream):
             self.sock.unwrap()
         except (OSError, ValueError):
             pass
+
+
+# Functions, because a stream that had references to its own methods would be a reference cycle.
+
+
+def _read(sock: ssl.SSLSocket, count: int, flags: int) -> bytes:
+    return sock.read(count)
+
+
+def _read_into(sock: ssl.SSLSocket, view: memoryview, size: int, flags: int) -> int:
+    count: Any = sock.read(PIECE_SIZE, view)
+    return count  # type: ignore[no-any-return]
 
 
 def _record(pieces: Sequence[memoryview]) -> memoryview:

@@ -65,6 +65,7 @@ from ...protocol.messages import IDEMPOTENT_METHODS, HTTPResponse, Request
 from ...protocol.states import Receiving
 from ...transport.connect import Route
 from ...transport.poll import Co, PollNeeded
+from ...transport.stream import AT_ONCE
 from ..connection import Connection
 from .queue import QueuedRequest, RequestQueue
 from .session import PipelinedSession
@@ -444,7 +445,7 @@ class Pipeline:
         if run.early is not None:
             return None
         try:
-            need = session.try_do(session.try_discard)
+            need = session.try_do(AT_ONCE, session.try_discard)
         except (*_ENDED, InvalidResponse, UnsupportedResponse):
             self._drop_run()  # no error: a caller that wants the body reads it before this step
             self._alone = True

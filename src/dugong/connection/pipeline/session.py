@@ -9,6 +9,7 @@ from ...protocol.messages import HTTPResponse
 from ...protocol.states import CUT_OFF
 from ...session.session import Session
 from ...transport.poll import Co, PollNeeded
+from ...transport.stream import AT_ONCE
 from .queue import QueuedRequest, RequestQueue
 
 #: Seconds without a byte in either direction after which requests sent together count as dropped.
@@ -210,7 +211,7 @@ class PipelinedSession:
                 return None
             response, self.early = self.early, None
             return response
-        got = session.try_do(session.try_response, exchange)
+        got = session.try_do(AT_ONCE, session.try_response, exchange)
         if isinstance(got, HTTPResponse):
             self.answered += 1
             if self.shared:
