@@ -13,7 +13,8 @@ Theory of operation
 3. Waiting happens between attempts. A time limit that ends a wait, or a driver that closes the
    coroutine during a wait, therefore loses nothing. An exception of a signal handler in the middle
    of an attempt is different: it is not known what was consumed. So it breaks the connection
-   (`_broke_off`).
+   (`_broke_off`). Blocking methods may also wait inside the receive (see `transport.stream`), and an
+   exception that ends that wait loses nothing either.
 4. A call that has received payload looks ahead (`_look_ahead`): it consumes the end of the body if
    that has arrived. The connection is then idle without another call, and can be reused or closed.
    An error that is found this way does not fail the call that has its payload. The next call finds
@@ -52,8 +53,8 @@ from ..transport.poll import TURN_SIZE, Co, PollNeeded, pause
 from ..transport.stream import AT_ONCE, PIECE_SIZE
 from .lifecycle import Lifecycle
 
-#: For `ResponseReceiver.try_read_response`: the coroutine has more to do than to receive.
-_RARE = PollNeeded(-1, 0)
+#: `ResponseReceiver.try_read_response` leaves everything to the coroutine.
+_COROUTINE = PollNeeded(-1, 0)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -197,9 +198,15 @@ class ResponseReceiver(Lifecycle):
 
     def try_read_response(self) -> HTTPResponse | PollNeeded:
         """Do what `co_read_response` does, or return a `PollNeeded` if it would have to wait."""
-        state = self.state
-        if self._held is not None or self.reader.body is not None or state.sending is not READY:
-            return _RARE
+        state, stream = self.state, self.stream
+        if (
+            self._held is not None
+            or self.reader.body is not None
+            or state.sending is not READY
+            or stream is None
+            or stream.in_records  # cannot wait briefly, and the response has yet to arrive
+        ):
+            return _COROUTINE
         got = self.try_response(state.next())
         if not isinstance(got, PollNeeded):
             self.end_reported = False

@@ -192,7 +192,7 @@ class TLSStream(Stream):
 
 
 def _read(sock: ssl.SSLSocket, count: int, flags: int) -> bytes:
-    return sock.read(count)
+    return sock.recv(count)
 
 
 def _read_into(sock: ssl.SSLSocket, view: memoryview, size: int, flags: int) -> int:
