@@ -22,6 +22,11 @@ FULL = {
         ["a", "GET", TOKEN_CHARACTERS],
         ["", " a", "a ", "a b", "a:", "a\n", "\xe4", "a\x00", 'a"', "(a)", "a/b", "a,b", "\x7f"],
     ),
+    "FIELD_LINES": (
+        ["", "A: b\r\n", "A:\r\nB:\t c  d\r\nC: \x80\r\n"],
+        ["A: b", "A: b\n", "A: b \r\n", "A: \r\n", "A : b\r\n", " A: b\r\n", "A\r\n", ": b\r\n",
+         "A: b\r\n\r\n", "A: b\r\n C: d\r\n", "A: b\rc\r\n", "A: \x00\r\n", "\xe4: b\r\n"],
+    ),
     "FIELD_VALUE": (
         ["", "a", "a b\tc", " a ", "\x80\xff", "~!"],
         ["\r", "\n", "a\r\nb: c", "\x00", "\x1f", "\x7f", "\u0100", "a\n"],
@@ -121,6 +126,11 @@ FOUND: dict[str, list[tuple[str, list[object]]]] = {
         ("A: b\r\nC:\t d \t e\r\nE:\r\n", [("A", "b"), ("C", "d \t e"), ("E", "")]),
         ("A: b \r\nC: d\t\r\nE: \r\n", []),
         (": b\r\nA : b\r\n A: b\r\nA b\r\nA: b\nA: \x00\r\nA: b\rc\r\n\xe4: b\r\nA: b", []),
+    ],
+    "FRAMING_FIELD": [
+        ("\ncontent-length: 5\r\nkeep-alive:x\r\nconnection:\r\n",
+         [("content-length", "5"), ("keep-alive", "x"), ("connection", "")]),
+        ("\na: \tconnection: b\r\nx-connection: c\r\nconnections: d\r\n", []),
     ],
     "TRAILING_SPACE": [
         ("A: b  c \t\r\nD:\t\r\nE: f\r\n \r\n", [" \t\r\n", "\t\r\n", " \r\n"]),

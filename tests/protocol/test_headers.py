@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dugong import CaseInsensitiveDict, Headers
+from dugong.protocol.headers import parsed_lines
 
 Fields = list[tuple[str, str]]
 
@@ -37,9 +38,20 @@ VALUES = st.text('ab ;,="/\xe9', max_size=6).map(lambda text: text.strip())
 FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
 
 
+def from_lines(fields: Fields) -> Headers:
+    return parsed_lines("".join(f"{name}:{value and ' '}{value}\r\n" for name, value in fields))
+
+
+#: The two ways in which the fields are kept.
+both_ways = pytest.mark.parametrize("headers", [Headers, from_lines])
+
+
+@both_ways
 @given(fields=FIELDS, name=NAMES)
-def test_reads_like_a_message(fields: Fields, name: str) -> None:
-    ours, theirs = Headers(fields), message(fields)
+def test_reads_like_a_message(
+    headers: Callable[[Fields], Headers], fields: Fields, name: str
+) -> None:
+    ours, theirs = headers(fields), message(fields)
     assert ours[name] == theirs[name]
     assert ours.get(name) == theirs.get(name)
     assert ours.get(name, "default") == theirs.get(name, "default")
@@ -51,6 +63,33 @@ def test_reads_like_a_message(fields: Fields, name: str) -> None:
     assert ours.keys() == theirs.keys()
     assert ours.values() == theirs.values()
     assert ours.items() == theirs.items()
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["a: b", "a: b\r\nc", "\na", "", "b\r\nc", ":"])
+def test_finds_names_only(headers: Callable[[Fields], Headers], name: str) -> None:
+    found = headers([("A", "b:"), ("C", "a: b: c")])
+    assert found[name] is None
+    assert name not in found
+    assert found.get_all(name) is None
+
+
+@given(fields=FIELDS)
+def test_both_ways_are_equal(fields: Fields) -> None:
+    assert from_lines(fields) == Headers(fields)
+    assert from_lines(fields).combined() == Headers(fields).combined()
+    assert from_lines(fields).framing_fields() == {}
+    assert pickle.loads(pickle.dumps(from_lines(fields))) == Headers(fields)
+
+
+@both_ways
+def test_framing_fields(headers: Callable[[Fields], Headers]) -> None:
+    fields = [("Connection", "Keep-Alive"), ("KEEP-ALIVE", "timeout=5"), ("Other", "x")]
+    once = {"connection": "keep-alive", "keep-alive": "timeout=5"}
+    assert headers(fields).framing_fields().items() >= once.items()
+    twice = {**once, "connection": "keep-alive, close"}
+    fields.append(("connection", "Close"))
+    assert headers(fields).framing_fields().items() >= twice.items()
 
 
 TOKENS = st.text("abXY0-", min_size=1, max_size=4)

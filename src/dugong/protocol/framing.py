@@ -23,6 +23,7 @@ that a GET would return, and a later recipient may depend on them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from ..errors import InvalidResponse, UnsupportedResponse
@@ -54,14 +55,23 @@ class Framing:
         delimiter: what ends the body.
         length: bytes of the body on the wire; ``None`` if they are known only at its end.
         closes: whether the connection ends with this response.
+        keep_alive: for how many seconds the server keeps an idle connection; ``None`` if it does
+            not announce that.
     """
 
-    __slots__ = ("closes", "delimiter", "length")
+    __slots__ = ("closes", "delimiter", "keep_alive", "length")
 
-    def __init__(self, delimiter: Delimiter, length: int | None, closes: bool) -> None:
+    def __init__(
+        self,
+        delimiter: Delimiter,
+        length: int | None,
+        closes: bool,
+        keep_alive: int | None = None,
+    ) -> None:
         self.delimiter = delimiter
         self.length = length
         self.closes = closes
+        self.keep_alive = keep_alive
 
 
 def frame(response: HTTPResponse) -> Framing:
@@ -72,28 +82,29 @@ def frame(response: HTTPResponse) -> Framing:
         UnsupportedResponse: the body has a transfer coding other than chunked.
     """
     status = response.status
-    fields = response.headers.combined()
+    fields = response.headers.framing_fields()
     connection = fields.get("connection")
     closes = connection != "keep-alive" and _closes(response, connection)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:
         return Framing(SWITCH, 0, False)
     if status < 200 or status == 204:
-        return Framing(NONE, 0, closes or announces_body(response))
+        return Framing(NONE, 0, closes or announces_body(response), keep_alive_timeout(fields))
     given = fields.get("content-length")
     length = None if given is None else _content_length(response, given)
     coding = fields.get("transfer-encoding")
     codings = () if coding is None else _transfer_codings(response, coding)
     if codings and length is not None:
         raise _invalid("response has both Content-Length and Transfer-Encoding", response)
+    keep_alive = keep_alive_timeout(fields)
     if response.method == "HEAD" or status == 304:
-        return Framing(NONE, 0, closes)
+        return Framing(NONE, 0, closes, keep_alive)
     if codings:
         if codings != ("chunked",):
             others = ", ".join([name for name in codings if name != "chunked"])
             raise UnsupportedResponse(f"unsupported transfer coding: {others}", response)
-        return Framing(CHUNKED, None, closes)
+        return Framing(CHUNKED, None, closes, keep_alive)
     if length is not None:
-        return Framing(LENGTH, length, closes)
+        return Framing(LENGTH, length, closes, keep_alive)
     return Framing(CLOSE, None, True)
 
 
@@ -107,21 +118,21 @@ def announces_body(response: HTTPResponse) -> bool:
 def _closes(response: HTTPResponse, given: str | None) -> bool:
     if given is None:
         return response.version == "1.0"
-    options = grammar.split_list(given.lower())
+    options = grammar.split_list(given)
     return "close" in options or (response.version == "1.0" and "keep-alive" not in options)
 
 
 def _transfer_codings(response: HTTPResponse, given: str) -> tuple[str, ...]:
     if response.version == "1.0":
         raise _invalid("Transfer-Encoding in an HTTP/1.0 response", response)
-    codings = grammar.split_list(given.lower())
+    codings = grammar.split_list(given)
     names = [coding.partition(";")[0].strip(" \t") for coding in codings]
     if (
         not all(grammar.TRANSFER_CODING.fullmatch(coding) for coding in codings)
         or "chunked" in names[:-1]
         or (names[-1] == "chunked") != (codings[-1] == "chunked")
     ):
-        raise _invalid(f"bad Transfer-Encoding: {given!r}", response)
+        raise _invalid("bad Transfer-Encoding: {!r}", response, "transfer-encoding")
     return tuple(codings)
 
 
@@ -131,22 +142,24 @@ def _content_length(response: HTTPResponse, given: str) -> int:
     numbers: set[int] = set()
     for item in grammar.split_list(given):
         if not grammar.CONTENT_LENGTH.fullmatch(item):
-            raise _invalid(f"bad Content-Length: {given!r}", response)
+            raise _invalid("bad Content-Length: {!r}", response, "content-length")
         numbers.add(int(item))
     if len(numbers) > 1:
-        raise _invalid(f"different Content-Lengths: {given!r}", response)
+        raise _invalid("different Content-Lengths: {!r}", response, "content-length")
     return numbers.pop()
 
 
-def _invalid(message: str, response: HTTPResponse) -> InvalidResponse:
+def _invalid(message: str, response: HTTPResponse, name: str = "") -> InvalidResponse:
+    if name:  # as received, not in lower case
+        message = message.format(response.headers.combined()[name])
     return InvalidResponse(message, response, part="framing")
 
 
-def keep_alive_timeout(response: HTTPResponse) -> int | None:
+def keep_alive_timeout(fields: Mapping[str, str]) -> int | None:
     """Return for how many seconds the server keeps an idle connection, if it announces that.
 
     The Keep-Alive field is described in RFC 2068 section 19.7.1.1. The value is only a hint.
     """
-    value = response.headers.combined().get("keep-alive")
+    value = fields.get("keep-alive")
     match = None if value is None else grammar.KEEP_ALIVE_TIMEOUT.search(value)
     return None if match is None else int(match[1])

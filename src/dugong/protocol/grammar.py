@@ -38,9 +38,10 @@ _QUOTED_STRING = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 STATUS_LINE = re.compile(r"HTTP/([0-9])\.([0-9]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?\r\n")
 
 # field-line = field-name ":" OWS field-value OWS   (RFC 9112 section 5)
-# Use FIELD_LINE with findall over a block of lines, each with its CRLF. A match is exactly one
-# line, so the block is valid if it has as many matches as LFs. It does not match a line with OWS
-# at its end. Few lines have any, so TRAILING_SPACE (with sub) removes it only when necessary.
+# FIELD_LINES is a block of lines, each with its CRLF. FIELD_LINE is for findall over a block: a
+# match is exactly one line, so the block is valid if it has as many matches as LFs. Neither matches
+# a line with OWS at its end. Few lines have any: TRAILING_SPACE (with sub) removes it if necessary.
+FIELD_LINES = re.compile(rf"(?:{_TOKEN}:[\t -~\x80-\xff]*+(?<![\t ])\r\n)*+")
 FIELD_LINE = re.compile(rf"^({_TOKEN}+):[ \t]*+([\t -~\x80-\xff]*+)(?<![\t ])\r\n", re.MULTILINE)
 TRAILING_SPACE = re.compile(r"(?<![\t ])[\t ]++\r\n")
 
@@ -100,6 +101,12 @@ PROXY_URL = re.compile(
 # Host = uri-host [ ":" port ]   (RFC 9110 section 7.2)
 HOST = re.compile(
     r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?"
+)
+
+# The fields that determine where a message and a connection end. Use with findall over valid field
+# lines in lower case, with an LF before the first.
+FRAMING_FIELD = re.compile(
+    r"\n(connection|content-length|transfer-encoding|keep-alive):[ \t]*+([^\r]*+)"
 )
 
 # Content-Length = 1*DIGIT   (RFC 9110 section 8.6), with a limit on the digits

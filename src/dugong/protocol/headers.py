@@ -42,9 +42,14 @@ class Headers:
     # Responses with identical heads share one object (`response.KnownHead`), so it must be
     # immutable, and so must the objects that its attributes refer to. `__new__` does all the work,
     # because a caller could call `__init__` again.
-    __slots__ = ("_fields", "_index")
+    #
+    # Most callers look at few of the fields. So those of a response stay in one piece, its lines,
+    # until a method needs them as pairs. To find one field in the lines takes much less time.
+    __slots__ = ("_index", "_lines", "_lower", "_pairs")
 
-    _fields: tuple[tuple[str, str], ...]
+    _lines: str  # with an LF before the first; empty if the object was made from pairs
+    _lower: str
+    _pairs: tuple[tuple[str, str], ...] | None
     _index: Mapping[str, str] | None
 
     def __new__(cls, fields: Items | Iterable[tuple[str, str]] = ()) -> Self:
@@ -56,11 +61,21 @@ class Headers:
         return cls._of([_checked(pair) for pair in pairs])
 
     @classmethod
-    def _of(cls, fields: Iterable[tuple[str, str]]) -> Self:
+    def _of(cls, fields: Iterable[tuple[str, str]] | None, lines: str = "") -> Self:
         self = object.__new__(cls)
-        object.__setattr__(self, "_fields", tuple(fields))
-        object.__setattr__(self, "_index", None)
+        _set_pairs(self, None if fields is None else tuple(fields))
+        _set_lines(self, lines)
+        _set_lower(self, lines.lower())
+        _set_index(self, None)
         return self
+
+    @property
+    def _fields(self) -> tuple[tuple[str, str], ...]:
+        pairs = self._pairs
+        if pairs is None:
+            pairs = tuple(grammar.FIELD_LINE.findall(self._lines))
+            _set_pairs(self, pairs)
+        return pairs
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("the fields of a response cannot be changed")
@@ -77,11 +92,11 @@ class Headers:
         if index is None:
             first = {name.lower(): value for name, value in reversed(self._fields)}
             index = MappingProxyType(first)
-            object.__setattr__(self, "_index", index)
+            _set_index(self, index)
         return index
 
     def __getitem__(self, name: str) -> str | None:
-        return self._first().get(name.lower())
+        return self.get(name)
 
     @overload
     def get(self, name: str) -> str | None: ...
@@ -89,7 +104,14 @@ class Headers:
     def get(self, name: str, default: T) -> str | T: ...
     def get(self, name: str, default: Any = None) -> Any:
         """Return the first value of field *name*, or *default*."""
-        return self._first().get(name.lower(), default)
+        name = name.lower()
+        lines = self._lines
+        if not lines or ":" in name or "\n" in name:  # which would match more than a name
+            return self._first().get(name, default)
+        start = self._lower.find(f"\n{name}:") + len(name) + 2
+        if start < len(name) + 2:
+            return default
+        return lines[start : lines.find("\r", start)].lstrip(" \t")
 
     @overload
     def get_all(self, name: str) -> list[str] | None: ...
@@ -105,6 +127,17 @@ class Headers:
             return [index[name]]
         return [value for key, value in self._fields if key.lower() == name]
 
+    def framing_fields(self) -> dict[str, str]:
+        """Return `combined`, but only of the fields that `grammar.FRAMING_FIELD` lists.
+
+        The values are in lower case.
+        """
+        found = grammar.FRAMING_FIELD.findall(self._lower)
+        fields = dict(found)
+        if self._lines and len(fields) == len(found):
+            return fields
+        return {name: value.lower() for name, value in self.combined().items()}
+
     def combined(self) -> dict[str, str]:
         """Return a `dict` by lower-case name, repeats joined by commas (RFC 9110 section 5.3)."""
         index = self._first()
@@ -117,7 +150,7 @@ class Headers:
         return combined
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._first()
+        return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -187,9 +220,20 @@ class Headers:
         return default
 
 
+# The ways around `Headers.__setattr__`. They take half as long as ``object.__setattr__``.
+_set_lines, _set_lower, _set_pairs, _set_index = (
+    vars(Headers)[name].__set__ for name in ("_lines", "_lower", "_pairs", "_index")
+)
+
+
 def parsed(fields: Iterable[tuple[str, str]]) -> Headers:
     """Return `Headers` from pairs of `str`, without the checks of the constructor."""
     return Headers._of(fields)
+
+
+def parsed_lines(lines: str) -> Headers:
+    """Return `Headers` from field lines that match `grammar.FIELD_LINES`."""
+    return Headers._of(None, f"\n{lines}")
 
 
 def _checked(pair: object) -> tuple[str, str]:

@@ -184,7 +184,7 @@ class ResponseReader:
                 known = self._known = KnownHead(head, response, frame(response))
             self.state.received_final(exchange, response, known.framing)
             buffer.consume(len(head))
-            self.keep_alive = known.keep_alive
+            self.keep_alive = known.framing.keep_alive
             self.sent_body = request.body is not None
             self._begin_body(response, known.framing)
             return response

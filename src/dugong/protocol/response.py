@@ -17,8 +17,8 @@ from functools import lru_cache
 
 from ..errors import InvalidResponse, Part, UnsupportedResponse
 from . import grammar
-from .framing import Framing, keep_alive_timeout
-from .headers import SECRET_FIELDS, parsed
+from .framing import Framing
+from .headers import SECRET_FIELDS, parsed, parsed_lines
 from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .messages import HTTPResponse, Request
 
@@ -94,8 +94,12 @@ def parse_head(head: bytes, method: str, path: str) -> HTTPResponse:
     version, status, reason = _parse_status_line(text[:end])
     if len(head) > MAX_LINE_SIZE:
         _check_lines(text)
-    fields = parse_fields(text[end:-2])
-    return HTTPResponse(method, path, status, reason, parsed(fields), None, version)
+    lines = text[end:-2]
+    if grammar.FIELD_LINES.fullmatch(lines) and lines.count("\n") <= MAX_FIELDS:
+        headers = parsed_lines(lines)
+    else:
+        headers = parsed(parse_fields(lines))
+    return HTTPResponse(method, path, status, reason, headers, None, version)
 
 
 @lru_cache(maxsize=64)  # a server sends few different status lines
@@ -119,7 +123,6 @@ class KnownHead:
         head: the bytes from the status line to the empty line.
         method: the method of the request that it answered.
         framing: how its body is delimited.
-        keep_alive: as `keep_alive_timeout` returns it.
     """
 
     __slots__ = (
@@ -129,7 +132,6 @@ class KnownHead:
         "_version",
         "framing",
         "head",
-        "keep_alive",
         "method",
     )
 
@@ -137,7 +139,6 @@ class KnownHead:
         self.head = head
         self.method = response.method
         self.framing = framing
-        self.keep_alive = keep_alive_timeout(response)
         # Not the response itself: it belongs to the caller, who may change it.
         self._status = response.status
         self._reason = response.reason

@@ -13,7 +13,7 @@ Theory of operation
 3. Waiting happens between attempts. A time limit that ends a wait, or a driver that closes the
    coroutine during a wait, therefore loses nothing. An exception of a signal handler in the middle
    of an attempt is different: it is not known what was consumed. So it breaks the connection
-   (`_broke_off`). Blocking methods may also wait inside the receive (see `transport.stream`), and an
+   (`_broke_off`). Blocking methods may also wait inside the receive (see `transport.stream`). An
    exception that ends that wait loses nothing either.
 4. A call that has received payload looks ahead (`_look_ahead`): it consumes the end of the body if
    that has arrived. The connection is then idle without another call, and can be reused or closed.
