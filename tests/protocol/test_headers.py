@@ -79,7 +79,7 @@ def test_both_ways_are_equal(fields: Fields) -> None:
     assert from_lines(fields) == Headers(fields)
     assert from_lines(fields).combined() == Headers(fields).combined()
     assert from_lines(fields).framing_fields() == {}
-    assert pickle.loads(pickle.dumps(from_lines(fields))) == Headers(fields)
+    assert pickle.loads(pickle.dumps(from_lines(fields))) == Headers(fields)  # noqa: S301
 
 
 @both_ways
