@@ -50,7 +50,7 @@ from ..protocol.states import READY
 from ..transport.connect import Route
 from ..transport.monitor import Monitor
 from ..transport.poll import TURN_SIZE, Co, PollNeeded, pause
-from ..transport.stream import AT_ONCE, PIECE_SIZE
+from ..transport.stream import AT_ONCE, PIECE_SIZE, TO_THE_END
 from .lifecycle import Lifecycle
 
 #: `ResponseReceiver.try_read_response` leaves everything to the coroutine.
@@ -349,7 +349,7 @@ class ResponseReceiver(Lifecycle):
             data = self._gathered.take(len(view))
             view[: len(data)] = data
             return len(data)
-        got = self._try_into(view)
+        got = self._try_into(view, self.receive_flags)
         if got == 0:
             self.end_reported = True
         return got
@@ -380,8 +380,8 @@ class ResponseReceiver(Lifecycle):
         """Read the rest of the body and drop it."""
         self._gathered = Gathered()
         block = self._some_block() if self.reader.body is not None else memoryview(bytearray(1))
-        moved = 0
-        while count := self._try_into(block):
+        moved, flags = 0, self._flags_to_fill
+        while count := self._try_into(block, flags):
             if isinstance(count, PollNeeded):
                 return count
             moved += count
@@ -401,8 +401,8 @@ class ResponseReceiver(Lifecycle):
         return self._try_gather(None, None) if limits is not None and limits.passed else None
 
     def _try_gather(self, length: int | None, limit: int | None) -> PollNeeded | None:
-        block, moved = self._some_block(length), 0
-        while count := self._try_into(block):
+        block, moved, flags = self._some_block(length), 0, self._flags_to_fill
+        while count := self._try_into(block, flags):
             if isinstance(count, PollNeeded):
                 return count
             moved += count
@@ -412,6 +412,11 @@ class ResponseReceiver(Lifecycle):
             if moved >= TURN_SIZE and self.reader.body is not None:
                 return pause(self.require_stream().want_read)
         return None
+
+    @property
+    def _flags_to_fill(self) -> int:
+        """The flags of receives for a caller that wants the whole body."""
+        return AT_ONCE if self.receive_flags == AT_ONCE else TO_THE_END
 
     def _some_block(self, length: int | None = None) -> memoryview:
         """Return a block to receive into. It is kept until the end of the body."""
@@ -431,12 +436,12 @@ class ResponseReceiver(Lifecycle):
         if on_event is not None:
             on_event("done")
 
-    def _try_into(self, view: memoryview) -> int | PollNeeded:
+    def _try_into(self, view: memoryview, flags: int) -> int | PollNeeded:
         if self.state.failure is not None:
             self.state.check_alive()
         while (room := self.reader.target(view)) is not None:
             try:
-                got = self._receive(room, self.receive_flags)
+                got = self._receive(room, flags)
             finally:
                 # The frames of an exception would keep the caller's buffer exported.
                 if room is not view and room.obj is view.obj:
