@@ -136,6 +136,12 @@ FOUND: dict[str, list[tuple[str, list[object]]]] = {
         ("A: b  c \t\r\nD:\t\r\nE: f\r\n \r\n", [" \t\r\n", "\t\r\n", " \r\n"]),
         ("A: b \n", []),
     ],
+    "FOLDED_FRAMING": [
+        ("Content-Length: 1\r\n 2\r\ntransfer-encoding \r\n\tb\r\nContent-length:\r\n c\r\n",
+         ["Content-Length", "transfer-encoding", "Content-length"]),
+        ("Content-Length: 1\r\nA: b\r\n c\r\nX-Content-Length: 1\r\n 2\r\n", []),
+        ("Content-Length2:\r\n 3\r\nContent-Length: 1\r\n", []),
+    ],
     "OBS_FOLD": [("A: b \t\r\n\t c\r\nD: e\r\n \r\n", [" \t\r\n\t ", "\r\n "])],
     "SCHEME": [("http://h", ["http"]), ("a+b-.1://", ["a+b-.1"]), ("http:/h", []), ("1://h", [])],
     "LOOKS_LIKE_URL": [

@@ -35,6 +35,9 @@ from .response import parse_fields
 #: The largest number of pieces that one call takes from a buffer.
 _MOST_PIECES = 4096
 
+#: After so many chunks of one size, more are expected.
+_FEW = 4
+
 
 class Length:
     """A body of known length (RFC 9112 section 6.2)."""
@@ -113,7 +116,7 @@ class Chunked:
         self.trailers = NO_TRAILERS
         self._in_data = False
         self._separator = b"\r\n"  # both lines between the last two chunks
-        self._run = 4  # how many chunks `_alike` compares at once
+        self._run = 0  # how many chunks of this size came in a row
         self._trailer_fields: list[tuple[str, str]] | None = None
         self._trailer_size = 0
 
@@ -143,23 +146,33 @@ class Chunked:
         Returns:
             The payload as pieces of *view*, and the index behind the last byte taken.
         """
+        # A server may send chunks of one byte. So this loop makes no call that it can avoid.
         pieces: list[memoryview] = []
+        payload, next_chunk = self.payload, grammar.NEXT_CHUNK.match
         while start < end and most and len(pieces) < _MOST_PIECES:
-            count = min(self.payload, end - start, most)
-            if count:
-                pieces.append(view[start : start + count])
-                start += count
-                most -= count
-                self.took(count)
-            elif count := self._alike(data, start, end, most):
+            if payload:
+                stop = min(start + payload, start + most, end)
+                pieces.append(view[start:stop])
+                payload -= stop - start
+                most -= stop - start
+                start = stop
+            elif not self._in_data:
+                break
+            elif self._run >= _FEW and (count := self._alike(data, start, end, most)):
                 first, step = start + len(self._separator), len(self._separator) + self.size
                 start += count * step
                 most -= count * self.size
                 pieces += [view[i : i + self.size] for i in range(first, start, step)]
             else:
-                begin, start = start, self.skip_lines(data, start, end)
-                if start == begin:
+                match = next_chunk(data, start, end)
+                if match is None or not (size := int(match[1], 16)):
                     break
+                self._run = self._run + 1 if match[0] == self._separator else 0
+                self._separator = match[0]
+                self.size = payload = size
+                start = match.end()
+        self.payload = payload
+        self.line_limit = 0 if payload else self.line_limit or 2
         return pieces, start
 
     def _alike(self, data: bytearray, start: int, end: int, most: int) -> int:
@@ -170,24 +183,21 @@ class Chunked:
         all lines are compared with one operation for each byte of a line, instead of one match
         for each chunk.
 
-        A server that mixes sizes must not make this cost more than it saves. So the number of
-        chunks compared at once (`_run`) starts small, and is then four times the number that were
-        alike the last time.
+        A server that mixes sizes must not make this cost more than it saves. So this is called
+        after `_FEW` chunks of one size, and compares at most four times as many as were alike in
+        a row so far (`_run`).
         """
         separator = self._separator
-        if not (self._in_data and data.startswith(separator, start, end)):
-            return 0
         step = len(separator) + self.size
-        count = min((end - start) // step, most // self.size, self._run)
+        count = min((end - start) // step, most // self.size, 4 * self._run, _MOST_PIECES)
         if not count:
             return 0
-        if count == self._run:
-            self._run = min(4 * self._run, _MOST_PIECES)
+        compared = count
         for i, byte in enumerate(separator, start):
             column = data[i : start + count * step : step]
             if column.count(byte) < count:
                 count -= len(column.lstrip(bytes((byte,))))
-                self._run = min(4 * count, _MOST_PIECES)
+        self._run = self._run + count if count == compared else count
         return count
 
     def skip_lines(self, data: bytearray, start: int, end: int) -> int:

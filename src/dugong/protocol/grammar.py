@@ -48,6 +48,12 @@ TRAILING_SPACE = re.compile(r"(?<![\t ])[\t ]++\r\n")
 # obs-fold = OWS CRLF RWS   (RFC 9112 section 5.2), or several in a row. Use with sub.
 OBS_FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]+)+")
 
+# The first line of a framing field that continues on the next. Use with search.
+FOLDED_FRAMING = re.compile(
+    r"^(content-length|transfer-encoding)(?::[^\r\n]*|[ \t]*)\r\n[ \t]",
+    re.MULTILINE | re.IGNORECASE,
+)
+
 # field-value = *field-content   (RFC 9110 section 5.5), as we send it. The recipient ignores white
 # space around it.
 FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")

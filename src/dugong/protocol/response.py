@@ -22,7 +22,6 @@ from .headers import SECRET_FIELDS, parsed, parsed_lines
 from .limits import MAX_FIELDS, MAX_HEADER_SIZE, MAX_LINE_SIZE
 from .messages import HTTPResponse, Request
 
-_FRAMING_FIELDS = ("content-length", "transfer-encoding")
 _START = b"HTTP/"
 
 
@@ -185,11 +184,9 @@ def _parse_unusual(block: str, trailer: bool) -> list[tuple[str, str]]:
 
 
 def _unfold(block: str) -> str:
-    for match in grammar.OBS_FOLD.finditer(block):
-        begin = block.rfind("\n", 0, match.start()) + 1
-        name = block[begin : match.start()].partition(":")[0]
-        if name.lower() in _FRAMING_FIELDS:
-            raise InvalidResponse(f"field {name} continues on a second line", part="framing")
+    match = grammar.FOLDED_FRAMING.search(block)
+    if match is not None:
+        raise InvalidResponse(f"field {match[1]} continues on a second line", part="framing")
     return grammar.OBS_FOLD.sub(" ", block)
 
 
