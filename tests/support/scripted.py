@@ -80,7 +80,7 @@ class ScriptedSocket(socket.socket):
         if self.limit is not None:
             count = min(count, self.limit)
         data = bytes(self._arrived[:count])
-        if flags != socket.MSG_PEEK:
+        if not flags & socket.MSG_PEEK:
             del self._arrived[: len(data)]
         if not data and self._ended == "silence":
             raise BlockingIOError
