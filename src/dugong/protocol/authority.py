@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from ..errors import InvalidRequest
@@ -50,7 +51,11 @@ def check_host(host: Any, what: str = "hostname") -> str:
         TypeError: *host* is not a `str`.
         InvalidRequest: it is neither a name nor an address.
     """
-    host = exactly_str(host, what)
+    return _checked_host(exactly_str(host, what), what)
+
+
+@lru_cache(maxsize=256)  # a program connects to the same hosts again
+def _checked_host(host: str, what: str) -> str:
     if grammar.LOOKS_LIKE_URL.match(host):
         raise InvalidRequest(
             f"{what} looks like a URL: pass the host name, and port= and ssl_context= if needed, "

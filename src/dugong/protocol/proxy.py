@@ -95,6 +95,8 @@ def tunnel_fields(headers: HeadersArgument | None) -> list[tuple[str, str | int]
     Raises:
         TypeError, InvalidRequest: a field is not valid in a CONNECT request.
     """
+    if headers is None:
+        return []
     request = Request("CONNECT", "host:443", headers)
     try:
         prepare(request, False, NO_DEFAULTS)

@@ -274,6 +274,8 @@ class Lifecycle:
         closed = ConnectionClosed(f"the connection was closed {BY_FORK}")
         self._connect_failure = Remembered(closed)
         self.closed = True
+        if self._dialer is not None:
+            self._dialer.disown()
         for alarm in self._alarms:
             for end in alarm:
                 end.close()

@@ -26,7 +26,7 @@ from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.authority import authority
 from ..protocol.proxy import Proxy
 from ..protocol.request import NO_DEFAULTS, Defaults
-from .fork import BY_FORK, disown_in_child
+from .fork import BY_FORK
 from .monitor import Monitor
 from .poll import POLLIN, Co, PollNeeded
 from .race import Race, SocketOption, address_text, configure
@@ -115,7 +115,6 @@ class Dialer:
         self._lock = RLock()
         self._race: Race | None = None
         self._phase = "resolve"
-        disown_in_child(self)
 
     @property
     def where(self) -> str:
@@ -150,13 +149,16 @@ class Dialer:
                 finally:
                     self._lock.release()
 
-    def _disown(self) -> None:
+    def disown(self) -> None:
+        """Close all descriptors, in a child made by fork. Cancels the dialer."""
         self._cancelled_by = BY_FORK
         self._cancelled = True
         self._lock = RLock()
         for sock in self._waiting_for:
             sock.close()  # ends a wait in the thread that called fork()
         self._waiting_for = ()
+        if self._race is not None:
+            self._race.close()
 
     def _wait(self, socks: Iterable[socket.socket], need: PollNeeded) -> Co[None]:
         """Wait for *need*. Shutting down any of *socks* ends the wait.

@@ -31,7 +31,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
-from .fork import disown_in_child
 from .poll import POLLIN, POLLOUT, PollNeeded
 from .resolve import AddressInfo
 from .sockets import adopt, socketpair
@@ -100,7 +99,6 @@ class Race:
         self.running: list[socket.socket] = []
         # A single attempt has one descriptor. Several need one that stands for all.
         self._selector = selectors.DefaultSelector() if len(self._addresses) > 1 else None
-        disown_in_child(self)
 
     def step(self) -> socket.socket | None:
         """Check the running attempts and begin those that are due, without waiting.
@@ -114,7 +112,8 @@ class Race:
         """
         winner = self._look()
         while winner is None and self._addresses and self._is_due():
-            winner = self._start(self._addresses.popleft())
+            # On the same machine, the connection is complete when the call returns.
+            winner = self._start(self._addresses.popleft()) or self._look()
         if winner is None and not self.running and not self._addresses:
             assert self._failure is not None
             self.address = self._failed_address
@@ -145,15 +144,15 @@ class Race:
         return self.running or [*(self._never_ready or ())]
 
     def close(self) -> None:
-        """Close all sockets that are still connecting."""
+        """Close all sockets that are still connecting.
+
+        A child made by fork calls this, too. It inherits an epoll descriptor, but not a kqueue.
+        Either must be closed right after the fork: later, the number may belong to another file.
+        """
         if self._selector is not None:
             self._selector.close()
         for sock in (*self.running, *(self._never_ready or ())):
             sock.close()
-
-    # A child made by fork inherits an epoll descriptor, but not a kqueue. Either is closed right
-    # after the fork: later, the number may belong to another file.
-    _disown = close
 
     def _is_due(self) -> bool:
         return self._clock() >= self._next_start

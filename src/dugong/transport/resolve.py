@@ -39,6 +39,7 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 from ..errors import DNSUnavailable, HostnameNotResolvable
+from ..protocol import grammar
 from .sockets import socketpair
 
 #: An item of the result of `socket.getaddrinfo`: family, type, protocol, canonical name, address.
@@ -130,6 +131,8 @@ class Lookup:
 
 def numeric(host: str, port: int) -> list[AddressInfo] | None:
     """Return the addresses for a numeric *host*; ``None`` if it is a name. Never blocks."""
+    if grammar.IPV4.fullmatch(host):
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
     try:
         # As bytes. For a str, Python's IDNA codec would run, and if a signal handler raises in it,
         # the codec replaces that exception.
