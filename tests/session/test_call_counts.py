@@ -71,7 +71,7 @@ def exchange(conn: HTTPConnection, peer: Peer) -> tuple[Calls, Calls, Calls]:
 def test_an_exchange_in_three_calls(warm: tuple[HTTPConnection, Peer]) -> None:
     sending, reading, body = exchange(*warm)
     assert len(sending) <= 21, sending.names
-    assert len(reading) <= 31, reading.names
+    assert len(reading) <= 24, reading.names
     assert len(body) <= 10, body.names
 
 
@@ -81,7 +81,7 @@ def test_request(warm: tuple[HTTPConnection, Peer]) -> None:
     peer.reply(RESPONSE)
     with peer.in_thread():  # which is not counted
         calls = calls_of(conn.request, "GET", "/")
-    assert len(calls) <= 68, calls.names
+    assert len(calls) <= 54, calls.names
     assert conn.readall() == b"hello"
 
 
