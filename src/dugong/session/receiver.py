@@ -84,6 +84,9 @@ class ResponseReceiver(Lifecycle):
     def co_do(self, attempt: Callable[[*Ts], T | PollNeeded], *args: *Ts) -> Co[T]:
         """Repeat an attempt of this receiver until it succeeds or fails, and wait in between.
 
+        All attempts have the same turn and the same cleanup. So they are passed as callables; a
+        context manager would take two more calls for each.
+
         Raises:
             StateError: another call is reading.
         """

@@ -132,6 +132,8 @@ class Stream:
             self.peer_address = sock.getpeername()
         self.on_close: Callable[[], object] | None = None
         self._monitor = monitor
+        # Stored, because `TLSStream` receives from elsewhere, and a method that it overrides would
+        # be one more call for each receive.
         self._recv: Callable[[int, int], bytes] = sock.recv
         self._recv_into: Callable[[memoryview, int, int], int] = sock.recv_into
         self._blocks: bool | None = None  # whether the socket does; None if it was not tried
