@@ -22,12 +22,12 @@ from dugong import (
     InvalidResponse,
     TunnelRefused,
     UnsupportedResponse,
+    eval_coroutine,
     is_temp_network_error,
 )
 from dugong.errors import add_address
-from tests.support.drive import drive
 from tests.support.styles import StyledWire
-from tests.support.wire import HOST, Wire
+from tests.support.wire import HOST
 from tests.transport.tools import busy_server, refusing_address
 
 
@@ -223,19 +223,21 @@ async def test_tunnels(tls: StyledWire, answer: bytes, kind: type[Exception]) ->
     assert str(copied(info.value)) == str(info.value)
 
 
-def test_reader_sees_it_too(plain: Wire) -> None:
+def test_reader_sees_it_too() -> None:
     """The call that waits for the response reports why there is no connection."""
-    host, port = refusing_address()
-    conn = HTTPConnection("localhost", address=(host, port))
-    sender = conn.co_send_request("GET", "/")
-    need = next(sender)
-    reader = conn.co_read_response()
-    next(reader)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        conn = HTTPConnection(host, port, ssl.create_default_context())
+        sender = conn.co_send_request("GET", "/")
+        need = next(sender)  # for the handshake
+        reader = conn.co_read_response()
+        next(reader)
+        listener.accept()[0].close()
     assert need.poll(10)
-    with pytest.raises(ConnectionRefusedError):
-        drive(sender)
+    with pytest.raises(OSError, match=f"{host}:{port}"):
+        eval_coroutine(sender, timeout=10)
     with pytest.raises(ConnectionClosed, match=f"{host}:{port}"):
-        drive(reader)
+        eval_coroutine(reader, timeout=10)
 
 
 @pytest.mark.parametrize(
