@@ -48,7 +48,7 @@ from ..transport.fork import BY_FORK, disown_in_child
 from ..transport.monitor import Monitor
 from ..transport.poll import POLLIN, Co, PollNeeded
 from ..transport.sockets import socketpair
-from ..transport.stream import Stream, shut_down
+from ..transport.stream import AS_ANNOUNCED, Stream, shut_down
 from ..transport.trace import open_trace
 from .conflict import ConflictDetector
 from .tunnel import tunnel_of
@@ -241,7 +241,7 @@ class Lifecycle:
         """
         state = self.state
         if self.stream is not None and (state.queue or not state.is_sending):
-            self.stream.close("after the last response, as announced")
+            self.stream.close(AS_ANNOUNCED)
 
     @property
     def connected(self) -> bool:

@@ -10,7 +10,8 @@ A `TLSStream` differs from a `Stream` in these points:
    write, and `wanted` turns that into a `PollNeeded`.
 3. **Sending is record by record.** OpenSSL counts bytes only when all that it was given is
    written. With one record at a time (at most `PIECE_SIZE` bytes), the count of bytes sent is as
-   accurate as it can be.
+   accurate as it can be. The system joins the records of one call (``TCP_CORK``), because sending
+   them separately costs more than the calls do: it wakes the receiver for each of them.
 4. **A record may be half written** when the socket would block. From then on, until OpenSSL reports
    success, `mid_write` is true: the peer may receive bytes that `send` has not counted, so the
    request must not be taken for one that was never sent. OpenSSL wants the same bytes again until
@@ -37,7 +38,7 @@ from .arguments import check_context
 from .monitor import Monitor
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .sockets import adopt
-from .stream import PIECE_SIZE, Stream
+from .stream import AS_ANNOUNCED, PIECE_SIZE, Stream
 
 if TYPE_CHECKING:
     from .connect import Wait
@@ -76,7 +77,21 @@ class TLSStream(Stream):
         piece = pieces[0]
         if len(pieces) > 1 and len(piece) < PIECE_SIZE:
             piece = _record(pieces)
-        send, size, sent = self.sock.send, min(len(piece), _MOST_AT_ONCE), 0
+        size = min(len(piece), _MOST_AT_ONCE)
+        if size <= PIECE_SIZE or self._joins:
+            return self._send_records(piece, size)
+        # Not `expect_more` and `push`: they end the stream if it was closed meanwhile, but this
+        # call still uses it. If an interrupt keeps the last line from running, the system sends the
+        # rest 0.2 seconds later. No request follows then, because this one has been cut off.
+        self._cork(1)
+        try:
+            return self._send_records(piece, size)
+        finally:
+            self._cork(0)
+
+    def _send_records(self, piece: memoryview, size: int) -> int:
+        """Send the first *size* bytes of *piece*, or as many as the socket takes."""
+        send, sent = self.sock.send, 0
         while sent < size:
             record = piece[sent : sent + PIECE_SIZE]
             try:
@@ -160,7 +175,11 @@ class TLSStream(Stream):
         return cipher
 
     def _agreed(self) -> tuple[Any, Any, Any]:
-        """Return the certificate in both forms, and the cipher. They remain known after `close`."""
+        """Return the certificate in both forms, and the cipher.
+
+        They remain known after a close that the server announced. After any other, the next call
+        connects again.
+        """
         try:
             with self._recv_lock:
                 if self._last is not None:
@@ -180,7 +199,7 @@ class TLSStream(Stream):
         if self.sock.fileno() < 0:
             return
         try:
-            if self._last is None:
+            if self._last is None and self._closed_by == AS_ANNOUNCED:
                 self._last = self._ask()  # callers may ask for them after the last response
             # Sends a close_notify (RFC 9112 section 9.8). It does not wait for that of the server.
             self.sock.unwrap()
