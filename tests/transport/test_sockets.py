@@ -84,6 +84,15 @@ def test_the_same_object(far: list[socket.socket], make: Make) -> None:
     sock.close()
 
 
+@pytest.mark.parametrize("make", [own, tls])
+def test_one_class_for_all_sockets_of_a_kind(far: list[socket.socket], make: Make) -> None:
+    """Creating a class for each connection costs time, and garbage."""
+    first, second = adopt(make(far)), adopt(make(far))
+    assert type(first) is type(second)
+    give_away(first).close()
+    assert type(second) is not type(first)
+
+
 def test_given_away(far: list[socket.socket]) -> None:
     """Its new owner is warned again."""
     sock = give_away(adopt(plain(far)))

@@ -38,15 +38,25 @@ def check_context(context: Any) -> ssl.SSLContext:
         )
     # The constants come from the context's own enums instead of the module ssl: imports fail while
     # the interpreter shuts down, and connections may be used then.
-    protocol, options = getattr(context, "protocol", None), getattr(context, "options", 0)
+    protocol = getattr(context, "protocol", None)
     if protocol is not None and protocol == getattr(type(protocol), "PROTOCOL_TLS_SERVER", None):
         raise InvalidRequest("ssl_context is for servers: pass ssl.create_default_context()")
+    checked: ssl.SSLContext = context
+    check_truncation(checked)
+    return checked
+
+
+def check_truncation(context: ssl.SSLContext) -> None:
+    """Check that a context does not accept truncated data as complete.
+
+    Raises:
+        InvalidRequest: it does.
+    """
+    options = getattr(context, "options", 0)
     if options & getattr(type(options), "OP_IGNORE_UNEXPECTED_EOF", 0):
         raise InvalidRequest(
             "ssl_context has the option OP_IGNORE_UNEXPECTED_EOF, which hides truncation: clear it"
         )
-    checked: ssl.SSLContext = context
-    return checked
 
 
 def check_unix_socket(path: Any) -> str | bytes:

@@ -10,8 +10,8 @@ A `TLSStream` differs from a `Stream` in these points:
    write, and `wanted` turns that into a `PollNeeded`.
 3. **Sending is record by record.** OpenSSL counts bytes only when all that it was given is
    written. With one record at a time (at most `PIECE_SIZE` bytes), the count of bytes sent is as
-   accurate as it can be. The system joins the records of one call (``TCP_CORK``), because sending
-   them separately costs more than the calls do: it wakes the receiver for each of them.
+   accurate as it can be. The system joins the records of one call of `send` (``TCP_CORK``).
+   Otherwise it would send each of them immediately, and wake the receiver.
 4. **A record may be half written** when the socket would block. From then on, until OpenSSL reports
    success, `mid_write` is true: the peer may receive bytes that `send` has not counted, so the
    request must not be taken for one that was never sent. OpenSSL wants the same bytes again until
@@ -23,6 +23,12 @@ A `TLSStream` differs from a `Stream` in these points:
 7. **A fatal alert explains why a connection ended.** In TLS 1.3 the server checks the client's
    certificate after the client's side of the handshake is complete, so its alert may arrive while
    the request is being sent. See `TLSStream._waiting_alert`.
+
+The alternative is an `ssl.SSLObject` over memory, with many records in one system call. Measured on
+Linux, it sends no faster than joined records. Receiving takes up to 40 % more processor time,
+depending on the size of the blocks, and small requests take 6 to 9 % more. It would also bypass a
+context's own `wrap_socket`, `Stream.detach` could not return an `ssl.SSLSocket`, and an idle
+connection would keep the memory for its largest block.
 """
 
 from __future__ import annotations
@@ -34,7 +40,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedResponse, tls_alert
-from .arguments import check_context
+from .arguments import check_truncation
 from .monitor import Monitor
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .sockets import adopt
@@ -247,7 +253,7 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
         InvalidRequest: the context accepts truncated data as complete.
         OSError: the system reports a failure, for example that the peer has reset the connection.
     """
-    check_context(context)  # again: its options may have changed since it was passed
+    check_truncation(context)  # its options may have changed since it was passed
     # As bytes. For a str, Python's IDNA codec would run, and if a signal handler raises in it, the
     # codec replaces that exception.
     name = server_hostname.encode("ascii") if server_hostname.isascii() else server_hostname
