@@ -112,7 +112,7 @@ class Settings:
         self._sock = None if sock is None else check_sock(sock)
         self._sock_given = sock is not None
         self.proxy = proxy
-        self._proxy_headers = [] if proxy_headers is None else tunnel_fields(proxy_headers)
+        self._proxy_headers = tunnel_fields(proxy_headers)
         self._socket_options = check_options(socket_options)
         self._traits = ServerTraits()
 
