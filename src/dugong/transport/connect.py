@@ -20,7 +20,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from threading import RLock
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConnectionClosed, ConnectionTimedOut
 from ..protocol.authority import authority
@@ -39,7 +39,22 @@ if TYPE_CHECKING:
     #: Waits for a `PollNeeded`. The sockets are those that end the wait when they are shut down.
     Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
     CoTunnel: TypeAlias = Callable[[Stream], Co[None]]
-    CoSecure: TypeAlias = Callable[[socket.socket, ssl.SSLContext, str, Monitor, Wait], Co[Stream]]
+    CoSecure: TypeAlias = Callable[
+        [socket.socket, ssl.SSLContext, str, Monitor, Wait, "Resumption | None"], Co[Stream]
+    ]
+
+
+class Resumption:
+    """The TLS session that the next connection of a route resumes.
+
+    Attributes:
+        session: an `ssl.SSLSession`, ``None`` if there is none.
+    """
+
+    __slots__ = ("session",)
+
+    def __init__(self) -> None:
+        self.session: ssl.SSLSession | None = None
 
 
 class Route:
@@ -59,11 +74,13 @@ class Route:
         authority: the server's name as in ``Host``.
         socket_options: arguments of `socket.socket.setsockopt`, for each socket.
         defaults: fields that every request has unless the caller sets them.
+        resumption: the TLS session of earlier connections, ``None`` if none is resumed.
     """
 
     __slots__ = (
-        "address", "authority", "defaults", "proxy", "server_hostname", "sock", "socket_options",
-        "source_address", "ssl_context", "tunnel", "tunnel_fields", "unix_socket",
+        "_key", "address", "authority", "defaults", "proxy", "resumption", "server_hostname",
+        "sock", "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
+        "unix_socket",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +111,33 @@ class Route:
         self.authority = authority
         self.defaults = defaults
         self.socket_options = socket_options
+        self.resumption: Resumption | None = None
+        self._key: tuple[Any, ...] | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for two routes if a connection made for one may be used for the other.
+
+        Objects without a value of their own, such as a TLS context, are the same only if they are
+        identical. Whatever has a key also refers to the route, so these objects exist as long as
+        the key does, and no other object can have the same identity.
+        """
+        if self._key is None:
+            proxy = self.proxy
+            self._key = (
+                self.address,
+                self.unix_socket,
+                id(self.sock),
+                self.source_address,
+                None if proxy is None else (proxy.host, proxy.port, proxy.authorization),
+                self.tunnel,
+                tuple(self.tunnel_fields),
+                id(self.ssl_context),
+                self.server_hostname,
+                self.authority,
+                tuple(self.socket_options),
+            )
+        return self._key
 
 
 class Dialer:
@@ -275,7 +319,12 @@ class Dialer:
 
     def _co_secure(self, plain: socket.socket, context: ssl.SSLContext) -> Co[Stream]:
         stream = yield from load_tls()(
-            plain, context, self._route.server_hostname, self._monitor, self._wait
+            plain,
+            context,
+            self._route.server_hostname,
+            self._monitor,
+            self._wait,
+            self._route.resumption,
         )
         self._monitor.event("secured")
         return stream

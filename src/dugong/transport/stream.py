@@ -102,6 +102,7 @@ class Stream:
     Attributes:
         closed: whether the stream is marked as closed. Never reset.
         sock: the socket.
+        monitor: counts the bytes.
         want_read: the usual `PollNeeded` of a receiver.
         want_write: the usual `PollNeeded` of a sender.
         local_address, peer_address: the socket's addresses, in the form that `socket` uses.
@@ -135,7 +136,7 @@ class Stream:
         with suppress(OSError):  # the peer has reset the connection already
             self.peer_address = sock.getpeername()
         self.on_close: Callable[[], object] | None = None
-        self._monitor = monitor
+        self.monitor = monitor
         # Stored, because `TLSStream` receives from elsewhere, and a method that it overrides would
         # be one more call for each receive.
         self._recv: Callable[[int, int], bytes] = sock.recv
@@ -186,7 +187,7 @@ class Stream:
                     count = self._fill_up(view, count)
                 elif count == 0:
                     self._check_end()
-                self._monitor.bytes_received += count
+                self.monitor.bytes_received += count
                 if self.trace is not None:
                     self.trace.received(view[:count])
                 return count
@@ -233,7 +234,7 @@ class Stream:
                     return self._recv_lacks(exc)
                 if not data:
                     self._check_end()
-                self._monitor.bytes_received += len(data)
+                self.monitor.bytes_received += len(data)
                 if self.trace is not None:
                     self.trace.received(data)
                 return data
@@ -292,7 +293,7 @@ class Stream:
                     count = self._send(pieces)
                 except OSError as exc:
                     return self._send_lacks(exc)
-                self._monitor.bytes_sent += count
+                self.monitor.bytes_sent += count
                 if self.trace is not None:
                     self.trace.sent(pieces, count)
                 return count
@@ -381,7 +382,7 @@ class Stream:
                     return self._send_lacks(exc)
                 except OSError:
                     return None  # the file is the reason, not the socket
-                self._monitor.bytes_sent += sent
+                self.monitor.bytes_sent += sent
                 return sent or None  # 0: the file has ended
         finally:
             self.holders.discard(token)
@@ -514,6 +515,9 @@ class Stream:
         self.holders.discard(holder)
         if self.closed:
             self._end()
+
+    def keep_tls_session(self) -> None:
+        """Note the TLS session for later connections. Without TLS, there is none."""
 
     def close(self, by: str = "by disconnect()") -> None:
         """Close the connection and wake every call that waits for it.

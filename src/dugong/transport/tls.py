@@ -47,7 +47,7 @@ from .sockets import adopt
 from .stream import AS_ANNOUNCED, PIECE_SIZE, Stream
 
 if TYPE_CHECKING:
-    from .connect import Wait
+    from .connect import Resumption, Wait
 
 
 #: The exceptions that sending raises after the peer has ended the connection.
@@ -67,8 +67,11 @@ class TLSStream(Stream):
     in_records = True
     sock: ssl.SSLSocket
 
-    def __init__(self, sock: ssl.SSLSocket, monitor: Monitor) -> None:
+    def __init__(
+        self, sock: ssl.SSLSocket, monitor: Monitor, resumption: Resumption | None = None
+    ) -> None:
         super().__init__(sock, monitor)
+        self._resumption = resumption
         self._send_lock = self._recv_lock  # see rule 1
         self._recv = partial(_read, sock)
         self._recv_into = partial(_read_into, sock)
@@ -196,6 +199,28 @@ class TLSStream(Stream):
             if self.closed:
                 self._end()
 
+    def keep_tls_session(self) -> None:
+        if self._resumption is None:
+            return
+        try:
+            with self._recv_lock:
+                if not self.closed:
+                    self._keep_tls_session()
+        finally:
+            if self.closed:
+                self._end()
+
+    def _keep_tls_session(self) -> None:
+        """Store the session for the next connection of the route, if it can be resumed.
+
+        In TLS 1.3 that needs a ticket, which the server sends after the handshake (RFC 8446
+        section 4.6.1). One that was read with the response is enough: none is ever waited for.
+        """
+        session, resumption = self.sock.session, self._resumption
+        if session is not None and resumption is not None:
+            if session.has_ticket or self.tls_version != "TLSv1.3":
+                resumption.session = session
+
     def _ask(self) -> tuple[Any, Any, Any]:
         sock = self.sock
         return sock.getpeercert(), sock.getpeercert(True), sock.cipher()
@@ -207,6 +232,7 @@ class TLSStream(Stream):
         try:
             if self._last is None and self._closed_by == AS_ANNOUNCED:
                 self._last = self._ask()  # callers may ask for them after the last response
+            self._keep_tls_session()
             # Sends a close_notify (RFC 9112 section 9.8). It does not wait for that of the server.
             self.sock.unwrap()
         except (OSError, ValueError):
@@ -241,13 +267,20 @@ def wanted(exc: OSError, read: PollNeeded, write: PollNeeded) -> PollNeeded | No
     return None
 
 
-def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLSocket:
+def wrap(
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    server_hostname: str,
+    session: ssl.SSLSession | None = None,
+) -> ssl.SSLSocket:
     """Return a TLS socket that takes over a connected one. The handshake is not done.
 
     Args:
         sock: the plain socket. The caller closes it if this raises.
         context: the TLS context.
         server_hostname: the name for SNI and for the certificate (RFC 6066 section 3).
+        session: a session of the same context to resume, or ``None``. If the server has forgotten
+            it, the handshake is a full one.
 
     Raises:
         InvalidRequest: the context accepts truncated data as complete.
@@ -257,6 +290,7 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
     # As bytes. For a str, Python's IDNA codec would run, and if a signal handler raises in it, the
     # codec replaces that exception.
     name = server_hostname.encode("ascii") if server_hostname.isascii() else server_hostname
+    resuming: dict[str, Any] = {} if session is None else {"session": session}
     try:
         return adopt(
             context.wrap_socket(
@@ -264,6 +298,7 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, server_hostname: str) -> 
                 server_hostname=name,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,  # raise at an end without close_notify (rule 6)
+                **resuming,
             )
         )
     except BaseException as exc:
@@ -294,6 +329,7 @@ def co_secure(
     server_hostname: str,
     monitor: Monitor,
     wait: Wait,
+    resumption: Resumption | None = None,
 ) -> Co[TLSStream]:
     """Perform the handshake on a connected socket, and return the stream.
 
@@ -303,13 +339,15 @@ def co_secure(
         server_hostname: as for `wrap`.
         monitor: counts the bytes of the stream.
         wait: waits for a readiness of the socket.
+        resumption: has the session to resume, and takes the new one; ``None`` for neither.
 
     Raises:
         InvalidRequest: as `wrap`.
         UnsupportedResponse: as `check_protocol`.
         ssl.SSLError, OSError: the handshake failed.
     """
-    sock = wrap(plain, context, server_hostname)
+    session = None if resumption is None else resumption.session
+    sock = wrap(plain, context, server_hostname, session)
     try:
         while True:
             try:
@@ -319,7 +357,7 @@ def co_secure(
                 mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
             yield from wait([sock], PollNeeded(sock.fileno(), mask))
         check_protocol(sock)
-        return TLSStream(sock, monitor)
+        return TLSStream(sock, monitor, resumption)
     except BaseException:
         sock.close()
         raise

@@ -1,0 +1,1 @@
+"""Leases of connections: `Pool`, `AsyncPool`, and the state machine behind them."""
