@@ -27,6 +27,7 @@ LAYERS = [
     {"session"},
     {"drivers"},
     {"connection"},
+    {"pool"},
     {"cli"},
     {"__main__"},
 ]

@@ -48,6 +48,7 @@ __all__ = [
     "POLLOUT",
     "AioFuture",
     "AsyncHTTPConnection",
+    "AsyncPool",
     "BodyChanged",
     "BodyFollowing",
     "CaseInsensitiveDict",
@@ -63,7 +64,9 @@ __all__ = [
     "HostnameNotResolvable",
     "InvalidRequest",
     "InvalidResponse",
+    "Origin",
     "PollNeeded",
+    "Pool",
     "Request",
     "StateError",
     "Timeouts",
@@ -94,17 +97,30 @@ class _Package(ModuleType):
 
 DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
 
+#: Where the names are that are loaded on their first use, so that ``import dugong`` is fast.
+_LATER = {
+    "AioFuture": "connection.aio",
+    "AsyncHTTPConnection": "connection.aio",
+    "AsyncPool": "pool.aio",
+    "Origin": "pool.origin",
+    "Pool": "pool.pool",
+}
+
 if TYPE_CHECKING:
     from .connection.aio import AioFuture, AsyncHTTPConnection
+    from .pool.aio import AsyncPool
+    from .pool.origin import Origin
+    from .pool.pool import Pool
 else:  # type checkers would otherwise accept any name
 
     def __getattr__(name: str) -> Any:
-        """Load the names that need asyncio on their first use."""
-        if name in ("AioFuture", "AsyncHTTPConnection"):
-            from .connection import aio
+        """Load a name on its first use."""
+        module = _LATER.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-            return getattr(aio, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f".{module}", __name__), name)
 
 
 sys.modules[__name__].__class__ = _Package

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..drivers.loops import (
     Watch,
     expire,
+    park_in_asyncio,
     pause,
     running_task,
     running_trio,
@@ -536,6 +537,7 @@ class AioFuture(asyncio.Future[T]):
         self._watched: list[Watch] = []
         self._ready: asyncio.Future[bool | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._unpark: Callable[[], object] | None = None
         self.get_loop().call_soon(self._step)
 
     def _step(self, ready: object = None) -> None:
@@ -560,9 +562,11 @@ class AioFuture(asyncio.Future[T]):
             self._crt.close()
             return
         loop = self.get_loop()
-        self._watched = watches(loop, need)
+        self._watched = [] if need.parks else watches(loop, need)
         self._ready = loop.create_future()
         self._ready.add_done_callback(self._step)
+        if need.parks:
+            self._unpark = park_in_asyncio(loop, need, self._ready)
         for watch in self._watched:
             watch.join(self._ready)
         if need.timeout is not None:
@@ -574,6 +578,9 @@ class AioFuture(asyncio.Future[T]):
         self._ready.remove_done_callback(self._step)
         for watch in self._watched:
             watch.leave(self._ready, keep=False)
+        if self._unpark is not None:
+            self._unpark()
+            self._unpark = None
         if self._timer is not None:
             self._timer.cancel()
         self._ready, self._watched, self._timer = None, [], None

@@ -23,7 +23,9 @@ Theory of operation
    connections and streams refer to watches weakly, and an ended loop takes its watches with it.
 6. A forked child shares the epoll object of its parent. It must not remove a registration, because
    that would remove the parent's (`_disown`).
-7. trio keeps no registrations. A wait is one call of `wait_readable` or `wait_writable`, or a
+7. A wait that parks (`PollNeeded.parks`) needs no descriptor: a callback ends it. The callback may
+   run in any thread, and in a finalizer, in the middle of the loop's own code.
+8. trio keeps no registrations. A wait is one call of `wait_readable` or `wait_writable`, or a
    nursery with both. trio lets only one task wait for the same thing; a second one tries again
    after `_LOOK_AGAIN`.
 """
@@ -41,12 +43,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed
 from ..transport.fork import disown_in_child
-from ..transport.poll import POLLIN, POLLOUT, PollNeeded
+from ..transport.poll import POLLIN, POLLOUT, Co, Limits, PollNeeded, T, timed_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..transport.stream import Stream
+    from ..transport.timeouts import Timeouts
 
     Ready = asyncio.Future[bool | None]
 
@@ -318,6 +321,50 @@ async def wait_in_asyncio(
             watch.leave(ready, keep)
 
 
+class _Unparking:
+    """A callback for `PollNeeded.park`, which sets the result of a future."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ready: Ready) -> None:
+        self._loop = loop
+        self._ready = ready
+
+    def __call__(self) -> None:
+        loop = self._loop
+        # Inside of a task, the loop runs what is ready before it sleeps. Anywhere else, this may be
+        # a finalizer that runs after the loop has looked for that, or another thread.
+        if running_loop() is loop and asyncio.current_task(loop) is not None:
+            self._set()
+        else:
+            loop.call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        if not self._ready.done():
+            self._ready.set_result(True)
+
+
+def park_in_asyncio(
+    loop: asyncio.AbstractEventLoop, need: PollNeeded, ready: Ready
+) -> Callable[[], object]:
+    """Have the result of *ready* set when *need*, which parks, is over. Returns what undoes this."""
+    return need.park(_Unparking(loop, ready))
+
+
+async def _wait_parked(
+    loop: asyncio.AbstractEventLoop, need: PollNeeded, seconds: float | None
+) -> bool | None:
+    ready: Ready = loop.create_future()
+    timer = None
+    unpark = park_in_asyncio(loop, need, ready)
+    try:
+        if seconds is not None:
+            timer = loop.call_later(seconds, expire, ready)
+        return await ready
+    finally:
+        unpark()
+        if timer is not None:
+            timer.cancel()
+
+
 def expire(ready: Ready) -> None:
     """End the wait of *ready* because its time is over."""
     if not ready.done():
@@ -381,6 +428,8 @@ async def wait_in_trio(
         As `wait_in_asyncio`. Also ``None`` if another task waits for the same thing, and the caller
         has to try again.
     """
+    if need.parks:
+        return await _park_in_trio(trio, need, seconds)
     if seconds == 0:  # trio would cancel the wait before it examines the descriptor
         await trio.lowlevel.checkpoint()
         return bool(need.mask) and need.poll(0)
@@ -394,6 +443,21 @@ async def wait_in_trio(
     finally:
         source.leave(waiter, keep=False)
     return ready or (None if waiter.done() else ready)
+
+
+async def _park_in_trio(trio: ModuleType, need: PollNeeded, seconds: float | None) -> bool:
+    event, token = trio.Event(), trio.lowlevel.current_trio_token()
+
+    def wake() -> None:  # in any thread, perhaps in a finalizer in the middle of trio itself
+        token.run_sync_soon(event.set)
+
+    unpark = need.park(wake)
+    try:
+        with trio.move_on_after(math.inf if seconds is None else seconds):
+            await event.wait()
+        return bool(event.is_set())
+    finally:
+        unpark()
 
 
 async def _wait_within(trio: ModuleType, need: PollNeeded, scope: Any) -> bool | None:
@@ -431,3 +495,56 @@ async def _wait_for_one(trio: ModuleType, wait: object, fd: int) -> bool | None:
 async def _wait_and_cancel(trio: ModuleType, wait: object, fd: int, nursery: object) -> None:
     await _wait_for_one(trio, wait, fd)
     nursery.cancel_scope.cancel()  # type: ignore[attr-defined]
+
+
+async def run_in_loop(
+    crt: Co[T], timeout: float | Timeouts | None = None, deadline: float | None = None
+) -> T:
+    """Run a coroutine to its end in the loop of the running task, and return its result.
+
+    Args:
+        crt: a generator that yields `PollNeeded`.
+        timeout: the limit for one wait in seconds, or `Timeouts`; ``None`` for no limit.
+        deadline: the limit for the whole call in seconds; ``None`` for no limit.
+
+    Raises:
+        ConnectionTimedOut: a limit has passed. It is thrown into the coroutine.
+    """
+    trio = running_trio()
+    limits = Limits(timeout, deadline)
+    if trio is not None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    result: T
+    try:
+        try:
+            need = next(crt)
+        except StopIteration as stop:  # most calls never wait
+            if trio is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            result = stop.value
+            return result
+        while True:
+            seconds, too_long = limits.next_wait(need)
+            ready: bool | None = False
+            if limits.over:
+                pass
+            elif trio is not None:
+                ready = await wait_in_trio(trio, need, seconds)
+            else:
+                loop = asyncio.get_running_loop()
+                if need.parks:
+                    ready = await _wait_parked(loop, need, seconds)
+                else:
+                    ready = await wait_in_asyncio(loop, watches(loop, need), seconds, keep=False)
+            if ready:
+                limits.moved()
+            if ready is not False or too_long is None:
+                need = next(crt)
+            elif limits.over or not limits.restarted(need):
+                need = crt.throw(timed_out(too_long, limits.phase))
+    except StopIteration as stop:
+        result = stop.value
+        return result
+    except BaseException:
+        crt.close()
+        raise

@@ -318,6 +318,13 @@ class Leases:
         """When `tick` has something to do; infinity while nothing is idle."""
         return next(iter(self.idle)).since + self._idle_timeout if self.idle else math.inf
 
+    def empty(self) -> list[Action]:
+        """Close all idle connections."""
+        actions: list[Action] = []
+        while self.idle:
+            actions.append(self._evict(next(iter(self.idle))))
+        return actions
+
     def close(self) -> list[Action]:
         """The pool was closed. Leases that wait end, and no further one is granted."""
         self.is_closed = True
@@ -325,8 +332,7 @@ class Leases:
         for lease in [lease for lease in self.leases if lease.state is WAITING]:
             actions += self._refuse(lease)
         self._turns.clear()
-        while self.idle:
-            actions.append(self._evict(next(iter(self.idle))))
+        actions += self.empty()
         for host in list(self._hosts.values()):
             host.waiting.clear()
             self._forget_unused(host)

@@ -18,16 +18,26 @@ Theory of operation
    its changes such that the next call can find out what has happened: whether bytes may have been
    sent (`Exchange.send_uncertain`), whether a call has the turn (`ConflictDetector`), and whether
    received data may be lost (`ResponseReceiver`).
-8. The two halves are base classes, not objects. A session whose parts refer back to it would be a
+8. A pool gives the connection of an idle session to another user. A caller of the first user may
+   still be between two steps in another thread, with a reference to the session. So the session
+   retires: it keeps both turns forever, which keeps every caller out (`retire`). A new session
+   takes over what it consisted of (`succeed`).
+9. The two halves are base classes, not objects. A session whose parts refer back to it would be a
    reference cycle, and a dropped connection would stay open until the garbage collector finds it.
 """
 
 from __future__ import annotations
 
-from ..errors import ConnectionClosed
+from collections import deque
+from typing import Self
+
+from ..errors import ConnectionClosed, DugongError
+from ..transport.fork import disown_in_child
+from ..transport.monitor import Monitor
 from ..transport.poll import Co, T
 from ..transport.stream import UNREQUESTED, unusable
 from ..transport.within import co_within
+from .conflict import ConflictDetector
 from .receiver import ResponseReceiver
 from .writer import RequestWriter
 
@@ -56,7 +66,89 @@ class Session(RequestWriter, ResponseReceiver):
             return unusable("it was due to be closed after the last response, as announced")
         if self._usable_until is not None and self.monitor.clock() >= self._usable_until:
             return unusable("the server's keep-alive time has passed")
-        fault = None if self.stream is None else self.stream.idle_fault()
+        stream, turn = self.stream, self.receive_detector
+        # The turn, because this receives: were the session to retire meanwhile, this could take a
+        # byte from the next user of the connection.
+        try:
+            del turn.free
+        except AttributeError:
+            return None  # the next step, which takes a turn, finds out why
+        try:
+            fault = None if stream is None else stream.idle_fault()
+        finally:
+            turn.free = True
         if fault is None and self.reader.buffer.end:
             fault = unusable(UNREQUESTED)
         return fault
+
+    def retire(self, monitor: Monitor) -> bool:
+        """End the use of this session, so that its connection can have another user.
+
+        Args:
+            monitor: replaces that of the user, which may refer to the user's own objects.
+
+        Returns:
+            Whether the connection can be used again: it is open, nothing is outstanding or unread,
+            no close was announced, and no call is sending or receiving. If not, the session is
+            closed.
+        """
+        if self._take_both_turns() and self._is_clean():
+            stream = self.stream
+            if stream is not None and not stream.closed:
+                stream.keep_tls_session()
+                self.monitor = stream.monitor = monitor
+                return True
+        self.close()
+        return False
+
+    def _take_both_turns(self) -> bool:
+        """Take both turns for good. Returns False if a call has one of them."""
+        try:
+            self.take_end()
+            for turn in (self.send_detector, self.receive_detector):
+                try:
+                    del turn.free
+                except AttributeError:
+                    turn.take()
+        except DugongError:
+            return False
+        return True
+
+    def _is_clean(self) -> bool:
+        state, reader = self.state, self.reader
+        return (
+            state.idle
+            and not state.closing
+            and not self.closed
+            and reader.body is None
+            and not reader.buffer.end
+            and not self._gathered.left
+        )
+
+    def succeed(self, monitor: Monitor) -> Self:
+        """Return a new session with the connection of this one, which has retired.
+
+        Nothing in it refers to the requests and responses of the previous user.
+
+        Args:
+            monitor: that of the new user.
+        """
+        successor = object.__new__(type(self))
+        successor.__dict__.update(self.__dict__)
+        successor.monitor = monitor
+        successor.send_detector = ConflictDetector("writing to")
+        successor.receive_detector = ConflictDetector("reading from")
+        successor._alarms = deque(maxlen=1)
+        successor.pipelined = False
+        successor.send_while_reading = None
+        successor.end_reported = True
+        self.state.current = None
+        self.state.limited = False
+        self.reader.response = self.reader.digest = None
+        if self.stream is not None:
+            self.stream.monitor = monitor
+        disown_in_child(successor)
+        # Last: after an interrupt before this, the connection still belongs to this session.
+        self.closed = True
+        self.stream = None
+        return successor

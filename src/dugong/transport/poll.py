@@ -14,12 +14,16 @@ the program (blocking, asyncio, trio) and resumes the coroutine:
 3. When a limit of the driver's own has passed (`timeout`, `deadline`), the driver throws a
    `ConnectionTimedOut` into the coroutine, which can release resources and add details.
 4. Any other exception that ends the driver, such as that of a signal handler, closes the coroutine.
+5. A wait that *parks* (`PollNeeded.parks`) is not for the network. A driver that knows it registers
+   a callback (`PollNeeded.park`), and no descriptor is needed. Any other driver uses `fd` and `mask`
+   as always, and only then is there a descriptor.
 
 `run` is the blocking driver, and `Limits` keeps the time limits of one call for all drivers.
 """
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable, Generator
@@ -57,6 +61,8 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
     #: driver resumes the coroutine without it. A mask of 0 means that there is no descriptor. Only
     #: drivers of the async methods see this.
     body: AsyncIterableContent | None = None
+    #: Whether `park` works, and is to be preferred to the descriptor.
+    parks = False
     _poller: Any = None
 
     def __new__(
@@ -81,6 +87,29 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
     def mask(self) -> int:
         return self[1]
 
+    def park(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Have *callback* called when the wait is over, if `parks` is true.
+
+        It is called at least once, in any thread, at any moment, perhaps before this returns, and
+        perhaps in a finalizer. So it must not wait. It raises `RuntimeError` if the coroutine will
+        never be resumed, because its event loop is closed.
+
+        Returns:
+            A function that ends the registration. *callback* may still be running in another
+            thread.
+        """
+        raise TypeError("this wait has a descriptor: use fd and mask")
+
+    def last_progress(self) -> float:
+        """Return when the coroutine last got closer to its end while it was parked."""
+        return -math.inf
+
+    def shortened(self, seconds: float | None) -> PollNeeded:
+        """Return a copy with another `timeout`."""
+        copied = PollNeeded(self[0], self[1], seconds, self.phase)
+        copied.body = self.body
+        return copied
+
     def poll(self, timeout: float | None = None) -> bool:
         """Block until the descriptor is ready.
 
@@ -93,7 +122,7 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
         """
         left = timeout
         while True:
-            seconds = _WAIT if left is None or left > _WAIT else max(left, 0.0)
+            seconds = WAIT if left is None or left > WAIT else max(left, 0.0)
             if not _HAS_POLL:
                 ready = self._select(seconds)
             else:
@@ -129,7 +158,7 @@ _HAS_POLL = hasattr(select, "poll")
 #: that arrives between the interpreter's last check and the system call does not end that call, and
 #: neither does one that another thread receives. Without this limit, the handler (for example for
 #: ctrl-C) would run only when the wait is over, which may be never.
-_WAIT = 1.0
+WAIT = 1.0
 
 #: Bytes after which a coroutine yields although it could continue without waiting. The driver then
 #: checks its time limits, and an event loop runs its other tasks. At a gigabyte per second, that is
@@ -209,7 +238,8 @@ def run_on(
             exception comes from *crt* or from a signal handler. Then the caller closes *crt*.
     """
     if not isinstance(timeout, Timeouts):
-        while limits is None and need.timeout is None:  # most waits need no `Limits`
+        # Most waits need no `Limits`.
+        while limits is None and need.timeout is None and not need.parks:
             if need.poll(timeout) or timeout is None:
                 need = next(crt)
             else:
@@ -222,7 +252,7 @@ def run_on(
             need = next(crt)
         elif too_long is None:
             need = next(crt)
-        else:
+        elif limits.over or not limits.restarted(need):
             need = crt.throw(timed_out(too_long, limits.phase))
 
 
@@ -313,6 +343,17 @@ class Limits:
         """Record that a wait succeeded, as opposed to timing out."""
         self._quiet_since = None
 
+    def restarted(self, need: PollNeeded) -> bool:
+        """Whether the limit of a wait that has timed out has restarted during the wait.
+
+        This can only happen while the coroutine is parked: it waits in a queue, and the queue has
+        moved. The driver then waits again.
+        """
+        if not need.parks:
+            return False
+        seconds, too_long = self.next_wait(need)
+        return too_long is None or seconds is None or seconds > 0
+
     def next_wait(self, need: PollNeeded) -> tuple[float | None, str | None]:
         """Return the limit of the next wait.
 
@@ -321,7 +362,7 @@ class Limits:
             to throw into the coroutine after that, ``None`` if it is to be resumed instead.
         """
         seconds, too_long, self.phase = need.timeout, None, need.phase
-        if not need.mask or need.body is not None:
+        if need.body is not None or not (need.parks or need.mask):
             self._quiet_since = None  # the coroutine does not wait for the network
         elif self._timeout is not None and not need.limited:
             limit, since, words, name = self._limit(need)
@@ -347,6 +388,8 @@ class Limits:
             self._quiet_since = None
         if self._quiet_since is None:
             self._quiet_since = self._clock()
+        if need.parks:
+            return self._limit_parked(need, self._quiet_since)
         timeout, words = self._timeout, "no data transferred for"
         if not isinstance(timeout, Timeouts):
             assert timeout is not None
@@ -364,6 +407,17 @@ class Limits:
             # A receiver that waits for both: queued requests cannot be sent either.
             limit, name, self.phase = timeout.send, "send", "send"
         return limit, self._quiet_since, words, _named(name, limit)
+
+
+    def _limit_parked(
+        self, need: PollNeeded, since: float
+    ) -> tuple[float | None, float, str, str]:
+        since = max(since, need.last_progress())
+        timeout, words = self._timeout, "no connection of the pool became free for"
+        if not isinstance(timeout, Timeouts):
+            assert timeout is not None
+            return timeout, since, words, f"timeout={timeout:g}"
+        return timeout.pool, since, words, _named("pool", timeout.pool)
 
 
 def _is_shorter(limit: float | None, other: float | None) -> bool:

@@ -97,9 +97,8 @@ class ExchangeLimits:
         own = self._timeout is not UNSET
         if seconds is None and own:
             seconds = _LONG
-        shortened = PollNeeded(need.fd, need.mask, seconds, need.phase)
+        shortened = need.shortened(seconds)
         shortened.limited = own
-        shortened.body = need.body
         return shortened
 
 
@@ -152,4 +151,5 @@ def co_within(find: Callable[[], ExchangeLimits | None], crt: Co[T]) -> Co[T]:
 
 
 def _has_come(need: PollNeeded) -> bool:
-    return bool(need.mask) and need.poll(0)  # with an empty mask, it waits for something else
+    # With an empty mask, it waits for something else.
+    return (need.parks or bool(need.mask)) and need.poll(0)

@@ -1,0 +1,239 @@
+"""Connection objects for the leases of a pool.
+
+Theory of operation
+===================
+
+1. A pool gives each lease a connection object of its own, and the objects share what belongs to
+   their route (`Blueprint`): the settings, and what was learned about the server. A blueprint
+   copies the attributes of a model, because a constructor that validates them again would take
+   longer than the rest of a lease.
+2. **The object belongs to the lease.** When the lease ends, the object changes its class, and every
+   operation on it raises `StateError` from then on (`end_lease`). Its session retires and goes back
+   to the pool, or is closed.
+3. A lease may be dropped without being ended: by an exception, in a cycle of garbage, or because a
+   signal handler has interrupted the call that was to end it. The object's finalizer then reports
+   it (`Leased.__del__`), and its session is closed like that of any dropped connection.
+4. Users may set `hostname` and other attributes, as on any connection. A session belongs to the
+   lease's route only if it was made with it (`Route.key`). Any other session is closed in the end.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+
+from ..errors import StateError
+from ..session.session import Session
+from ..transport.connect import Resumption, Route
+from ..transport.monitor import Monitor
+from .blocking import HTTPConnection
+from .connection import Connection
+
+C = TypeVar("C", bound="Leased")
+
+
+class Lease(Protocol):
+    """What a connection object needs of its lease."""
+
+    def end(self, conn: Any, /) -> None:
+        """End the lease of *conn*, whose socket was handed over."""
+
+    def abandon(self) -> None:
+        """End the lease of an object that was dropped. Runs in a finalizer."""
+
+
+class Leased(Connection):
+    """The common part of the objects whose lease is in progress."""
+
+    _shared_route: Route | None = None
+    _lease: Lease | None = None  # until the lease has ended
+
+    def _route(self) -> Route:
+        route, shared = super()._route(), self._shared_route
+        return shared if shared is not None and route.key == shared.key else route
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """Hand over the socket, as `HTTPConnection.detach`. This ends the lease."""
+        detached = super().detach()
+        if self._lease is not None:
+            self._lease.end(self)
+        return detached
+
+    def _continue_watch(self, kept: Any) -> None:
+        """Use what an `AsyncHTTPConnection` has left behind."""
+
+    def __del__(self) -> None:
+        lease = self.__dict__.get("_lease")
+        if lease is not None:
+            lease.abandon()
+
+
+#: The monitor of all idle sessions: nobody reads what it counts.
+_IDLE = Monitor()
+
+
+#: What an object does after its lease has ended, instead of raising: file objects that wrap it ask
+#: for this when they are finalized.
+_AFTERWARDS = {"closed": True, "close": lambda: None, "flush": lambda: None}
+
+
+class _Ended:
+    """What an object becomes when its lease has ended."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("__"):
+            return object.__getattribute__(self, name)
+        if name in _AFTERWARDS:
+            return _AFTERWARDS[name]
+        raise _has_ended()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise _has_ended()
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise _has_ended()
+
+    def __enter__(self) -> NoReturn:
+        raise _has_ended()
+
+    def __del__(self) -> None:
+        attributes = object.__getattribute__(self, "__dict__")
+        lease = attributes.get("_lease")
+        if lease is not None:  # ending the lease was interrupted
+            lease.abandon()
+
+
+def _has_ended() -> StateError:
+    return StateError("the lease of this connection has ended: get another one from the pool")
+
+
+class LeasedHTTPConnection(Leased, HTTPConnection):
+    """An `HTTPConnection` that belongs to a pool."""
+
+
+class _EndedHTTPConnection(_Ended, LeasedHTTPConnection):
+    pass
+
+
+#: The class of an object, and the one that it has after its lease.
+_ended: dict[type, type] = {LeasedHTTPConnection: _EndedHTTPConnection}
+
+
+def register(leased: type[Leased]) -> None:
+    """Make objects of another class leasable."""
+    members = {"__module__": leased.__module__}
+    _ended[leased] = type(f"_Ended{leased.__name__}", (_Ended, leased), members)
+
+
+class Blueprint(Generic[C]):
+    """Makes the connection objects for one route.
+
+    Args:
+        kind: their class.
+        hostname, port: the server.
+        settings: the other arguments of `HTTPConnection`.
+
+    Attributes:
+        route: the route of all connections, which also keeps the TLS session to resume.
+
+    Raises:
+        TypeError, InvalidRequest: an argument is not valid.
+    """
+
+    def __init__(
+        self,
+        kind: type[C],
+        hostname: str,
+        port: int,
+        settings: dict[str, Any],
+    ) -> None:
+        self._kind = kind
+        model = kind(hostname, port, **settings)
+        self.route = model._route()
+        if self.route.ssl_context is not None:
+            self.route.resumption = Resumption()
+        self._attributes = {**vars(model), "_shared_route": self.route}
+
+    def lend(self, lease: Lease, monitor: Monitor, session: Session | None, kept: Any) -> C:
+        """Return an object for *lease*.
+
+        Args:
+            lease: the lease.
+            monitor: for the object.
+            session: an idle session of this route, with the same monitor. ``None`` to connect.
+            kept: what `end_lease` has returned with the session.
+        """
+        conn = self._kind.__new__(self._kind)
+        attributes = vars(conn)
+        attributes.update(self._attributes)
+        attributes["_monitor"] = monitor
+        attributes["_session"] = session
+        if kept is not None:
+            conn._continue_watch(kept)
+        attributes["_lease"] = lease  # last: with it, the finalizer begins to matter
+        return conn
+
+
+def is_leased(conn: object) -> bool:
+    """Return whether *conn* is an object of a `Blueprint`. Its lease may have ended."""
+    return isinstance(conn, Leased)
+
+
+def lease_of(conn: object) -> Any:
+    """Return the lease of *conn*; ``None`` if it has ended."""
+    return object.__getattribute__(conn, "__dict__").get("_lease")
+
+
+def activity(conn: object) -> str | None:
+    """Return the oldest request in progress on *conn*, such as ``'GET /path'``, for a message."""
+    session = object.__getattribute__(conn, "__dict__").get("_session")
+    queue = () if session is None else tuple(session.state.queue)
+    if not queue:
+        return None
+    request = queue[0].request
+    return f"{request.method} {str(request.path).partition('?')[0]}"
+
+
+def end_lease(conn: Any) -> tuple[Any, Session | None, Any]:
+    """End the lease of *conn*. Does not wait. Calls that are using the connection raise.
+
+    May be called again, also if it was interrupted, and in several threads.
+
+    Returns:
+        The lease, ``None`` if another call has ended it; the session, if it can be used again, and
+        then something to pass to `lend`.
+    """
+    kind = type(conn)
+    attributes = object.__getattribute__(conn, "__dict__")
+    if kind in _ended:
+        conn.__class__ = _ended[kind]
+    # Only one call gets the session. If an interrupt follows, its last reference is dropped, and
+    # that closes the connection.
+    session: Session | None = attributes.pop("_session", None)
+    kept = None
+    if session is not None:
+        route = attributes["_shared_route"]
+        if (session.route is route or session.route.key == route.key) and session.retire(_IDLE):
+            if "_kept" in attributes:
+                kept = _pause_watch(attributes, session)
+        else:
+            session.close()
+            session = None
+    if "_body_steps" in attributes:
+        _wake(attributes)
+    attributes.pop("_response_session", None)
+    return attributes.pop("_lease", None), session, kept
+
+
+def _pause_watch(attributes: dict[str, Any], session: Session) -> Any:
+    kept = attributes.pop("_kept", None)
+    watch = None if kept is None else kept()
+    if watch is not None:
+        watch.close_with(session)
+    return kept
+
+
+def _wake(attributes: dict[str, Any]) -> None:
+    steps = attributes.pop("_body_steps", None)
+    if steps is not None:
+        steps.wake()

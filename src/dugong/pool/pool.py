@@ -1,0 +1,703 @@
+"""`Pool`: leases of connections to any number of servers. `AsyncPool` is in `aio`.
+
+Theory of operation
+===================
+
+1. `leases.Leases` decides, and this module acts. Whatever happens is *posted*: appended to `_inbox`.
+   Then one call, in any thread, carries out what was posted, in order (`_Steps._work`). It reports
+   each event to the machine, wakes the callers that were granted a slot, and closes the connections
+   that are no longer wanted.
+2. **No call ever waits for another.** The right to carry out is `_free`, taken by deleting it, as in
+   `ConflictDetector`. A call that does not get it leaves its event to the call that has it, which
+   looks into the inbox once more after it has returned the right. So events may be posted anywhere:
+   in any thread, in a signal handler and in a finalizer, even if they run in the middle of that very
+   call. The callers that wait for an answer park (`waiting`).
+3. A call that waits for an answer in the middle of that very call would wait forever: in a finalizer
+   or signal handler that asks for a connection while its own thread is at work here, below it. It
+   raises `StateError` (`_is_nested`).
+4. **Interrupts.** A signal handler may raise anywhere, so an event leaves the inbox only when it was
+   carried out. If that was interrupted, the machine is repaired, the event is repeated, and callers
+   that may not have been woken are woken (`Leases.repair`). An event that is interrupted a second
+   time is dropped; then rule 5 applies.
+5. **Dropped leases.** Each lease has a weak reference to its connection object. Its callback appends
+   the reference to the inbox, and is written in C, so that no interrupt can prevent it. The next
+   call then ends the lease. Usually the object's own finalizer has done so before, immediately.
+6. While the interpreter shuts down, a thread that was at work here may have ended in the middle of
+   it. Another thread then takes over (`sys.is_finalizing`).
+7. A connection is examined once when it is taken (`Session.idle_fault`), never in the background.
+   One that is closed is replaced by the next of its route, or by a new one in the same slot.
+8. What is remembered of an origin, a *place*, is its settings in the form in which connections need
+   them, what was learned about the server, and its TLS session. The pool keeps the last
+   `_REMEMBERED`.
+9. A child made by fork starts with a new machine and an empty inbox. Leases of the old one mean
+   nothing there.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+import weakref
+from collections import OrderedDict, deque
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from ..connection.blocking import HTTPConnection
+from ..connection.connection import Connection
+from ..connection.leased import (
+    Blueprint,
+    Leased,
+    LeasedHTTPConnection,
+    activity,
+    end_lease,
+    is_leased,
+    lease_of,
+)
+from ..connection.settings import Settings
+from ..errors import ConnectionTimedOut, StateError
+from ..protocol.arguments import check_seconds, check_size
+from ..protocol.limits import CONTINUE_TIMEOUT
+from ..transport.connect import load_tls
+from ..transport.fork import disown_in_child
+from ..transport.monitor import Monitor
+from ..transport.poll import Co, run
+from .leases import CONNECTING, GRANTED, LEASED, Action, Close, Idle, Lease, Leases, Stats
+from .origin import Origin, check_origin
+from .waiting import SlotNeeded, Waiter
+
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from ..protocol.messages import HeadersArgument
+    from ..session.session import Session
+    from ..transport.timeouts import Timeouts
+
+C = TypeVar("C", bound=Leased)
+
+#: Places that a pool remembers. Programs that use more origins at a time learn again.
+_REMEMBERED = 256
+
+#: Leases that the message of a timeout names.
+_MOST_NAMED = 10
+
+#: `max_age` is shortened by up to this share. Connections that were made together are thus not
+#: replaced together.
+_JITTER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats(Stats):
+    """How many connections a pool has, and how many callers wait.
+
+    Attributes:
+        hosts: the same numbers for each `Origin` that has any.
+    """
+
+    hosts: dict[Origin, Stats] = field(default_factory=dict)
+
+
+class ConnectionSettings:
+    """Settings for connections to any server: arguments of `HTTPConnection`.
+
+    Raises:
+        TypeError, InvalidRequest: an argument is not valid.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        for name in ("socket_options", "proxy_headers"):
+            if hasattr(arguments.get(name), "__next__"):  # every connection needs it
+                arguments[name] = list(arguments[name])
+        checked = Settings("localhost", **arguments)
+        self.timeout = checked.timeout
+        self.deadline = checked.deadline
+        self._context: ssl.SSLContext | None = arguments.pop("ssl_context", None)
+        self._arguments = arguments
+
+    def for_origin(self, origin: Origin) -> dict[str, Any]:
+        """Return the arguments of a connection to *origin*, without host name and port."""
+        context = None if origin.scheme == "http" else self._context or self._default_context()
+        return {**self._arguments, "ssl_context": context}
+
+    def _default_context(self) -> ssl.SSLContext:
+        import ssl
+
+        load_tls()
+        # All connections must have the same one, also if two threads come here at a time.
+        context: ssl.SSLContext = self.__dict__.setdefault("_default", ssl.create_default_context())
+        return context
+
+
+class Place(Generic[C]):
+    """What is remembered of an origin, for given settings."""
+
+    __slots__ = ("blueprint", "key", "origin", "ready_event")
+
+    def __init__(self, origin: Origin, blueprint: Blueprint[C]) -> None:
+        self.origin = origin
+        self.blueprint = blueprint
+        self.key = blueprint.route.key
+        self.ready_event = "connected" if blueprint.route.ssl_context is None else "secured"
+
+
+class _PoolLease(Lease, Waiter):
+    """A lease of a pool.
+
+    Attributes:
+        machine: the machine that it belongs to.
+        pool: the pool.
+        place: where it leads.
+        connection: a weak reference to its connection object, or ``None``.
+        expires: when its connection becomes too old to be kept.
+        since: when it was made.
+    """
+
+    def __init__(self, machine: Leases, pool: _Steps, place: Place[Any], now: float) -> None:
+        super().__init__(place.origin, place.key)
+        self.machine = machine
+        self.pool = pool
+        self.place = place
+        self.connection: _ConnectionRef | None = None
+        self.expires: float | None = None
+        self.since = now
+        self.pending = True
+
+    def last_progress(self) -> float:
+        return self.machine.last_grant(self)
+
+    def end(self, conn: Any) -> None:
+        """End this lease, as `Pool.release`."""
+        self.pool.release(conn)
+
+    def abandon(self) -> None:
+        """End this lease because its object was dropped. Runs in a finalizer."""
+        self.pool.cancel(self)
+
+    def describe(self, now: float) -> str:
+        """Return the origin and what happens there, for a message."""
+        conn = None if self.connection is None else self.connection()
+        doing = None if conn is None else activity(conn)
+        return f"{self.place.origin} ({doing or self.state}, {now - self.since:.1f} s)"
+
+
+class _ConnectionRef(weakref.ref[Connection]):
+    """A weak reference to the connection object of a lease."""
+
+    __slots__ = ("lease",)
+
+    lease: _PoolLease
+
+
+class _Kept:
+    """An idle connection.
+
+    Attributes:
+        session: the session, which has retired.
+        expires: when it becomes too old; ``None`` if it does not.
+        watch: what `end_lease` has returned with it.
+    """
+
+    __slots__ = ("expires", "session", "watch")
+
+    def __init__(self, session: Session, expires: float | None, watch: Any) -> None:
+        self.session = session
+        self.expires = expires
+        self.watch = watch
+
+
+class _LeaseMonitor(Monitor):
+    """Counts the bytes of a lease, and notices when its connection is ready."""
+
+    def __init__(self, lease: _PoolLease) -> None:
+        super().__init__()
+        self._lease = lease
+
+    def event(self, name: str) -> None:
+        lease = self._lease
+        if name == lease.place.ready_event:
+            lease.pool.is_connected(lease)
+        super().event(name)
+
+
+class _What(Enum):
+    """What was posted."""
+
+    WANT = "a caller wants a lease"
+    ENDED = "the lease has ended, and its connection may be kept"
+    CANCELLED = "the lease has ended"
+    DEAD = "the idle connection that was granted is closed"
+    TICK = "time has passed"
+    EMPTY = "close all idle connections"
+    CLOSE = "close everything"
+
+
+# Module-level names, because looking up a member in its class takes three times as long.
+_WANT, _ENDED, _CANCELLED, _DEAD, _TICK, _EMPTY, _CLOSE = _What
+
+
+class _Steps:
+    """The events of a pool, and who carries them out: rules 1 to 6.
+
+    Attributes:
+        clock: returns the time in seconds.
+    """
+
+    def __init__(self, *limits: Any) -> None:
+        self._limits = limits
+        self.clock = time.monotonic
+        self._start()
+        disown_in_child(self)
+
+    def _start(self) -> None:
+        self._machine = Leases(*self._limits)
+        #: Events: what, the lease, and an idle connection. Or the reference of a dropped object.
+        self._inbox: deque[Any] = deque()
+        self._free = True  # exists while no call carries out events
+        self._worker = 0  # the thread of the call that does
+        self._unfinished: object = None  # the event that is being carried out, or was interrupted
+
+    def _post(self, what: _What, lease: _PoolLease | None = None, idle: Idle | None = None) -> None:
+        self._inbox.append((what, lease, idle))
+        self._work()
+
+    def _work(self) -> None:
+        """Carry out what was posted, unless another call does."""
+        me = get_ident()
+        inbox = self._inbox
+        while inbox:
+            # No call between the two statements, so no signal handler runs between them (see
+            # `ConflictDetector`).
+            try:
+                del self._free
+            except AttributeError:
+                if self._worker == me or not sys.is_finalizing():
+                    return
+            self._worker = me
+            try:
+                try:
+                    self._carry_out_all(inbox)
+                finally:
+                    self._worker = 0
+                    self._free = True
+            except BaseException:
+                # A signal handler has raised. Others may wait for what is left.
+                if inbox:
+                    self._work()
+                raise
+
+    @property
+    def _is_nested(self) -> bool:
+        """Whether this thread is at work here, below the current call (rule 3)."""
+        return self._worker == get_ident()
+
+    def _carry_out_all(self, inbox: deque[Any]) -> None:
+        machine = self._machine
+        while inbox:
+            event = inbox[0]
+            now = self.clock()
+            if self._unfinished is not None:
+                again = self._unfinished is event
+                self._act(machine.repair(now))
+                if again:
+                    inbox.popleft()
+            else:
+                again = False
+            self._unfinished = event
+            self._carry_out(machine, event, now)
+            if now >= machine.next_tick:
+                self._act(machine.tick(now))
+            if not again:
+                inbox.popleft()
+            self._unfinished = None
+
+    def _carry_out(self, machine: Leases, event: Any, now: float) -> None:
+        if event.__class__ is _ConnectionRef:
+            event = (_CANCELLED, event.lease, None)
+        what, lease, idle = event
+        if what is _WANT:
+            self._act(machine.want(lease, now))
+        elif what is _ENDED or what is _CANCELLED:
+            lease.connection = None
+            if lease.machine is not machine:  # the parent's, in a child made by fork
+                if idle is not None:
+                    idle.connection.session.close()
+            elif what is _ENDED:
+                self._act(machine.returned(lease, idle, now))
+            else:
+                self._act(machine.cancelled(lease, now))
+        elif what is _DEAD:
+            machine.closed(idle)
+            lease.answer()
+        elif what is _EMPTY:
+            self._act(machine.empty())
+        elif what is _CLOSE:
+            leased = [lease for lease in machine.leases if lease.state in _WITH_CONNECTION]
+            self._act(machine.close())
+            for each in leased:
+                self._end_by_force(each)
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            if action.__class__ is Close:
+                action.idle.connection.session.close()
+                continue
+            lease: Any = action.lease  # type: ignore[union-attr]
+            try:
+                lease.answer()
+            except RuntimeError:  # the loop of its caller is closed
+                self._inbox.append((_CANCELLED, lease, None))
+
+    def _end_by_force(self, lease: Any) -> None:
+        conn = None if lease.connection is None else lease.connection()
+        if conn is not None:
+            _, session, _ = end_lease(conn)
+            if session is not None:
+                session.close()
+        self._inbox.append((_CANCELLED, lease, None))
+
+    def release(self, conn: Any) -> None:
+        """End the lease of *conn*."""
+        raise NotImplementedError
+
+    def cancel(self, lease: _PoolLease) -> None:
+        """End *lease*, whose connection is gone."""
+        self._post(_CANCELLED, lease)
+
+    def is_connected(self, lease: _PoolLease) -> None:
+        """Note that a new connection of *lease* is ready."""
+
+    def _disown(self) -> None:
+        machine = self._machine
+        self._start()
+        for lease in list(machine.leases):
+            assert isinstance(lease, _PoolLease)
+            lease.stop_waiting()
+
+
+#: The states of a lease whose caller may have a connection.
+_WITH_CONNECTION = frozenset((GRANTED, CONNECTING, LEASED))
+
+
+class BasePool(_Steps, Generic[C]):
+    """The common part of `Pool` and `AsyncPool`."""
+
+    _kind: type[C]
+
+    def __init__(
+        self,
+        *,
+        max_connections: int | None = 100,
+        per_host: int | None = 10,
+        max_idle: int | None = None,
+        idle_timeout: float | None = 60.0,
+        max_age: float | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | tuple[str, int] | None = None,
+        timeout: float | Timeouts | None = None,
+        deadline: float | None = None,
+        continue_timeout: float | None = CONTINUE_TIMEOUT,
+        unix_socket: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+        source_address: tuple[str, int] | None = None,
+        proxy_headers: HeadersArgument | None = None,
+        socket_options: Iterable[tuple[int, int, int | bytes]] = (),
+    ) -> None:
+        super().__init__(
+            None if max_connections is None else check_size(max_connections, "max_connections", 1),
+            None if per_host is None else check_size(per_host, "per_host", 1),
+            None if max_idle is None else check_size(max_idle, "max_idle"),
+            check_seconds(idle_timeout, "idle_timeout"),
+        )
+        self._max_age = check_seconds(max_age, "max_age")
+        self._settings = ConnectionSettings(
+            ssl_context=ssl_context,
+            proxy=proxy,
+            timeout=timeout,
+            deadline=deadline,
+            continue_timeout=continue_timeout,
+            unix_socket=unix_socket,
+            source_address=source_address,
+            proxy_headers=proxy_headers,
+            socket_options=socket_options,
+        )
+        self._places: OrderedDict[Any, Place[C]] = OrderedDict()
+
+    # Getting and returning connections.
+
+    def co_acquire(
+        self, origin: str | Origin, settings: ConnectionSettings | None = None
+    ) -> Co[C]:
+        """Coroutine of `Pool.acquire`; returns the connection.
+
+        Args:
+            origin: as for `Pool.acquire`.
+            settings: replaces the pool's own settings.
+        """
+        return self._co_acquire(self._place(check_origin(origin), settings))
+
+    def _co_acquire(self, place: Place[C]) -> Co[C]:
+        lease = _PoolLease(self._machine, self, place, self.clock())
+        conn: C | None = None
+        try:
+            self._post(_WANT, lease)
+            while True:
+                while lease.pending:
+                    if self._is_nested:
+                        raise StateError(
+                            "a finalizer or signal handler has interrupted the pool itself, and "
+                            "cannot wait for a connection of it"
+                        )
+                    if lease.machine is not self._machine:  # after a fork
+                        lease = _PoolLease(self._machine, self, place, self.clock())
+                        self._post(_WANT, lease)
+                        continue
+                    yield SlotNeeded(lease)
+                self._check_open()
+                conn = self._take(lease, place)
+                if conn is not None:
+                    return conn
+        except ConnectionTimedOut as exc:
+            exc.phase = "pool"
+            if exc.args:
+                exc.args = (f"{exc.args[0]}; {self._in_the_way(lease)}", *exc.args[1:])
+            raise
+        finally:
+            lease.stop_waiting()
+            if conn is None:
+                self._post(_CANCELLED, lease)
+
+    def _take(self, lease: _PoolLease, place: Place[C]) -> C | None:
+        """Return the connection object of a granted lease; ``None`` if it has to wait again."""
+        monitor = _LeaseMonitor(lease)
+        idle, session, watch = lease.idle, None, None
+        if idle is not None:
+            kept: _Kept = idle.connection
+            session, watch = kept.session.succeed(monitor), kept.watch
+            if (
+                not session.connected
+                or (kept.expires is not None and self.clock() >= kept.expires)
+                or session.idle_fault() is not None
+            ):
+                session.close()
+                lease.pending = True
+                self._post(_DEAD, lease, idle)
+                return None
+            lease.expires = kept.expires
+        conn = place.blueprint.lend(lease, monitor, session, watch)
+        lease.connection = reference = _ConnectionRef(conn, self._inbox.append)
+        reference.lease = lease
+        self._machine.granted(lease)
+        lease.idle = None
+        return conn
+
+    def release(self, conn: C) -> None:
+        """End the lease of a connection. Never waits. May be called again, in any thread.
+
+        Every later operation on *conn* raises `StateError`. The pool keeps the connection for the
+        next lease if it can be used again. Otherwise it closes it: if a response is outstanding or
+        not completely read, a request is not completely sent, the server has announced a close, or
+        another call is using the connection.
+
+        Args:
+            conn: a connection of this pool.
+
+        Raises:
+            TypeError: *conn* is not a connection of a pool.
+        """
+        if not is_leased(conn):
+            raise TypeError(f"conn must be a connection of this pool, not {type(conn).__name__}")
+        owner = lease_of(conn)
+        if owner is not None and owner.pool is not self:
+            raise TypeError("conn belongs to another pool: release it there")
+        lease, session, watch = end_lease(conn)
+        if lease is None:
+            return
+        idle = None
+        if session is not None:
+            expires, now = lease.expires, self.clock()
+            if expires is not None and now >= expires:
+                session.close()
+            else:
+                kept = _Kept(session, expires, watch)
+                idle = Idle(lease.host, lease.route, kept, now)
+        self._post(_ENDED, lease, idle)
+
+    def is_connected(self, lease: _PoolLease) -> None:
+        self._machine.connected(lease)
+        if self._max_age is not None:
+            share = 1 - _JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
+            lease.expires = self.clock() + share * self._max_age
+
+    # Everything else.
+
+    def stats(self) -> PoolStats:
+        """Return how many connections are idle, leased or connecting, and how many callers wait.
+
+        A connection counts as connecting until it has been connected for the first time, which the
+        first request does.
+        """
+        self.close_expired()
+        hosts: dict[Any, Stats] = self._machine.stats()
+        return PoolStats(
+            idle=sum(each.idle for each in hosts.values()),
+            leased=sum(each.leased for each in hosts.values()),
+            connecting=sum(each.connecting for each in hosts.values()),
+            waiting=sum(each.waiting for each in hosts.values()),
+            hosts=hosts,
+        )
+
+    def close_expired(self) -> None:
+        """Close the connections that have been idle for too long. Any other call does so, too."""
+        self._post(_TICK)
+
+    def close_idle(self) -> None:
+        """Close all idle connections. Never waits."""
+        self._post(_EMPTY)
+
+    def close(self) -> None:
+        """Close all connections, and end all leases. Never waits. May be called again.
+
+        Callers that wait for a lease, and calls that use a connection of the pool, raise. The pool
+        cannot be used again.
+        """
+        self._post(_CLOSE)
+
+    def _check_open(self) -> None:
+        if self._machine.is_closed:
+            raise StateError("the pool is closed: make a new one")
+
+    def _place(self, origin: Origin, settings: ConnectionSettings | None) -> Place[C]:
+        key = origin if settings is None else (origin, settings)
+        places = self._places
+        place = places.get(key)
+        if place is None:
+            arguments = (settings or self._settings).for_origin(origin)
+            blueprint = Blueprint(self._kind, origin.host, origin.port, arguments)
+            place = places[key] = Place(origin, blueprint)
+            while len(places) > _REMEMBERED:
+                with suppress(KeyError):  # another thread has done it
+                    places.popitem(last=False)
+        else:
+            with suppress(KeyError):
+                places.move_to_end(key)
+        return place
+
+    def _in_the_way(self, lease: _PoolLease) -> str:
+        """Return which limit *lease* waits for, and which leases use it up, for a message."""
+        limit, leases = self._machine.in_the_way(lease)
+        now = self.clock()
+        names = [each.describe(now) for each in leases if isinstance(each, _PoolLease)]
+        if len(names) > _MOST_NAMED:
+            names[_MOST_NAMED:] = [f"{len(names) - _MOST_NAMED} more"]
+        return f"{limit} slots are leased to {', '.join(names) or 'none'}"
+
+
+class _Borrowing(AbstractContextManager[HTTPConnection, None]):
+    """A lease for the time of a ``with`` block."""
+
+    def __init__(self, pool: Pool, place: Place[LeasedHTTPConnection]) -> None:
+        self._pool = pool
+        self._place = place
+        self._conns: list[HTTPConnection] = []
+
+    def __enter__(self) -> HTTPConnection:
+        conn = self._pool._acquire(self._place)
+        self._conns.append(conn)
+        return conn
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.release(self._conns.pop())
+
+
+class Pool(BasePool[LeasedHTTPConnection]):
+    """Connections to any number of servers, which are kept and used again. Thread-safe.
+
+    ::
+
+        with Pool(timeout=30) as pool:
+            with pool.connection("https://www.example.org") as conn:
+                resp = conn.request("GET", "/")
+                body = conn.readall()
+
+    A pool *leases* connections: until the lease ends, a connection belongs to one caller alone. A
+    caller that asks for one waits while its limit is reached. Callers for one host are served in
+    their order, and hosts take turns.
+
+    A connection is used again for an equal route: origin, proxy and its credentials, TLS context,
+    Unix socket and source address. TLS sessions are resumed for later connections of the route.
+
+    Args:
+        max_connections: the limit for leased and idle connections together; ``None`` for no limit.
+            When it is reached, the connection that has been idle longest makes room for a lease.
+        per_host: the same for one origin.
+        max_idle: the limit for idle connections that are kept; ``None`` for no limit.
+        idle_timeout: seconds after which an idle connection is closed: by the next call of any
+            method. ``None`` for no limit.
+        max_age: seconds after which a connection is not used again. It bounds how long an old
+            address of the server stays in use. It is shortened by up to a tenth, at random, so that
+            connections made together are not replaced together. ``None`` for no limit.
+        ssl_context: for https origins. The default is `ssl.create_default_context`.
+        proxy: as for `HTTPConnection`; so are all further arguments. `Timeouts.pool` limits the wait
+            for a lease, and so does a plain number. The limit counts from the last time a lease was
+            granted to any caller that waits for the same limit.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        InvalidRequest: the value of an argument is not valid.
+    """
+
+    _kind = LeasedHTTPConnection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def connection(self, origin: str | Origin) -> AbstractContextManager[HTTPConnection, None]:
+        """Return a context manager that leases a connection for the time of a ``with`` block.
+
+        Args:
+            origin: as for `acquire`.
+
+        Raises:
+            TypeError, InvalidRequest: *origin* is not valid. Entering the block raises as
+                `acquire`.
+        """
+        return _Borrowing(self, self._place(check_origin(origin), None))
+
+    def acquire(self, origin: str | Origin) -> HTTPConnection:
+        """Lease a connection. End the lease with `release`.
+
+        Args:
+            origin: a URL, of which only scheme, host and port matter, or an `Origin`.
+
+        Returns:
+            A connection for exclusive use. It has the pool's settings. The first request connects,
+            unless the connection was used before.
+
+        Raises:
+            TypeError, InvalidRequest: *origin* is not valid.
+            ConnectionTimedOut: no connection became free in time. The message names the leases.
+            StateError: the pool is closed, or was closed while this waited.
+        """
+        return self._acquire(self._place(check_origin(origin), None))
+
+    def _acquire(self, place: Place[LeasedHTTPConnection]) -> HTTPConnection:
+        settings = self._settings
+        return run(self._co_acquire(place), settings.timeout, settings.deadline, None)
