@@ -12,7 +12,7 @@ Theory of operation
    to the pool, or is closed.
 3. A lease may be dropped without being ended: by an exception, in a cycle of garbage, or because a
    signal handler has interrupted the call that was to end it. The object's finalizer then reports
-   it (`Leased.__del__`), and its session is closed like that of any dropped connection.
+   it , and its session is closed like that of any dropped connection.
 4. Users may set `hostname` and other attributes, as on any connection. A session belongs to the
    lease's route only if it was made with it (`Route.key`). Any other session is closed in the end.
 """
@@ -38,9 +38,6 @@ class Lease(Protocol):
     def end(self, conn: Any, /) -> None:
         """End the lease of *conn*, whose socket was handed over."""
 
-    def abandon(self) -> None:
-        """End the lease of an object that was dropped. Runs in a finalizer."""
-
 
 class Leased(Connection):
     """The common part of the objects whose lease is in progress."""
@@ -61,11 +58,6 @@ class Leased(Connection):
 
     def _continue_watch(self, kept: Any) -> None:
         """Use what an `AsyncHTTPConnection` has left behind."""
-
-    def __del__(self) -> None:
-        lease = self.__dict__.get("_lease")
-        if lease is not None:
-            lease.abandon()
 
 
 #: The monitor of all idle sessions: nobody reads what it counts.
@@ -96,12 +88,6 @@ class _Ended:
     def __enter__(self) -> NoReturn:
         raise _has_ended()
 
-    def __del__(self) -> None:
-        attributes = object.__getattribute__(self, "__dict__")
-        lease = attributes.get("_lease")
-        if lease is not None:  # ending the lease was interrupted
-            lease.abandon()
-
 
 def _has_ended() -> StateError:
     return StateError("the lease of this connection has ended: get another one from the pool")
@@ -121,7 +107,8 @@ _ended: dict[type, type] = {LeasedHTTPConnection: _EndedHTTPConnection}
 
 def register(leased: type[Leased]) -> None:
     """Make objects of another class leasable."""
-    members = {"__module__": leased.__module__}
+    # The finalizer of `AsyncHTTPConnection` has nothing left to do.
+    members = {"__module__": leased.__module__, "__del__": lambda self: None}
     _ended[leased] = type(f"_Ended{leased.__name__}", (_Ended, leased), members)
 
 
@@ -170,13 +157,13 @@ class Blueprint(Generic[C]):
         attributes["_session"] = session
         if kept is not None:
             conn._continue_watch(kept)
-        attributes["_lease"] = lease  # last: with it, the finalizer begins to matter
+        attributes["_lease"] = lease
         return conn
 
 
-def is_leased(conn: object) -> bool:
-    """Return whether *conn* is an object of a `Blueprint`. Its lease may have ended."""
-    return isinstance(conn, Leased)
+def disown(conn: Leased) -> None:
+    """Make *conn* count as not connected, in a child made by fork."""
+    conn._disown()
 
 
 def lease_of(conn: object) -> Any:

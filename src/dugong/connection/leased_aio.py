@@ -22,9 +22,5 @@ class LeasedAsyncHTTPConnection(Leased, AsyncHTTPConnection):
         if watch is not None:
             watch.close_with(self)
 
-    def __del__(self) -> None:
-        Leased.__del__(self)
-        AsyncHTTPConnection.__del__(self)
-
 
 register(LeasedAsyncHTTPConnection)

@@ -14,8 +14,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Self
 
 from ..connection.aio import AsyncHTTPConnection
+from ..connection.connection import Connection
 from ..connection.leased_aio import LeasedAsyncHTTPConnection
-from ..drivers.loops import run_in_loop, running_loop, running_trio
+from ..drivers.loops import pause, run_in_loop, running_loop, running_trio
 from ..errors import StateError
 from .origin import Origin, check_origin
 from .pool import BasePool, Place
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
 class _AsyncBorrowing(AbstractAsyncContextManager[AsyncHTTPConnection, None]):
     """A lease for the time of an ``async with`` block."""
 
+    __slots__ = ("_conn", "_place", "_pool")
+
     def __init__(self, pool: AsyncPool, place: Place[LeasedAsyncHTTPConnection]) -> None:
         self._pool = pool
         self._place = place
-        self._conns: list[AsyncHTTPConnection] = []
 
     async def __aenter__(self) -> AsyncHTTPConnection:
-        conn = await self._pool.acquire_at(self._place)
-        self._conns.append(conn)
-        return conn
+        self._conn = await self._pool.acquire_at(self._place)
+        return self._conn
 
     async def __aexit__(
         self,
@@ -43,7 +44,7 @@ class _AsyncBorrowing(AbstractAsyncContextManager[AsyncHTTPConnection, None]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._pool.release(self._conns.pop())
+        self._pool.release(self._conn)
 
 
 class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
@@ -98,6 +99,10 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
     async def acquire_at(self, place: Place[LeasedAsyncHTTPConnection]) -> AsyncHTTPConnection:
         """Lease a connection to a known place."""
         self._enter_loop()
+        conn = self._take_again(place)
+        if conn is not None:
+            await pause()
+            return conn
         settings = self._settings
         return await run_in_loop(self._co_acquire(place), settings.timeout, settings.deadline)
 
@@ -117,15 +122,15 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
             self._loop = loop
         self._arm()
 
-    def release(self, conn: AsyncHTTPConnection) -> None:
-        super().release(conn)  # type: ignore[arg-type]
+    def release(self, conn: Connection) -> None:
+        super().release(conn)
         self._arm()
 
     release.__doc__ = BasePool.release.__doc__
 
     def _arm(self) -> None:
         """Have the loop close idle connections, unless it does so or there are none."""
-        if self._timer_in is not self._loop and self._machine.next_tick < math.inf:
+        if self._timer_in is not self._loop and (self._inbox or self._due < math.inf):
             loop = self._loop
             if isinstance(loop, asyncio.AbstractEventLoop):
                 if running_loop() is loop:
@@ -138,7 +143,7 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
     def tick(self) -> float | None:
         """Close what has been idle for too long. Returns the seconds until there is more to do."""
         self.close_expired()
-        left = self._machine.next_tick - self.clock()
+        left = self.machine.next_tick - self.clock()
         if left < math.inf:
             return max(left, 0.0)
         self._timer_in = None

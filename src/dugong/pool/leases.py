@@ -203,6 +203,7 @@ class Leases:
     Attributes:
         leases: all leases that have not ended, in the order of `want`.
         idle: all idle connections, in the order of their return.
+        waiting: the number of leases that wait.
         is_closed: whether `close` was called.
     """
 
@@ -226,6 +227,7 @@ class Leases:
         self._hosts: dict[Hashable, _Host] = {}
         self._turns: OrderedDict[_Host, None] = OrderedDict()
         self._held = 0  # leases that have a slot
+        self.waiting = 0
         self._granted_at = -math.inf
 
     # Events.
@@ -248,6 +250,7 @@ class Leases:
                 return self._grant(host, lease, now)
             self._turns.setdefault(host)
         host.waiting[lease] = None
+        self.waiting += 1
         return []
 
     def granted(self, lease: Lease) -> list[Action]:
@@ -283,7 +286,8 @@ class Leases:
         if state is WAITING:
             host = self._hosts[lease.host]
             self._forget(lease)
-            host.waiting.pop(lease, None)
+            del host.waiting[lease]
+            self.waiting -= 1
             if not host.waiting:
                 self._turns.pop(host, None)
                 self._forget_unused(host)
@@ -332,6 +336,7 @@ class Leases:
         for lease in [lease for lease in self.leases if lease.state is WAITING]:
             actions += self._refuse(lease)
         self._turns.clear()
+        self.waiting = 0
         actions += self.empty()
         for host in list(self._hosts.values()):
             host.waiting.clear()
@@ -363,6 +368,7 @@ class Leases:
             if lease.state is WAITING:
                 lease.idle = None
                 host.waiting[lease] = None
+                self.waiting += 1
                 continue
             host.leases += 1
             self._held += 1
@@ -418,6 +424,8 @@ class Leases:
     def faults(self) -> Iterator[str]:
         """Yield what contradicts the rules, for tests. Looks at everything."""
         held = [lease for lease in self.leases if _has_slot(lease)]
+        if self.waiting != sum(lease.state is WAITING for lease in self.leases):
+            yield f"{self.waiting} are said to wait"
         if self._held != len(held):
             yield f"{self._held} slots for {len(held)} leases"
         if len(held) + len(self.idle) > self._max:
@@ -507,6 +515,7 @@ class Leases:
             lease = next(iter(host.waiting))
             actions += self._grant(host, lease, now)
             del host.waiting[lease]
+            self.waiting -= 1
             if host.waiting and host.leases < self._per_host:
                 self._turns.move_to_end(host)
             else:

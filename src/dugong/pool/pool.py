@@ -19,9 +19,11 @@ Theory of operation
    carried out. If that was interrupted, the machine is repaired, the event is repeated, and callers
    that may not have been woken are woken (`Leases.repair`). An event that is interrupted a second
    time is dropped; then rule 5 applies.
-5. **Dropped leases.** Each lease has a weak reference to its connection object. Its callback appends
-   the reference to the inbox, and is written in C, so that no interrupt can prevent it. The next
-   call then ends the lease. Usually the object's own finalizer has done so before, immediately.
+5. **Dropped leases.** Only the caller's side refers to a `PoolLease`: the coroutine that waits for
+   it, then the connection object. The machine has a record of it, with a weak reference. So if a
+   lease is dropped, at whatever point, its finalizer ends it. An interrupt may prevent a finalizer.
+   Then the callback of the weak reference appends that to the inbox, which no interrupt can prevent
+   because it is written in C, and the next call ends the lease.
 6. While the interpreter shuts down, a thread that was at work here may have ended in the middle of
    it. Another thread then takes over (`sys.is_finalizing`).
 7. A connection is examined once when it is taken (`Session.idle_fault`), never in the background.
@@ -29,12 +31,19 @@ Theory of operation
 8. What is remembered of an origin, a *place*, is its settings in the form in which connections need
    them, what was learned about the server, and its TLS session. The pool keeps the last
    `_REMEMBERED`.
-9. A child made by fork starts with a new machine and an empty inbox. Leases of the old one mean
+9. **The short way.** While no caller waits, the end of a lease is only noted in the inbox. If the
+   next call asks for the same place, it takes that back, and has the slot and the connection
+   without asking the machine (`_take_again`). To the machine, the two leases are one. Otherwise the
+   next call carries it out first. So most leases cost little, and no caller can miss a slot: the
+   end of a lease is posted before it looks for callers that wait, and a caller that begins to wait
+   is counted before what was posted is carried out.
+10. A child made by fork starts with a new machine and an empty inbox. Leases of the old one mean
    nothing there.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -54,7 +63,7 @@ from ..connection.leased import (
     LeasedHTTPConnection,
     activity,
     end_lease,
-    is_leased,
+    disown,
     lease_of,
 )
 from ..connection.settings import Settings
@@ -72,7 +81,7 @@ from .waiting import SlotNeeded, Waiter
 if TYPE_CHECKING:
     import os
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from ..protocol.messages import HeadersArgument
@@ -146,81 +155,117 @@ class Place(Generic[C]):
         self.ready_event = "connected" if blueprint.route.ssl_context is None else "secured"
 
 
-class _PoolLease(Lease, Waiter):
-    """A lease of a pool.
+class _Record(Lease):
+    """The machine's side of a lease.
 
     Attributes:
-        machine: the machine that it belongs to.
-        pool: the pool.
-        place: where it leads.
-        connection: a weak reference to its connection object, or ``None``.
-        expires: when its connection becomes too old to be kept.
-        since: when it was made.
+        lease: a weak reference to the caller's side; ``None`` before there is one.
     """
-
-    def __init__(self, machine: Leases, pool: _Steps, place: Place[Any], now: float) -> None:
-        super().__init__(place.origin, place.key)
-        self.machine = machine
-        self.pool = pool
-        self.place = place
-        self.connection: _ConnectionRef | None = None
-        self.expires: float | None = None
-        self.since = now
-        self.pending = True
-
-    def last_progress(self) -> float:
-        return self.machine.last_grant(self)
-
-    def end(self, conn: Any) -> None:
-        """End this lease, as `Pool.release`."""
-        self.pool.release(conn)
-
-    def abandon(self) -> None:
-        """End this lease because its object was dropped. Runs in a finalizer."""
-        self.pool.cancel(self)
-
-    def describe(self, now: float) -> str:
-        """Return the origin and what happens there, for a message."""
-        conn = None if self.connection is None else self.connection()
-        doing = None if conn is None else activity(conn)
-        return f"{self.place.origin} ({doing or self.state}, {now - self.since:.1f} s)"
-
-
-class _ConnectionRef(weakref.ref[Connection]):
-    """A weak reference to the connection object of a lease."""
 
     __slots__ = ("lease",)
 
-    lease: _PoolLease
+    def __init__(self, place: Place[Any]) -> None:
+        super().__init__(place.origin, place.key)
+        self.lease: _LeaseRef | None = None
+
+    def describe(self, now: float) -> str:
+        """Return the origin and what happens there, for a message."""
+        lease = None if self.lease is None else self.lease()
+        if lease is None:
+            return f"{self.host} (dropped)"
+        conn = None if lease.conn is None else lease.conn()
+        doing = None if conn is None else activity(conn)
+        return f"{self.host} ({doing or self.state}, {now - lease.since:.1f} s)"
 
 
-class _Kept:
+class PoolLease(Waiter):
+    """The caller's side of a lease.
+
+    Attributes:
+        pool: the pool; ``None`` after the end of the lease.
+        place: where it leads.
+        machine: the machine that has its record.
+        record: that record; ``None`` when the lease has ended.
+        conn: a weak reference to its connection object, or ``None``.
+        expires: when its connection becomes too old to be kept; ``None`` if it does not.
+        since: when it was made.
+    """
+
+    def __init__(self, pool: _Steps, place: Place[Any]) -> None:
+        self.pool: _Steps | None = pool
+        self.place = place
+        self.machine = pool.machine
+        self.record: _Record | None = _Record(place)
+        self.conn: weakref.ref[Any] | None = None
+        self.expires: float | None = None
+        self.since = pool.clock()
+        self.pending = True
+        reference = _LeaseRef(self, pool.note)
+        reference.record = self.record
+        self.record.lease = reference
+
+    def last_progress(self) -> float:
+        return -math.inf if self.record is None else self.machine.last_grant(self.record)
+
+    def end(self, conn: Any) -> None:
+        """End this lease, as `Pool.release`."""
+        if self.pool is not None:
+            self.pool.release(conn)
+
+    def __del__(self) -> None:
+        record, pool = self.__dict__.get("record"), self.__dict__.get("pool")
+        if record is not None and pool is not None:
+            pool.cancel(record)
+
+
+class _LeaseRef(weakref.ref[PoolLease]):
+    """A weak reference to a lease, and its record."""
+
+    __slots__ = ("record",)
+
+    record: _Record
+
+
+class _Kept(Idle):
     """An idle connection.
 
     Attributes:
         session: the session, which has retired.
         expires: when it becomes too old; ``None`` if it does not.
         watch: what `end_lease` has returned with it.
+        place: where it leads.
+        previous: the lease that it is returned from, until the machine knows.
     """
 
-    __slots__ = ("expires", "session", "watch")
+    __slots__ = ("expires", "place", "previous", "session", "watch")
 
-    def __init__(self, session: Session, expires: float | None, watch: Any) -> None:
+    def __init__(self, lease: PoolLease, session: Session, watch: Any, now: float) -> None:
+        self.place = place = lease.place
+        self.host = place.origin
+        self.route = place.key
+        self.since = now
+        self.lease = None
         self.session = session
-        self.expires = expires
+        self.expires = lease.expires
         self.watch = watch
+        self.previous: PoolLease | None = lease
 
 
 class _LeaseMonitor(Monitor):
     """Counts the bytes of a lease, and notices when its connection is ready."""
 
-    def __init__(self, lease: _PoolLease) -> None:
-        super().__init__()
-        self._lease = lease
+    # Defaults in the class save a part of each lease.
+    bytes_sent = 0
+    bytes_received = 0
+    on_event = None
+
+    def __init__(self, lease: PoolLease, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._lease = weakref.ref(lease)  # a strong one would be part of a cycle
 
     def event(self, name: str) -> None:
-        lease = self._lease
-        if name == lease.place.ready_event:
+        lease = self._lease()
+        if lease is not None and lease.pool is not None and name == lease.place.ready_event:
             lease.pool.is_connected(lease)
         super().event(name)
 
@@ -246,6 +291,8 @@ class _Steps:
 
     Attributes:
         clock: returns the time in seconds.
+        machine: decides.
+        note: posts the reference of a dropped lease, without carrying anything out.
     """
 
     def __init__(self, *limits: Any) -> None:
@@ -255,15 +302,19 @@ class _Steps:
         disown_in_child(self)
 
     def _start(self) -> None:
-        self._machine = Leases(*self._limits)
-        #: Events: what, the lease, and an idle connection. Or the reference of a dropped object.
+        self.machine = Leases(*self._limits)
+        #: Events: what, the record of the lease, and an idle connection. Or a `_LeaseRef`.
         self._inbox: deque[Any] = deque()
+        self.note = self._inbox.append
         self._free = True  # exists while no call carries out events
         self._worker = 0  # the thread of the call that does
         self._unfinished: object = None  # the event that is being carried out, or was interrupted
+        self._due = math.inf  # when the next idle connection is to be closed
 
-    def _post(self, what: _What, lease: _PoolLease | None = None, idle: Idle | None = None) -> None:
-        self._inbox.append((what, lease, idle))
+    def _post(
+        self, what: _What, record: _Record | None = None, idle: _Kept | None = None
+    ) -> None:
+        self._inbox.append((what, record, idle))
         self._work()
 
     def _work(self) -> None:
@@ -297,43 +348,40 @@ class _Steps:
         return self._worker == get_ident()
 
     def _carry_out_all(self, inbox: deque[Any]) -> None:
-        machine = self._machine
+        machine = self.machine
         while inbox:
             event = inbox[0]
             now = self.clock()
-            if self._unfinished is not None:
+            if self._unfinished is None:
+                self._unfinished = event
+                self._carry_out(machine, event, now)
+                inbox.popleft()
+            else:
                 again = self._unfinished is event
                 self._act(machine.repair(now))
                 if again:
-                    inbox.popleft()
-            else:
-                again = False
-            self._unfinished = event
-            self._carry_out(machine, event, now)
-            if now >= machine.next_tick:
+                    inbox.popleft()  # not a third time
+                    self._carry_out(machine, event, now)
+            if now >= self._due:
                 self._act(machine.tick(now))
-            if not again:
-                inbox.popleft()
+            self._due = machine.next_tick
             self._unfinished = None
 
     def _carry_out(self, machine: Leases, event: Any, now: float) -> None:
-        if event.__class__ is _ConnectionRef:
-            event = (_CANCELLED, event.lease, None)
-        what, lease, idle = event
+        if event.__class__ is _LeaseRef:
+            event = (_CANCELLED, event.record, None)
+        what, record, idle = event
         if what is _WANT:
-            self._act(machine.want(lease, now))
-        elif what is _ENDED or what is _CANCELLED:
-            lease.connection = None
-            if lease.machine is not machine:  # the parent's, in a child made by fork
-                if idle is not None:
-                    idle.connection.session.close()
-            elif what is _ENDED:
-                self._act(machine.returned(lease, idle, now))
-            else:
-                self._act(machine.cancelled(lease, now))
+            self._act(machine.want(record, now))
+        elif what is _ENDED:
+            if idle is not None and idle.previous is not None:
+                idle.previous.record = idle.previous = None
+            self._act(machine.returned(record, idle, now))
+        elif what is _CANCELLED:
+            self._act(machine.cancelled(record, now))
         elif what is _DEAD:
             machine.closed(idle)
-            lease.answer()
+            self._answer(record)
         elif what is _EMPTY:
             self._act(machine.empty())
         elif what is _CLOSE:
@@ -344,40 +392,56 @@ class _Steps:
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
-            if action.__class__ is Close:
-                action.idle.connection.session.close()
-                continue
-            lease: Any = action.lease  # type: ignore[union-attr]
-            try:
-                lease.answer()
-            except RuntimeError:  # the loop of its caller is closed
-                self._inbox.append((_CANCELLED, lease, None))
+            if isinstance(action, Close):
+                kept: Any = action.idle
+                kept.session.close()
+            else:
+                self._answer(action.lease)
 
-    def _end_by_force(self, lease: Any) -> None:
-        conn = None if lease.connection is None else lease.connection()
+    def _answer(self, record: Any) -> None:
+        lease = None if record.lease is None else record.lease()
+        try:
+            if lease is None:
+                raise RuntimeError("it was dropped")  # noqa: TRY301
+            lease.answer()
+        except RuntimeError:  # the caller will never know
+            self._inbox.append((_CANCELLED, record, None))
+
+    def _end_by_force(self, record: Any) -> None:
+        lease = None if record.lease is None else record.lease()
+        conn = None if lease is None or lease.conn is None else lease.conn()
         if conn is not None:
             _, session, _ = end_lease(conn)
             if session is not None:
                 session.close()
-        self._inbox.append((_CANCELLED, lease, None))
+        self._inbox.append((_CANCELLED, record, None))
 
     def release(self, conn: Any) -> None:
         """End the lease of *conn*."""
         raise NotImplementedError
 
-    def cancel(self, lease: _PoolLease) -> None:
-        """End *lease*, whose connection is gone."""
-        self._post(_CANCELLED, lease)
+    def cancel(self, record: _Record) -> None:
+        """End a lease that was dropped. Runs in a finalizer."""
+        self._post(_CANCELLED, record)
 
-    def is_connected(self, lease: _PoolLease) -> None:
+    def is_connected(self, lease: PoolLease) -> None:
         """Note that a new connection of *lease* is ready."""
 
     def _disown(self) -> None:
-        machine = self._machine
+        records, posted = list(self.machine.leases), [*self._inbox]
         self._start()
-        for lease in list(machine.leases):
-            assert isinstance(lease, _PoolLease)
-            lease.stop_waiting()
+        for record in records:
+            assert isinstance(record, _Record)
+            lease = None if record.lease is None else record.lease()
+            if lease is not None:
+                lease.record = None
+                lease.stop_waiting()
+                conn = None if lease.conn is None else lease.conn()
+                if conn is not None:
+                    disown(conn)
+        for event in posted:
+            if event.__class__ is not _LeaseRef and event[2] is not None:
+                event[2].previous = None
 
 
 #: The states of a lease whose caller may have a connection.
@@ -413,6 +477,7 @@ class BasePool(_Steps, Generic[C]):
             None if max_idle is None else check_size(max_idle, "max_idle"),
             check_seconds(idle_timeout, "idle_timeout"),
         )
+        self._keeps_few = max_idle is not None  # so one too many has to be closed immediately
         self._max_age = check_seconds(max_age, "max_age")
         self._settings = ConnectionSettings(
             ssl_context=ssl_context,
@@ -441,10 +506,12 @@ class BasePool(_Steps, Generic[C]):
         return self._co_acquire(self._place(check_origin(origin), settings))
 
     def _co_acquire(self, place: Place[C]) -> Co[C]:
-        lease = _PoolLease(self._machine, self, place, self.clock())
-        conn: C | None = None
+        conn = self._take_again(place)
+        if conn is not None:
+            return conn
+        lease = PoolLease(self, place)
         try:
-            self._post(_WANT, lease)
+            self._post(_WANT, lease.record)
             while True:
                 while lease.pending:
                     if self._is_nested:
@@ -452,50 +519,108 @@ class BasePool(_Steps, Generic[C]):
                             "a finalizer or signal handler has interrupted the pool itself, and "
                             "cannot wait for a connection of it"
                         )
-                    if lease.machine is not self._machine:  # after a fork
-                        lease = _PoolLease(self._machine, self, place, self.clock())
-                        self._post(_WANT, lease)
+                    if lease.machine is not self.machine:  # after a fork
+                        lease = PoolLease(self, place)
+                        self._post(_WANT, lease.record)
                         continue
                     yield SlotNeeded(lease)
                 self._check_open()
-                conn = self._take(lease, place)
+                conn = self._take(lease)
                 if conn is not None:
                     return conn
         except ConnectionTimedOut as exc:
             exc.phase = "pool"
-            if exc.args:
-                exc.args = (f"{exc.args[0]}; {self._in_the_way(lease)}", *exc.args[1:])
+            if exc.args and lease.record is not None:
+                exc.args = (f"{exc.args[0]}; {self._in_the_way(lease.record)}", *exc.args[1:])
             raise
         finally:
             lease.stop_waiting()
-            if conn is None:
-                self._post(_CANCELLED, lease)
+            if conn is None and lease.record is not None:
+                record, lease.record = lease.record, None
+                self._post(_CANCELLED, record)
 
-    def _take(self, lease: _PoolLease, place: Place[C]) -> C | None:
+    def _take(self, lease: PoolLease) -> C | None:
         """Return the connection object of a granted lease; ``None`` if it has to wait again."""
-        monitor = _LeaseMonitor(lease)
-        idle, session, watch = lease.idle, None, None
-        if idle is not None:
-            kept: _Kept = idle.connection
-            session, watch = kept.session.succeed(monitor), kept.watch
-            if (
-                not session.connected
-                or (kept.expires is not None and self.clock() >= kept.expires)
-                or session.idle_fault() is not None
-            ):
-                session.close()
-                lease.pending = True
-                self._post(_DEAD, lease, idle)
-                return None
-            lease.expires = kept.expires
-        conn = place.blueprint.lend(lease, monitor, session, watch)
-        lease.connection = reference = _ConnectionRef(conn, self._inbox.append)
-        reference.lease = lease
-        self._machine.granted(lease)
-        lease.idle = None
+        record = lease.record
+        assert record is not None
+        idle: Any = record.idle
+        monitor = _LeaseMonitor(lease, self.clock)
+        session = None if idle is None else self._open(idle, monitor)
+        if idle is not None and session is None:
+            lease.pending = True
+            self._post(_DEAD, record, idle)
+            return None
+        conn = self._lend(lease, monitor, session, idle)
+        self.machine.granted(record)
+        record.idle = None
         return conn
 
-    def release(self, conn: C) -> None:
+    def _take_again(self, place: Place[C]) -> C | None:
+        """Return a connection object for the connection that was returned last (rule 9).
+
+        Returns ``None`` if that was not for *place*.
+        """
+        inbox = self._inbox
+        if not inbox:
+            return None
+        try:
+            del self._free
+        except AttributeError:
+            return None
+        idle = None
+        try:
+            if inbox and self._unfinished is None and not self.machine.is_closed:
+                event = inbox[-1]
+                if event.__class__ is tuple and event[0] is _ENDED:
+                    found = event[2]
+                    if found is not None and found.place is place:
+                        last = inbox.pop()
+                        if last is event:
+                            idle = found
+                        else:  # another thread has just posted that
+                            inbox.append(last)
+        finally:
+            self._free = True
+        if inbox:
+            self._work()  # what others have left to this call
+        if idle is None:
+            return None
+        lease = idle.previous
+        monitor = _LeaseMonitor(lease, self.clock)
+        session = self._open(idle, monitor)
+        if session is None:
+            record, lease.record = lease.record, None
+            self._post(_ENDED, record)
+            return None
+        lease.pool = self
+        idle.previous = None
+        lease.since = self.clock()
+        return self._lend(lease, monitor, session, idle)
+
+    def _open(self, idle: _Kept, monitor: Monitor) -> Session | None:
+        """Return a session that continues an idle one; ``None`` if it cannot be used again."""
+        session = idle.session.succeed(monitor)
+        if (
+            not session.connected
+            or (idle.expires is not None and self.clock() >= idle.expires)
+            or session.idle_fault() is not None
+        ):
+            session.close()
+            return None
+        return session
+
+    def _lend(
+        self, lease: PoolLease, monitor: Monitor, session: Session | None, idle: _Kept | None
+    ) -> C:
+        watch = None
+        if idle is not None:
+            lease.expires = idle.expires
+            watch = idle.watch
+        conn: C = lease.place.blueprint.lend(lease, monitor, session, watch)
+        lease.conn = weakref.ref(conn)
+        return conn
+
+    def release(self, conn: Connection) -> None:
         """End the lease of a connection. Never waits. May be called again, in any thread.
 
         Every later operation on *conn* raises `StateError`. The pool keeps the connection for the
@@ -507,28 +632,33 @@ class BasePool(_Steps, Generic[C]):
             conn: a connection of this pool.
 
         Raises:
-            TypeError: *conn* is not a connection of a pool.
+            TypeError: *conn* is not a connection of this pool.
         """
-        if not is_leased(conn):
+        if not isinstance(conn, Leased):
             raise TypeError(f"conn must be a connection of this pool, not {type(conn).__name__}")
         owner = lease_of(conn)
-        if owner is not None and owner.pool is not self:
+        if owner is not None and owner.pool is not self and owner.pool is not None:
             raise TypeError("conn belongs to another pool: release it there")
         lease, session, watch = end_lease(conn)
-        if lease is None:
-            return
-        idle = None
-        if session is not None:
-            expires, now = lease.expires, self.clock()
-            if expires is not None and now >= expires:
+        if lease is None or lease.record is None:  # again, or in a child made by fork
+            if session is not None:
                 session.close()
-            else:
-                kept = _Kept(session, expires, watch)
-                idle = Idle(lease.host, lease.route, kept, now)
-        self._post(_ENDED, lease, idle)
+            return
+        now = self.clock()
+        if session is not None and (lease.expires is None or now < lease.expires):
+            lease.pool = None  # the inbox will refer to the lease, and would be part of a cycle
+            self._inbox.append((_ENDED, lease.record, _Kept(lease, session, watch, now)))
+            if self.machine.waiting or now >= self._due or self._keeps_few:
+                self._work()
+            return
+        if session is not None:
+            session.close()
+        record, lease.record = lease.record, None
+        self._post(_ENDED, record)
 
-    def is_connected(self, lease: _PoolLease) -> None:
-        self._machine.connected(lease)
+    def is_connected(self, lease: PoolLease) -> None:
+        if lease.record is not None:
+            self.machine.connected(lease.record)
         if self._max_age is not None:
             share = 1 - _JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
             lease.expires = self.clock() + share * self._max_age
@@ -542,7 +672,7 @@ class BasePool(_Steps, Generic[C]):
         first request does.
         """
         self.close_expired()
-        hosts: dict[Any, Stats] = self._machine.stats()
+        hosts: dict[Any, Stats] = self.machine.stats()
         return PoolStats(
             idle=sum(each.idle for each in hosts.values()),
             leased=sum(each.leased for each in hosts.values()),
@@ -568,7 +698,7 @@ class BasePool(_Steps, Generic[C]):
         self._post(_CLOSE)
 
     def _check_open(self) -> None:
-        if self._machine.is_closed:
+        if self.machine.is_closed:
             raise StateError("the pool is closed: make a new one")
 
     def _place(self, origin: Origin, settings: ConnectionSettings | None) -> Place[C]:
@@ -587,11 +717,11 @@ class BasePool(_Steps, Generic[C]):
                 places.move_to_end(key)
         return place
 
-    def _in_the_way(self, lease: _PoolLease) -> str:
-        """Return which limit *lease* waits for, and which leases use it up, for a message."""
-        limit, leases = self._machine.in_the_way(lease)
+    def _in_the_way(self, record: _Record) -> str:
+        """Return which limit a lease waits for, and which leases use it up, for a message."""
+        limit, records = self.machine.in_the_way(record)
         now = self.clock()
-        names = [each.describe(now) for each in leases if isinstance(each, _PoolLease)]
+        names = [each.describe(now) for each in records if isinstance(each, _Record)]
         if len(names) > _MOST_NAMED:
             names[_MOST_NAMED:] = [f"{len(names) - _MOST_NAMED} more"]
         return f"{limit} slots are leased to {', '.join(names) or 'none'}"
@@ -600,15 +730,15 @@ class BasePool(_Steps, Generic[C]):
 class _Borrowing(AbstractContextManager[HTTPConnection, None]):
     """A lease for the time of a ``with`` block."""
 
+    __slots__ = ("_conn", "_place", "_pool")
+
     def __init__(self, pool: Pool, place: Place[LeasedHTTPConnection]) -> None:
         self._pool = pool
         self._place = place
-        self._conns: list[HTTPConnection] = []
 
     def __enter__(self) -> HTTPConnection:
-        conn = self._pool._acquire(self._place)
-        self._conns.append(conn)
-        return conn
+        self._conn = self._pool._acquire(self._place)
+        return self._conn
 
     def __exit__(
         self,
@@ -616,7 +746,7 @@ class _Borrowing(AbstractContextManager[HTTPConnection, None]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._pool.release(self._conns.pop())
+        self._pool.release(self._conn)
 
 
 class Pool(BasePool[LeasedHTTPConnection]):
@@ -699,5 +829,8 @@ class Pool(BasePool[LeasedHTTPConnection]):
         return self._acquire(self._place(check_origin(origin), None))
 
     def _acquire(self, place: Place[LeasedHTTPConnection]) -> HTTPConnection:
+        conn = self._take_again(place)
+        if conn is not None:
+            return conn
         settings = self._settings
         return run(self._co_acquire(place), settings.timeout, settings.deadline, None)

@@ -169,6 +169,7 @@ class Lifecycle:
         while self.state.being_sent(exchange) and not self.closed:
             near_end, _ = alarm = socketpair()
             try:
+                disown_in_child(self)
                 self._alarms.append(alarm)
                 self.finish()
                 if self.state.being_sent(exchange) and not self.closed:

@@ -28,11 +28,9 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Self
 
 from ..errors import ConnectionClosed, DugongError
-from ..transport.fork import disown_in_child
 from ..transport.monitor import Monitor
 from ..transport.poll import Co, T
 from ..transport.stream import UNREQUESTED, unusable
@@ -138,7 +136,6 @@ class Session(RequestWriter, ResponseReceiver):
         successor.monitor = monitor
         successor.send_detector = ConflictDetector("writing to")
         successor.receive_detector = ConflictDetector("reading from")
-        successor._alarms = deque(maxlen=1)
         successor.pipelined = False
         successor.send_while_reading = None
         successor.end_reported = True
@@ -147,7 +144,8 @@ class Session(RequestWriter, ResponseReceiver):
         self.reader.response = self.reader.digest = None
         if self.stream is not None:
             self.stream.monitor = monitor
-        disown_in_child(successor)
+        # Not registered for `disown_in_child`, which takes long: the stream is, and so is whatever
+        # has the session.
         # Last: after an interrupt before this, the connection still belongs to this session.
         self.closed = True
         self.stream = None
