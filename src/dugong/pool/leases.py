@@ -41,8 +41,8 @@ ENDED      For good. An ended lease ignores every event.
 7. **Events may be repeated, late, or interrupted.** A signal handler may raise in the middle of an
    event. The caller then calls `repair`, and repeats the event. For that, each fact that matters is
    one assignment: the members of `leases` and `idle`, `Lease.state`, `Lease.idle` and `Idle.lease`.
-   Everything else is derived from them, and `repair` derives it anew. The order of assignments
-   matters wherever a comment says so.
+   Everything else is derived from them, and `repair` derives it anew, except for the order of turns. The order
+   of assignments matters wherever a comment says so. An action may then be returned twice.
 
 What breaks in other pools without these rules: slots are lost forever (httpcore #1093, aiohttp
 #4936, Go #29889: rules 1 and 7); callers wait beside free slots (aiohttp #9670, Jetty #5855, Go
@@ -432,7 +432,8 @@ class Leases:
             yield "more slots than max_connections"
         if len(self.idle) > self._max_idle:
             yield "more idle connections than max_idle"
-        keys = {lease.host for lease in self.leases} | {idle.host for idle in self.idle}
+        known = {lease.host for lease in self.leases if lease.state is not NEW}
+        keys = known | {idle.host for idle in self.idle}
         if keys != set(self._hosts):
             yield f"{set(self._hosts)} is kept of {keys}"
         for host in self._hosts.values():
