@@ -94,7 +94,8 @@ class Pool:
                         self.closed.append(idle)
                 case Refuse(lease):
                     assert lease.state is ENDED
-                    self.refused.append(lease)
+                    if lease not in self.refused:
+                        self.refused.append(lease)
                     self.forget(lease)
 
     def forget(self, lease: Lease) -> None:
@@ -540,6 +541,9 @@ def test_closing() -> None:
     assert pool.closed == [idle, last]
     pool.cancel(granted)
     assert pool.machine.stats() == {}
+    for lease in pool.refused:
+        pool.cancel(lease)
+    assert not pool.machine.leases
     pool.check()
 
 

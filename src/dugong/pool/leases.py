@@ -201,7 +201,7 @@ class Leases:
         idle_timeout: seconds after which an idle connection is closed.
 
     Attributes:
-        leases: all leases that have not ended, in the order of `want`.
+        leases: all leases that have not ended, or were refused, in the order of `want`.
         idle: all idle connections, in the order of their return.
         waiting: the number of leases that wait.
         is_closed: whether `close` was called.
@@ -235,12 +235,13 @@ class Leases:
     def want(self, lease: Lease, now: float) -> list[Action]:
         """A caller wants *lease*. Granted immediately if that is possible."""
         if lease.state is not NEW:
-            return []
+            return [Refuse(lease)] if self.is_closed and lease.state is ENDED else []
         # In this order: after an interrupt in between, the lease is known, and not yet waiting. The
         # repeated event continues.
         self.leases[lease] = None
         if self.is_closed:
-            return self._refuse(lease)
+            lease.state = ENDED
+            return [Refuse(lease)]
         host = self._hosts.get(lease.host)
         if host is None:
             host = self._hosts[lease.host] = _Host(lease.host)
@@ -330,11 +331,18 @@ class Leases:
         return actions
 
     def close(self) -> list[Action]:
-        """The pool was closed. Leases that wait end, and no further one is granted."""
+        """The pool was closed. Leases that wait end, and no further one is granted.
+
+        A lease that is refused remains in `leases` until its caller cancels it. So its caller is
+        woken in any case: if this is interrupted, the repeated event refuses it again.
+        """
         self.is_closed = True
         actions: list[Action] = []
-        for lease in [lease for lease in self.leases if lease.state is WAITING]:
-            actions += self._refuse(lease)
+        for lease in self.leases:
+            if lease.state is WAITING:
+                lease.state = ENDED
+            if lease.state is ENDED:
+                actions.append(Refuse(lease))
         self._turns.clear()
         self.waiting = 0
         actions += self.empty()
@@ -352,7 +360,8 @@ class Leases:
         """
         leases, idle = list(self.leases), list(self.idle)
         self._forget_derived()
-        self.leases = {lease: None for lease in leases if lease.state is not ENDED}
+        if not self.is_closed:
+            self.leases = {lease: None for lease in leases if lease.state is not ENDED}
         self.idle = OrderedDict()
         for each in idle:
             lease = each.lease
@@ -362,8 +371,8 @@ class Leases:
             self._keep(each)
         actions: list[Action] = []
         for lease in self.leases:
-            if lease.state is NEW:
-                continue  # `want` is repeated
+            if lease.state in (NEW, ENDED):
+                continue  # `want`, or `close`, is repeated
             host = self._hosts.setdefault(lease.host, _Host(lease.host))
             if lease.state is WAITING:
                 lease.idle = None
@@ -406,6 +415,8 @@ class Leases:
         """Return the numbers of each host."""
         counts: dict[Hashable, dict[State | str, int]] = {}
         for lease in list(self.leases):  # another thread may report an event meanwhile
+            if lease.state is ENDED:
+                continue
             of_host = counts.setdefault(lease.host, {})
             of_host[lease.state] = of_host.get(lease.state, 0) + 1
         for idle in list(self.idle):
@@ -432,7 +443,7 @@ class Leases:
             yield "more slots than max_connections"
         if len(self.idle) > self._max_idle:
             yield "more idle connections than max_idle"
-        known = {lease.host for lease in self.leases if lease.state is not NEW}
+        known = {lease.host for lease in self.leases if lease.state not in (NEW, ENDED)}
         keys = known | {idle.host for idle in self.idle}
         if keys != set(self._hosts):
             yield f"{set(self._hosts)} is kept of {keys}"
@@ -524,10 +535,6 @@ class Leases:
         while len(self.idle) > self._max_idle:
             actions.append(self._evict(next(iter(self.idle))))
         return actions
-
-    def _refuse(self, lease: Lease) -> list[Action]:
-        self._forget(lease)
-        return [Refuse(lease)]
 
     def _forget(self, lease: Lease) -> None:
         # In this order: `repair` ignores a lease that has ended.
