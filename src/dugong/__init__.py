@@ -75,6 +75,7 @@ __all__ = [
     "__version__",
     "eval_coroutine",
     "is_temp_network_error",
+    "run_all",
 ]
 
 
@@ -104,10 +105,12 @@ _LATER = {
     "AsyncPool": "pool.aio",
     "Origin": "pool.origin",
     "Pool": "pool.pool",
+    "run_all": "drivers.many",
 }
 
 if TYPE_CHECKING:
     from .connection.aio import AioFuture, AsyncHTTPConnection
+    from .drivers.many import run_all
     from .pool.aio import AsyncPool
     from .pool.origin import Origin
     from .pool.pool import Pool

@@ -1,0 +1,374 @@
+"""`run_all`: a blocking driver for many coroutines in one thread.
+
+Theory of operation
+===================
+
+1. A coroutine in flight is a `_Task`. It is *waiting* (for a descriptor, for a callback, and perhaps
+   until a time), or *ready*: listed in `_ready`, to be resumed. What it waits for is undone before
+   it is resumed, because its next step may close the descriptor, whose number could then belong to
+   another file.
+2. One selector waits for all descriptors. Two tasks may wait for the same descriptor, such as the
+   sender and the reader of one connection, so a descriptor has a list of tasks.
+3. A wait that parks (`PollNeeded.parks`) ends with a callback, in any thread. The callback notes the
+   number of the task, and writes to a socket pair if this driver sleeps (`_Wakeups`). So thousands
+   of parked tasks need two descriptors. A number and not the task: the callback is kept by what the
+   coroutine waits for, and a reference from there back to the coroutine would be a cycle.
+4. An interrupt (such as ``KeyboardInterrupt``) may end a step of the iterator at any point. Each
+   task is then still waiting or ready, and the next step continues. Only the coroutine that was
+   running is lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Self
+
+from ..protocol.arguments import check_generator, check_seconds, check_size
+from ..transport.fork import disown_in_child
+from ..transport.poll import POLLIN, POLLOUT, WAIT, Co, Limits, PollNeeded, T, timed_out
+from ..transport.sockets import socketpair
+from ..transport.timeouts import Timeouts, check_timeout
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: Bytes read at a time from the socket pair: each stands for a wake-up.
+_DRAIN = 4096
+
+
+class _Task(Generic[T]):
+    """A coroutine in flight."""
+
+    __slots__ = ("crt", "fd", "limits", "need", "number", "outcome", "too_long", "unpark", "wait")
+
+    def __init__(self, number: int, crt: Co[T], limits: Limits) -> None:
+        self.number = number
+        self.crt = crt
+        self.limits = limits
+        self.need: PollNeeded | None = None
+        self.wait = 0  # the number of the current wait; timers of earlier waits mean nothing
+        self.fd = -1
+        self.unpark: Callable[[], object] | None = None
+        self.too_long: str | None = None
+
+
+class _Wakeups:
+    """The callbacks that have come."""
+
+    def __init__(self) -> None:
+        self.numbers: deque[int] = deque()
+        self.sleeping = False
+        self.near_end, self._far_end = socketpair()
+        self.near_end.setblocking(False)
+        self._far_end.setblocking(False)
+        disown_in_child(self)
+
+    def add(self, number: int) -> None:
+        """Note that a task can continue. Runs in any thread, and in finalizers."""
+        self.numbers.append(number)
+        if self.sleeping:
+            try:
+                self._far_end.send(b"\0")
+            except OSError:
+                pass  # full, so it is readable anyway; or closed
+
+    def drain(self) -> None:
+        try:
+            while len(self.near_end.recv(_DRAIN)) == _DRAIN:
+                pass
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self.near_end.close()
+        self._far_end.close()
+
+    _disown = close
+
+
+class Results(Generic[T]):
+    """The iterator that `run_all` returns."""
+
+    def __init__(
+        self,
+        coroutines: Iterable[Co[T]],
+        limit: int,
+        timeout: float | Timeouts | None,
+        deadline: float | None,
+    ) -> None:
+        self._source: Iterator[Co[T]] | None = iter(coroutines)
+        self._limit = limit
+        self._timeout = timeout
+        self._deadline = deadline
+        self._clock = time.monotonic
+        self._started = 0
+        self._tasks: dict[int, _Task[T]] = {}
+        self._ready: deque[tuple[_Task[T], BaseException | None]] = deque()
+        self._results: deque[tuple[Co[T], T | Exception]] = deque()
+        self._timers: list[tuple[float, int, int]] = []  # when, the task's number, its wait
+        self._by_fd: dict[int, list[_Task[T]]] = {}
+        self._selector: selectors.BaseSelector | None = None
+        self._wakeups: _Wakeups | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> tuple[Co[T], T | Exception]:
+        while not self._results:
+            self._start_more()
+            while self._ready:
+                self._resume(*self._ready[0])
+            if not self._results:
+                if not self._tasks:
+                    self.close()
+                    raise StopIteration
+                self._sleep()
+        return self._results.popleft()
+
+    def close(self) -> None:
+        """Close all coroutines in flight, and start no more. May be called again.
+
+        Raises:
+            BaseException: any exception that closing a coroutine raised, after all are closed.
+        """
+        self._source = None
+        self._ready.clear()
+        failure: BaseException | None = None
+        while self._tasks:
+            _, task = self._tasks.popitem()
+            self._stop_waiting(task)
+            try:
+                task.crt.close()
+            except BaseException as exc:
+                failure = failure or exc
+        if self._selector is not None:
+            self._selector.close()
+            self._selector = None
+        if self._wakeups is not None:
+            self._wakeups.close()
+            self._wakeups = None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
+
+    def _start_more(self) -> None:
+        while self._source is not None and len(self._tasks) < self._limit:
+            try:
+                crt = next(self._source)
+            except StopIteration:
+                self._source = None
+                return
+            check_generator(crt)
+            self._started += 1
+            task = _Task(self._started, crt, Limits(self._timeout, self._deadline))
+            # In this order: after an interrupt in between, it is ready.
+            self._ready.append((task, None))
+            self._tasks[self._started] = task
+
+    def _resume(self, task: _Task[T], exc: BaseException | None) -> None:
+        """Run *task*, the first that is ready, to its next wait, or to its end."""
+        try:
+            self._stop_waiting(task)
+            need = next(task.crt) if exc is None else task.crt.throw(exc)
+            while not self._begin_wait(task, need):
+                need = task.crt.throw(timed_out(task.too_long or "", task.limits.phase))
+        except StopIteration as stop:
+            self._end(task, stop.value)
+        except Exception as failure:  # the result
+            self._end(task, failure)
+        except BaseException:
+            self._tasks.pop(task.number, None)
+            self._stop_waiting(task)
+            task.crt.close()
+            raise
+        finally:
+            self._ready.popleft()
+
+    def _end(self, task: _Task[T], result: T | Exception) -> None:
+        self._results.append((task.crt, result))
+        self._tasks.pop(task.number, None)
+
+    def _begin_wait(self, task: _Task[T], need: PollNeeded) -> bool:
+        """Have *task* wait for *need*. Returns False if it has no time left to wait."""
+        limits = task.limits
+        seconds, task.too_long = limits.next_wait(need)
+        if limits.over:
+            return False
+        task.need = need
+        task.wait += 1
+        if seconds is not None:
+            heapq.heappush(self._timers, (self._clock() + seconds, task.number, task.wait))
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+        if not need.parks:
+            self._watch(task, need.fd, need.mask)
+            return True
+        if self._wakeups is None:
+            self._wakeups = _Wakeups()
+            self._selector.register(self._wakeups.near_end, selectors.EVENT_READ)
+        task.unpark = need.park(partial(self._wakeups.add, task.number))
+        return True
+
+    def _watch(self, task: _Task[T], fd: int, mask: int) -> None:
+        tasks = self._by_fd.setdefault(fd, [])
+        tasks.append(task)
+        task.fd = fd
+        try:
+            self._update(fd, tasks)
+        except (OSError, ValueError):  # it is closed: the coroutine finds out
+            self._ready.append((task, None))
+
+    def _update(self, fd: int, tasks: list[_Task[T]]) -> None:
+        """Have the selector watch *fd* for what *tasks* wait for."""
+        assert self._selector is not None
+        mask = 0
+        for task in tasks:
+            mask |= 0 if task.need is None else task.need.mask
+        events = (selectors.EVENT_READ if mask & POLLIN else 0) | (
+            selectors.EVENT_WRITE if mask & POLLOUT else 0
+        )
+        known = self._selector.get_map().get(fd)
+        if known is not None and known.events != events:
+            self._selector.unregister(fd)
+            known = None
+        if known is None and events:
+            self._selector.register(fd, events)
+
+    def _stop_waiting(self, task: _Task[T]) -> None:
+        """Undo `_begin_wait`. May be called again."""
+        task.need = None
+        task.wait += 1
+        if task.unpark is not None:
+            task.unpark()
+            task.unpark = None
+        if task.fd >= 0:
+            fd = task.fd
+            tasks = [other for other in self._by_fd.get(fd, []) if other is not task]
+            if tasks:
+                self._by_fd[fd] = tasks
+            else:
+                self._by_fd.pop(fd, None)
+            try:
+                self._update(fd, tasks)
+            except (OSError, ValueError):
+                pass
+            task.fd = -1
+
+    def _sleep(self) -> None:
+        """Wait until any task can be resumed, and list those in `_ready`."""
+        assert self._selector is not None
+        wakeups = self._wakeups
+        seconds = WAIT  # as in `PollNeeded.poll`: for the sake of signal handlers
+        if self._timers:
+            seconds = min(seconds, max(0.0, self._timers[0][0] - self._clock()))
+        try:
+            if wakeups is not None:
+                wakeups.sleeping = True  # in this order: see `_Wakeups.add`
+                if wakeups.numbers:
+                    seconds = 0
+            events = self._selector.select(seconds)
+        finally:
+            if wakeups is not None:
+                wakeups.sleeping = False
+        for key, ready in events:
+            if wakeups is not None and key.fileobj is wakeups.near_end:
+                wakeups.drain()
+                continue
+            for task in self._by_fd.get(key.fd, []):
+                mask = 0 if task.need is None else task.need.mask
+                if (ready & selectors.EVENT_READ and mask & POLLIN) or (
+                    ready & selectors.EVENT_WRITE and mask & POLLOUT
+                ):
+                    self._moved(task)
+        while wakeups is not None and wakeups.numbers:
+            woken = self._tasks.get(wakeups.numbers.popleft())
+            if woken is not None and woken.unpark is not None:
+                self._moved(woken)
+        self._expire()
+
+    def _moved(self, task: _Task[T]) -> None:
+        if task.need is not None:
+            task.need = None  # it is listed once
+            task.limits.moved()
+            self._ready.append((task, None))
+
+    def _expire(self) -> None:
+        """List the tasks whose time has passed."""
+        now = self._clock()
+        while self._timers and self._timers[0][0] <= now:
+            _, number, wait = heapq.heappop(self._timers)
+            task = self._tasks.get(number)
+            if task is None or task.wait != wait or task.need is None:
+                continue
+            need, limits = task.need, task.limits
+            if task.too_long is None:
+                exc = None
+            elif limits.restarted(need):
+                seconds, task.too_long = limits.next_wait(need)
+                if seconds is not None:
+                    heapq.heappush(self._timers, (now + seconds, number, wait))
+                continue
+            else:
+                exc = timed_out(task.too_long, limits.phase)
+            task.need = None
+            self._ready.append((task, exc))
+
+
+def run_all(
+    coroutines: Iterable[Co[T]],
+    *,
+    limit: int = 100,
+    timeout: float | Timeouts | None = None,
+    deadline: float | None = None,
+) -> Results[T]:
+    """Run many coroutines in this thread, and iterate over their results as they end.
+
+    ::
+
+        with run_all(fetch(pool, url) for url in urls) as results:
+            for crt, result in results:
+                ...
+
+    Leave the iterator early with `close`, or by leaving its ``with`` block. That closes the
+    coroutines in flight, which then give back what they use, and starts no more.
+
+    Args:
+        coroutines: an iterable of generators that yield `PollNeeded`, such as ``conn.co_read(10)``.
+            It may be endless: at most *limit* are in flight at a time.
+        limit: how many coroutines may be in flight, at least 1.
+        timeout: the limit for one wait of a coroutine in seconds, or `Timeouts`. ``None`` is no
+            limit.
+        deadline: the limit for each coroutine in seconds, from its start; ``None`` is no limit.
+
+    Returns:
+        An iterator of pairs: the coroutine, and what it has returned or the exception that it has
+        raised. The iterator is also a context manager, and has a method ``close``.
+
+    Raises:
+        TypeError, InvalidRequest: an argument is not valid. The iterator raises `TypeError` if an
+            item is not a generator.
+    """
+    return Results(
+        coroutines,
+        check_size(limit, "limit", 1),
+        check_timeout(timeout),
+        check_seconds(deadline, "deadline"),
+    )
