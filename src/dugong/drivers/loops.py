@@ -201,8 +201,13 @@ class Watch:
         descriptor is still open and so belongs to no other socket.
         """
         loop = self._loop
-        if loop.is_closed() or loop is running_loop():
+        if loop.is_closed():
             self.close()
+        elif loop is running_loop():
+            self.close()
+            if asyncio.current_task(loop) is None:
+                # The loop may be asleep, below a signal handler, and not see what is ready now.
+                loop.call_soon_threadsafe(_nothing)
         else:
             with suppress(RuntimeError):  # it is closed by now
                 loop.call_soon_threadsafe(self.close)
@@ -221,6 +226,10 @@ class Watch:
         self.is_open = False
         _watches_of(self._loop).pop((self._fd, self._mask), None)
         self._held.clear()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _close(watch: weakref.ref[Watch], _owner: object = None) -> None:
