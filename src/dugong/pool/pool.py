@@ -159,18 +159,18 @@ class _Record(Lease):
     """The machine's side of a lease.
 
     Attributes:
-        lease: a weak reference to the caller's side; ``None`` before there is one.
+        lease: a weak reference to the caller's side.
     """
 
     __slots__ = ("lease",)
 
-    def __init__(self, place: Place[Any]) -> None:
+    def __init__(self, lease: PoolLease, place: Place[Any]) -> None:
         super().__init__(place.origin, place.key)
-        self.lease: _LeaseRef | None = None
+        self.lease = weakref.ref(lease)
 
     def describe(self, now: float) -> str:
         """Return the origin and what happens there, for a message."""
-        lease = None if self.lease is None else self.lease()
+        lease = self.lease()
         if lease is None:
             return f"{self.host} (dropped)"
         conn = None if lease.conn is None else lease.conn()
@@ -195,14 +195,12 @@ class PoolLease(Waiter):
         self.pool: _Steps | None = pool
         self.place = place
         self.machine = pool.machine
-        self.record: _Record | None = _Record(place)
+        self.record: _Record | None = _Record(self, place)
         self.conn: weakref.ref[Any] | None = None
         self.expires: float | None = None
         self.since = pool.clock()
         self.pending = True
-        reference = _LeaseRef(self, pool.note)
-        reference.record = self.record
-        self.record.lease = reference
+        pool.expect_drop(self, self.record)
 
     def last_progress(self) -> float:
         return -math.inf if self.record is None else self.machine.last_grant(self.record)
@@ -292,7 +290,6 @@ class _Steps:
     Attributes:
         clock: returns the time in seconds.
         machine: decides.
-        note: posts the reference of a dropped lease, without carrying anything out.
     """
 
     def __init__(self, *limits: Any) -> None:
@@ -305,7 +302,9 @@ class _Steps:
         self.machine = Leases(*self._limits)
         #: Events: what, the record of the lease, and an idle connection. Or a `_LeaseRef`.
         self._inbox: deque[Any] = deque()
-        self.note = self._inbox.append
+        #: The callbacks of rule 5. A record must not refer to its own one, which refers to the inbox,
+        #: where the record may be.
+        self._drops: dict[_Record, _LeaseRef] = {}
         self._free = True  # exists while no call carries out events
         self._worker = 0  # the thread of the call that does
         self._unfinished: object = None  # the event that is being carried out, or was interrupted
@@ -374,10 +373,12 @@ class _Steps:
         if what is _WANT:
             self._act(machine.want(record, now))
         elif what is _ENDED:
+            self._drops.pop(record, None)
             if idle is not None and idle.previous is not None:
                 idle.previous.record = idle.previous = None
             self._act(machine.returned(record, idle, now))
         elif what is _CANCELLED:
+            self._drops.pop(record, None)
             self._act(machine.cancelled(record, now))
         elif what is _DEAD:
             machine.closed(idle)
@@ -399,7 +400,7 @@ class _Steps:
                 self._answer(action.lease)
 
     def _answer(self, record: Any) -> None:
-        lease = None if record.lease is None else record.lease()
+        lease = record.lease()
         try:
             if lease is None:
                 raise RuntimeError("it was dropped")  # noqa: TRY301
@@ -408,7 +409,7 @@ class _Steps:
             self._inbox.append((_CANCELLED, record, None))
 
     def _end_by_force(self, record: Any) -> None:
-        lease = None if record.lease is None else record.lease()
+        lease = record.lease()
         conn = None if lease is None or lease.conn is None else lease.conn()
         if conn is not None:
             _, session, _ = end_lease(conn)
@@ -419,6 +420,12 @@ class _Steps:
     def release(self, conn: Any) -> None:
         """End the lease of *conn*."""
         raise NotImplementedError
+
+    def expect_drop(self, lease: PoolLease, record: _Record) -> None:
+        """Have the end of *lease* noted if it is dropped and its finalizer is interrupted."""
+        reference = _LeaseRef(lease, self._inbox.append)
+        reference.record = record
+        self._drops[record] = reference
 
     def cancel(self, record: _Record) -> None:
         """End a lease that was dropped. Runs in a finalizer."""
@@ -432,7 +439,7 @@ class _Steps:
         self._start()
         for record in records:
             assert isinstance(record, _Record)
-            lease = None if record.lease is None else record.lease()
+            lease = record.lease()
             if lease is not None:
                 lease.record = None
                 lease.stop_waiting()

@@ -95,6 +95,9 @@ class Session(RequestWriter, ResponseReceiver):
             if stream is not None and not stream.closed:
                 stream.keep_tls_session()
                 self.monitor = stream.monitor = monitor
+                # Nothing in the session refers to the user's requests, responses and callbacks.
+                self.state.current = self.reader.response = self.reader.digest = None
+                self.state.limited = False
                 return True
         self.close()
         return False
@@ -126,8 +129,6 @@ class Session(RequestWriter, ResponseReceiver):
     def succeed(self, monitor: Monitor) -> Self:
         """Return a new session with the connection of this one, which has retired.
 
-        Nothing in it refers to the requests and responses of the previous user.
-
         Args:
             monitor: that of the new user.
         """
@@ -139,9 +140,6 @@ class Session(RequestWriter, ResponseReceiver):
         successor.pipelined = False
         successor.send_while_reading = None
         successor.end_reported = True
-        self.state.current = None
-        self.state.limited = False
-        self.reader.response = self.reader.digest = None
         if self.stream is not None:
             self.stream.monitor = monitor
         # Not registered for `disown_in_child`, which takes long: the stream is, and so is whatever
