@@ -149,6 +149,8 @@ class Results(Generic[T]):
         """
         self._source = None
         self._ready.clear()
+        self._results.clear()
+        self._timers.clear()
         failure: BaseException | None = None
         while self._tasks:
             _, task = self._tasks.popitem()

@@ -313,8 +313,14 @@ class _Steps:
     def _post(
         self, what: _What, record: _Record | None = None, idle: _Kept | None = None
     ) -> None:
-        self._inbox.append((what, record, idle))
-        self._work()
+        try:
+            self._inbox.append((what, record, idle))
+            self._work()
+        except BaseException:
+            # A signal handler has raised, perhaps before this began to carry out the event. Others
+            # may wait for that.
+            self._work()
+            raise
 
     def _work(self) -> None:
         """Carry out what was posted, unless another call does."""
@@ -330,16 +336,10 @@ class _Steps:
                     return
             self._worker = me
             try:
-                try:
-                    self._carry_out_all(inbox)
-                finally:
-                    self._worker = 0
-                    self._free = True
-            except BaseException:
-                # A signal handler has raised. Others may wait for what is left.
-                if inbox:
-                    self._work()
-                raise
+                self._carry_out_all(inbox)
+            finally:
+                self._worker = 0
+                self._free = True
 
     @property
     def _is_nested(self) -> bool:
@@ -567,29 +567,35 @@ class BasePool(_Steps, Generic[C]):
 
         Returns ``None`` if that was not for *place*.
         """
-        inbox = self._inbox
+        inbox, me = self._inbox, get_ident()
         if not inbox:
-            return None
-        try:
-            del self._free
-        except AttributeError:
             return None
         idle = None
         try:
-            if inbox and self._unfinished is None and not self.machine.is_closed:
-                event = inbox[-1]
-                if event.__class__ is tuple and event[0] is _ENDED:
-                    found = event[2]
-                    if found is not None and found.place is place:
-                        last = inbox.pop()
-                        if last is event:
-                            idle = found
-                        else:  # another thread has just posted that
-                            inbox.append(last)
-        finally:
-            self._free = True
-        if inbox:
-            self._work()  # what others have left to this call
+            try:
+                del self._free
+            except AttributeError:
+                return None
+            self._worker = me
+            try:
+                if inbox and self._unfinished is None and not self.machine.is_closed:
+                    event = inbox[-1]
+                    if event.__class__ is tuple and event[0] is _ENDED:
+                        found = event[2]
+                        if found is not None and found.place is place:
+                            last = inbox.pop()
+                            if last is event:
+                                idle = found
+                            else:  # another thread has just posted that
+                                inbox.append(last)
+            finally:
+                self._worker = 0
+                self._free = True
+            if inbox:
+                self._work()  # what others have left to this call
+        except BaseException:  # as in `_post`
+            self._work()
+            raise
         if idle is None:
             return None
         lease = idle.previous
@@ -653,10 +659,15 @@ class BasePool(_Steps, Generic[C]):
             return
         now = self.clock()
         if session is not None and (lease.expires is None or now < lease.expires):
-            lease.pool = None  # the inbox will refer to the lease, and would be part of a cycle
-            self._inbox.append((_ENDED, lease.record, _Kept(lease, session, watch, now)))
-            if self.machine.waiting or now >= self._due or self._keeps_few:
+            event = _ENDED, lease.record, _Kept(lease, session, watch, now)
+            try:
+                self._inbox.append(event)
+                lease.pool = None  # the inbox refers to the lease, and would be part of a cycle
+                if self.machine.waiting or now >= self._due or self._keeps_few:
+                    self._work()
+            except BaseException:  # as in `_post`
                 self._work()
+                raise
             return
         if session is not None:
             session.close()
