@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .connection.blocking import HTTPConnection
 from .connection.settings import HTTP_PORT, HTTPS_PORT
 from .errors import (
+    AddressRefused,
     BodyChanged,
     ConnectionClosed,
     ConnectionTimedOut,
@@ -46,6 +47,7 @@ __all__ = [
     "MAX_LINE_SIZE",
     "POLLIN",
     "POLLOUT",
+    "AddressRefused",
     "AioFuture",
     "AsyncHTTPConnection",
     "AsyncPool",

@@ -8,6 +8,7 @@
      ├── TunnelRefused           (ConnectionError)  the proxy refused a CONNECT request
      ├── HostnameNotResolvable                      the DNS works, but the host has no address
      ├── DNSUnavailable                             the DNS does not answer
+     ├── AddressRefused                             the address guard approves no address
      ├── InvalidResponse                            the server violated the protocol or a limit
      ├── UnsupportedResponse                        valid, but not supported by this client
      ├── InvalidRequest          (ValueError)       an argument is not valid
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .protocol.messages import HTTPResponse, Request
 
 __all__ = [
+    "AddressRefused",
     "BodyChanged",
     "ConnectionClosed",
     "ConnectionTimedOut",
@@ -214,6 +216,20 @@ class DNSUnavailable(_NameError):
     """
 
     _text = "cannot look up {!r}: the domain name system does not answer"
+
+
+class AddressRefused(DugongError):
+    """The address guard has approved none of the addresses of a server.
+
+    Attributes:
+        name: the host name or address, a `str`.
+        addresses: the addresses that were refused, a tuple of `str`.
+    """
+
+    def __init__(self, name: str, addresses: tuple[str, ...]) -> None:
+        self.name = name
+        self.addresses = addresses
+        super().__init__(f"no address of {name!r} is allowed: {', '.join(addresses)} was refused")
 
 
 #: The invalid part of a response (see `InvalidResponse`).

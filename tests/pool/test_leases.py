@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -46,7 +46,7 @@ class Lines:
         self.left = stop_before
         self.count = 0
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Self:
         self._before = sys.gettrace()
         sys.settrace(self._trace)
         return self
@@ -74,6 +74,7 @@ class Pool:
         self.now = 0.0
         self.wanted: dict[str, list[Lease]] = {}
         self.granted: list[Lease] = []
+        self.seen: set[Lease | Idle] = set()  # what was granted or closed
         self.refused: list[Lease] = []
         self.open: list[Idle] = []
         self.closed: list[Idle] = []
@@ -83,14 +84,16 @@ class Pool:
             match action:
                 case Grant(lease):
                     assert lease.state is GRANTED
-                    if lease not in self.granted:
+                    if lease not in self.seen:
+                        self.seen.add(lease)
                         self.granted.append(lease)
                         waiting = self.wanted[str(lease.host)]
                         assert waiting[0] is lease, "not in the order of want"
                         waiting.remove(lease)
                 case Close(idle):
                     assert idle not in self.machine.idle
-                    if idle not in self.closed:  # after an interrupt, an action may be repeated
+                    if idle not in self.seen:  # after an interrupt, an action may be repeated
+                        self.seen.add(idle)
                         self.closed.append(idle)
                 case Refuse(lease):
                     assert lease.state is ENDED
@@ -124,7 +127,7 @@ class Pool:
     def check(self) -> None:
         assert list(self.machine.faults()) == []
         for lease in self.machine.leases:  # nobody waits for a grant that was lost
-            assert lease.state is not GRANTED or lease in self.granted
+            assert lease.state is not GRANTED or lease in self.seen
 
 
 # ------------------------------------------------------------------------------- any events
@@ -201,7 +204,9 @@ class AnyEvents(RuleBasedStateMachine):
     def found_dead(self, data: st.DataObject) -> None:
         """An idle connection, or one that was just granted."""
         lease = self.some(data, GRANTED)
-        known = [*self.pool.machine.idle, *([] if lease is None or not lease.idle else [lease.idle])]
+        known = [*self.pool.machine.idle]
+        if lease is not None and lease.idle is not None:
+            known.append(lease.idle)
         if known:
             idle = data.draw(st.sampled_from(known))
             self.event(lambda: self.pool.machine.closed(idle))
@@ -577,22 +582,26 @@ def test_stats() -> None:
 # ------------------------------------------------------------------------------- cost, remains
 
 
-def crowded(count: int) -> Pool:
+def crowded(count: int) -> Leases:
     """A pool with many idle connections, hosts, and waiting callers."""
-    pool = Pool(2 * count, count)
-    for lease in [pool.want(f"idle{i}") for i in range(count)]:
-        pool.give_back(lease)
-    for lease in [pool.want("busy") for _ in range(count)]:
-        pool.use(lease)
-    for _ in range(count):
-        pool.want("busy")
-    return pool
+    machine = Leases(2 * count, count)
+    for i in range(count):
+        lease = Lease(f"idle{i}", f"idle{i}")
+        machine.want(lease, 0)
+        machine.returned(lease, Idle(lease.host, lease.route, object(), 0), 0)
+    for i in range(2 * count):
+        lease = Lease("busy", "busy")
+        machine.want(lease, 0)
+        if i < count:
+            machine.granted(lease)
+            machine.connected(lease)
+    return machine
 
 
 def cost(count: int) -> list[int]:
     """Return how many lines each kind of event runs through."""
-    pool = crowded(count)
-    machine, used = pool.machine, list(pool.machine.leases)
+    machine = crowded(count)
+    used = list(machine.leases)
     busy = [lease for lease in used if lease.state is LEASED]
     waiting = [lease for lease in used if lease.state is WAITING]
     assert count == len(busy) == len(waiting)

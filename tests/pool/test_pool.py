@@ -19,7 +19,7 @@ from dugong import (
     Timeouts,
 )
 from tests.support.pooled import OK, OPERATIONS, StyledPool, answering, ask, bare, origin_of
-from tests.support.styles import BlockingWire, StyledWire
+from tests.support.styles import BlockingWire, StyledWire, awaitable, waiting
 from tests.support.styles_in_loops import TrioWire
 
 # ------------------------------------------------------------------------------- reuse
@@ -311,6 +311,24 @@ async def test_no_slot_in_time(plain: StyledWire, timeout: Any) -> None:
     assert "secret" not in text
     assert pool.counts == (0, 1, 1, 0)
     pool.check()
+
+
+@pytest.mark.styles("generator")
+async def test_event_of_waiting(plain: StyledWire) -> None:
+    listener, pool = plain.listen(), StyledPool(plain, per_host=1)
+    origin = origin_of(listener, plain)
+    events: list[str] = []
+    conn = await waiting(pool.pool.co_acquire(origin, on_event=events.append))
+    assert events == []
+    waits = pool.pool.co_acquire(origin, on_event=events.append)
+    next(waits)
+    assert events == ["waiting"]
+    pool.pool.release(conn)
+    conn = await waiting(waits)
+    answering(listener)
+    await ask(awaitable(conn))
+    assert events[:3] == ["waiting", "resolved", "connecting"]
+    assert events[-1] == "done"
 
 
 @pytest.mark.styles("generator")

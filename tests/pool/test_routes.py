@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from dugong import HTTPConnection, Origin, Pool, eval_coroutine
+from dugong import AddressRefused, HTTPConnection, Origin, Pool, eval_coroutine
 from dugong.connection.settings import Settings
 from dugong.pool.pool import ConnectionSettings
 from dugong.transport.connect import Route
@@ -62,8 +63,9 @@ def test_keys_of_equal_routes(settings: dict[str, Any]) -> None:
 def test_every_argument_is_part_of_the_key() -> None:
     """Whoever adds something to a route has to decide whether it is."""
     assert set(Route.__slots__) - {"_key", "defaults", "resumption"} == {
-        "address", "authority", "proxy", "server_hostname", "sock", "socket_options",
-        "source_address", "ssl_context", "tunnel", "tunnel_fields", "unix_socket",
+        "address", "allow", "authority", "proxy", "resolve", "server_hostname", "sock",
+        "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
+        "unix_socket",
     }  # fmt: skip
 
 
@@ -145,6 +147,30 @@ def test_unix_socket_and_tcp(sharing: Sharing, nginx: NginxEndpoints) -> None:
     for _ in range(2):
         assert isinstance(sharing.get(origin, "/doc/1.txt", tcp)[0], tuple)
         assert not isinstance(sharing.get(origin, "/doc/1.txt", unix)[0], tuple)
+
+
+def test_guards_and_resolvers(sharing: Sharing, nginx: NginxEndpoints) -> None:
+    origin = f"http://name.example:{nginx.plain.port}"
+    asked: list[Any] = []
+
+    def resolve(host: str, port: int) -> list[Any]:
+        asked.append(host)
+        return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    def allow(address: Any) -> bool:
+        asked.append(str(address))
+        return True
+
+    resolving = ConnectionSettings(resolve=resolve)
+    guarded = ConnectionSettings(resolve=resolve, allow=allow)
+    refusing = ConnectionSettings(resolve=resolve, allow=lambda address: False)
+    assert sharing.get(origin, "/doc/1.txt", resolving)[1] is False
+    assert sharing.get(origin, "/doc/1.txt", guarded)[1] is False
+    assert asked == ["name.example", "name.example", "127.0.0.1"]
+    with pytest.raises(AddressRefused, match=r"no address of 'name\.example' is allowed: 127\.0"):
+        sharing.get(origin, "/doc/1.txt", refusing)
+    assert sharing.get(origin, "/doc/1.txt", resolving)[1] is True
+    assert sharing.get(origin, "/doc/1.txt", guarded)[1] is True
 
 
 # ------------------------------------------------------------------------------- TLS sessions

@@ -204,3 +204,20 @@ def test_the_server_sees_no_more_connections_than_the_limit(tmp_path: Path, per_
             for thread in threads:
                 thread.join()
             assert len(addresses) <= per_host
+
+
+def test_closed_connections_are_closed_by_the_next_call(tmp_path: Path) -> None:
+    """Of any host, and without looking at those that are open."""
+    with nginx(tmp_path, "keepalive_timeout 50ms; keepalive_min_timeout 0;") as server:
+        with Pool(timeout=20) as pool:
+            conns = [pool.acquire(f"http://127.0.0.1:{server.ports[0]}") for _ in range(5)]
+            needs = []
+            for conn in conns:
+                get(conn)
+                needs.append(conn._session.stream.want_read)  # type: ignore[union-attr]
+                pool.release(conn)
+            for need in needs:
+                assert need.poll(10)
+            pool.release(pool.acquire("http://another.example"))
+            pool.release(pool.acquire("http://another.example"))
+            assert not pool.machine.idle

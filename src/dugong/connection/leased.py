@@ -20,7 +20,7 @@ Theory of operation
 from __future__ import annotations
 
 import socket
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from ..errors import StateError
 from ..session.session import Session
@@ -28,6 +28,9 @@ from ..transport.connect import Resumption, Route
 from ..transport.monitor import Monitor
 from .blocking import HTTPConnection
 from .connection import Connection
+
+if TYPE_CHECKING:
+    from ..transport.connect import Allow, Resolve
 
 C = TypeVar("C", bound="Leased")
 
@@ -119,6 +122,7 @@ class Blueprint(Generic[C]):
         kind: their class.
         hostname, port: the server.
         settings: the other arguments of `HTTPConnection`.
+        allow, resolve: as for `Route`.
 
     Attributes:
         route: the route of all connections, which also keeps the TLS session to resume.
@@ -133,9 +137,12 @@ class Blueprint(Generic[C]):
         hostname: str,
         port: int,
         settings: dict[str, Any],
+        allow: Allow | None = None,
+        resolve: Resolve | None = None,
     ) -> None:
         self._kind = kind
         model = kind(hostname, port, **settings)
+        model._allow, model._resolve = allow, resolve
         self.route = model._route()
         if self.route.ssl_context is not None:
             self.route.resumption = Resumption()

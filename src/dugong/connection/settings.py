@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..protocol.messages import HeadersArgument
+    from ..transport.connect import Allow, Resolve
     from ..transport.timeouts import Timeouts
 
 
@@ -73,6 +74,10 @@ class Settings:
     This also keeps what previous responses have shown about the server. It applies to all
     connections of one object, one after another.
     """
+
+    #: The guard and the resolver of the route (see `Route`), for connections of a pool.
+    _allow: Allow | None = None
+    _resolve: Resolve | None = None
 
     def __init__(
         self,
@@ -226,6 +231,8 @@ class Settings:
             authority=host,
             defaults=Defaults(defaults),
             socket_options=self._socket_options,
+            allow=self._allow,
+            resolve=self._resolve,
         )
 
     def _prepare(self, route: Route, request: Request, expect100: bool | None) -> Exchange:

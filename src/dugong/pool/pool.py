@@ -26,8 +26,10 @@ Theory of operation
    because it is written in C, and the next call ends the lease.
 6. While the interpreter shuts down, a thread that was at work here may have ended in the middle of
    it. Another thread then takes over (`sys.is_finalizing`).
-7. A connection is examined once when it is taken (`Session.idle_fault`), never in the background.
-   One that is closed is replaced by the next of its route, or by a new one in the same slot.
+7. A connection is examined once when it is taken (`Session.idle_fault`). One that is closed is
+   replaced by the next of its route, or by a new one in the same slot. Where the system has epoll,
+   each call that carries out events also learns which idle connections have become readable,
+   without looking at the others (`_IdleWatch`), and closes those that the server has closed.
 8. What is remembered of an origin, a *place*, is its settings in the form in which connections need
    them, what was learned about the server, and its TLS session. The pool keeps the last
    `_REMEMBERED`.
@@ -45,6 +47,7 @@ from __future__ import annotations
 
 import math
 import random
+import select
 import sys
 import time
 import weakref
@@ -86,12 +89,17 @@ if TYPE_CHECKING:
 
     from ..protocol.messages import HeadersArgument
     from ..session.session import Session
+    from ..transport.connect import Allow, Resolve
     from ..transport.timeouts import Timeouts
 
 C = TypeVar("C", bound=Leased)
 
 #: Places that a pool remembers. Programs that use more origins at a time learn again.
 _REMEMBERED = 256
+
+#: Seconds after which a call looks for idle connections that the server has closed, if it has
+#: nothing to carry out.
+_LOOK_AGAIN = 0.1
 
 #: Leases that the message of a timeout names.
 _MOST_NAMED = 10
@@ -115,11 +123,21 @@ class PoolStats(Stats):
 class ConnectionSettings:
     """Settings for connections to any server: arguments of `HTTPConnection`.
 
+    Two callers that share a pool and have equal settings share its connections.
+
+    Args:
+        allow, resolve: as for `Route`, and part of it. They must be the same object each time.
+        arguments: arguments of `HTTPConnection`, except those that determine the server.
+
     Raises:
         TypeError, InvalidRequest: an argument is not valid.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(
+        self, *, allow: Allow | None = None, resolve: Resolve | None = None, **arguments: Any
+    ) -> None:
+        self.allow = allow
+        self.resolve = resolve
         for name in ("socket_options", "proxy_headers"):
             if hasattr(arguments.get(name), "__next__"):  # every connection needs it
                 arguments[name] = list(arguments[name])
@@ -233,9 +251,10 @@ class _Kept(Idle):
         watch: what `end_lease` has returned with it.
         place: where it leads.
         previous: the lease that it is returned from, until the machine knows.
+        fd: the descriptor by which `_IdleWatch` knows it, -1 if it does not.
     """
 
-    __slots__ = ("expires", "place", "previous", "session", "watch")
+    __slots__ = ("expires", "fd", "place", "previous", "session", "watch")
 
     def __init__(self, lease: PoolLease, session: Session, watch: Any, now: float) -> None:
         self.place = place = lease.place
@@ -247,6 +266,7 @@ class _Kept(Idle):
         self.expires = lease.expires
         self.watch = watch
         self.previous: PoolLease | None = lease
+        self.fd = -1
 
 
 class _LeaseMonitor(Monitor):
@@ -284,6 +304,62 @@ class _What(Enum):
 _WANT, _ENDED, _CANCELLED, _DEAD, _TICK, _EMPTY, _CLOSE = _What
 
 
+class _IdleWatch:
+    """Notices which idle connections become readable. Does nothing on systems without epoll.
+
+    It watches only what the machine knows to be idle. So most leases do not pay for it (rule 9).
+    """
+
+    def __init__(self) -> None:
+        self._epoll: Any = None
+        self._watched: dict[int, _Kept] = {}
+
+    def add(self, idle: _Kept) -> None:
+        """Watch *idle*."""
+        stream = idle.session.stream
+        if stream is None or not hasattr(select, "epoll"):
+            return
+        try:
+            if self._epoll is None:
+                self._epoll = select.epoll()
+            idle.fd = fd = stream.sock.fileno()
+            self._watched[fd] = idle
+            self._epoll.register(fd, select.EPOLLIN)
+        except (OSError, ValueError):
+            pass  # no descriptor is left, or it is closed: found out when it is taken
+
+    def remove(self, idle: _Kept) -> None:
+        """Stop watching *idle*. Before it is closed: a process just forked may have a copy."""
+        if self._watched.get(idle.fd) is idle:
+            del self._watched[idle.fd]
+            self._forget(idle.fd)
+
+    def _forget(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except (OSError, ValueError):
+            pass
+
+    def readable(self) -> list[_Kept]:
+        """Return those that are readable, without waiting."""
+        found = []
+        if self._watched:
+            for fd, _ in self._epoll.poll(0):
+                idle = self._watched.get(fd)
+                if idle is None:
+                    self._forget(fd)  # an interrupt has left it behind
+                else:
+                    found.append(idle)
+        return found
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watched.clear()
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
+
+
 class _Steps:
     """The events of a pool, and who carries them out: rules 1 to 6.
 
@@ -308,7 +384,8 @@ class _Steps:
         self._free = True  # exists while no call carries out events
         self._worker = 0  # the thread of the call that does
         self._unfinished: object = None  # the event that is being carried out, or was interrupted
-        self._due = math.inf  # when the next idle connection is to be closed
+        self._due = math.inf  # when the next call has to look at the idle connections
+        self._idle_watch = _IdleWatch()
 
     def _post(
         self, what: _What, record: _Record | None = None, idle: _Kept | None = None
@@ -361,9 +438,13 @@ class _Steps:
                 if again:
                     inbox.popleft()  # not a third time
                     self._carry_out(machine, event, now)
-            if now >= self._due:
+            if machine.idle:
                 self._act(machine.tick(now))
-            self._due = machine.next_tick
+                for idle in self._idle_watch.readable():
+                    if idle.session.retired_fault() is not None:
+                        machine.closed(idle)
+                        self._close(idle)
+            self._due = min(machine.next_tick, now + _LOOK_AGAIN) if machine.idle else math.inf
             self._unfinished = None
 
     def _carry_out(self, machine: Leases, event: Any, now: float) -> None:
@@ -377,9 +458,14 @@ class _Steps:
             if idle is not None and idle.previous is not None:
                 idle.previous.record = idle.previous = None
             self._act(machine.returned(record, idle, now))
+            if idle is not None and idle in machine.idle:
+                self._idle_watch.add(idle)
         elif what is _CANCELLED:
             self._drops.pop(record, None)
+            idle = record.idle
             self._act(machine.cancelled(record, now))
+            if idle is not None and idle in machine.idle:
+                self._idle_watch.add(idle)
         elif what is _DEAD:
             machine.closed(idle)
             self._answer(record)
@@ -390,14 +476,20 @@ class _Steps:
             self._act(machine.close())
             for each in leased:
                 self._end_by_force(each)
+            self._idle_watch.close()
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Close):
-                kept: Any = action.idle
-                kept.session.close()
-            else:
-                self._answer(action.lease)
+                self._close(action.idle)
+                continue
+            if action.lease.idle is not None:
+                self._idle_watch.remove(action.lease.idle)  # type: ignore[arg-type]
+            self._answer(action.lease)
+
+    def _close(self, idle: Any) -> None:
+        self._idle_watch.remove(idle)
+        idle.session.close()
 
     def _answer(self, record: Any) -> None:
         lease = record.lease()
@@ -436,6 +528,7 @@ class _Steps:
 
     def _disown(self) -> None:
         records, posted = list(self.machine.leases), [*self._inbox]
+        self._idle_watch.close()
         self._start()
         for record in records:
             assert isinstance(record, _Record)
@@ -502,20 +595,29 @@ class BasePool(_Steps, Generic[C]):
     # Getting and returning connections.
 
     def co_acquire(
-        self, origin: str | Origin, settings: ConnectionSettings | None = None
+        self,
+        origin: str | Origin,
+        settings: ConnectionSettings | None = None,
+        on_event: Callable[[str], object] | None = None,
     ) -> Co[C]:
         """Coroutine of `Pool.acquire`; returns the connection.
 
         Args:
             origin: as for `Pool.acquire`.
             settings: replaces the pool's own settings.
+            on_event: called with ``waiting`` if there is no free slot. Then it becomes the
+                `on_event` of the connection.
         """
-        return self._co_acquire(self._place(check_origin(origin), settings))
+        return self._co_acquire(self._place(check_origin(origin), settings), on_event)
 
-    def _co_acquire(self, place: Place[C]) -> Co[C]:
+    def _co_acquire(
+        self, place: Place[C], on_event: Callable[[str], object] | None = None
+    ) -> Co[C]:
         conn = self._take_again(place)
         if conn is not None:
+            conn.on_event = on_event
             return conn
+        waits = False
         lease = PoolLease(self, place)
         try:
             self._post(_WANT, lease.record)
@@ -530,10 +632,15 @@ class BasePool(_Steps, Generic[C]):
                         lease = PoolLease(self, place)
                         self._post(_WANT, lease.record)
                         continue
+                    if on_event is not None and not waits:
+                        waits = True
+                        on_event("waiting")
+                        continue
                     yield SlotNeeded(lease)
                 self._check_open()
                 conn = self._take(lease)
                 if conn is not None:
+                    conn.on_event = on_event
                     return conn
         except ConnectionTimedOut as exc:
             exc.phase = "pool"
@@ -724,8 +831,10 @@ class BasePool(_Steps, Generic[C]):
         places = self._places
         place = places.get(key)
         if place is None:
-            arguments = (settings or self._settings).for_origin(origin)
-            blueprint = Blueprint(self._kind, origin.host, origin.port, arguments)
+            own = settings or self._settings
+            blueprint = Blueprint(
+                self._kind, origin.host, origin.port, own.for_origin(origin), own.allow, own.resolve
+            )
             place = places[key] = Place(origin, blueprint)
             while len(places) > _REMEMBERED:
                 with suppress(KeyError):  # another thread has done it

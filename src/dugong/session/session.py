@@ -126,6 +126,14 @@ class Session(RequestWriter, ResponseReceiver):
             and not self._gathered.left
         )
 
+    def retired_fault(self) -> ConnectionClosed | None:
+        """Return why the connection of this session, which has retired, cannot be used again.
+
+        ``None`` if it can. Its owner calls this, and nothing else uses the session.
+        """
+        stream = self.stream
+        return unusable("it is closed") if stream is None else stream.idle_fault()
+
     def succeed(self, monitor: Monitor) -> Self:
         """Return a new session with the connection of this one, which has retired.
 

@@ -22,7 +22,7 @@ from functools import cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import ConnectionClosed, ConnectionTimedOut
+from ..errors import AddressRefused, ConnectionClosed, ConnectionTimedOut
 from ..protocol.authority import authority
 from ..protocol.proxy import Proxy
 from ..protocol.request import NO_DEFAULTS, Defaults
@@ -35,9 +35,12 @@ from .stream import Attempt, Stream, shut_down
 
 if TYPE_CHECKING:
     import ssl
+    from ipaddress import IPv4Address, IPv6Address
 
     #: Waits for a `PollNeeded`. The sockets are those that end the wait when they are shut down.
     Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
+    Allow: TypeAlias = Callable[[IPv4Address | IPv6Address], object]
+    Resolve: TypeAlias = Callable[[str, int], list[AddressInfo]]
     CoTunnel: TypeAlias = Callable[[Stream], Co[None]]
     CoSecure: TypeAlias = Callable[
         [socket.socket, ssl.SSLContext, str, Monitor, Wait, "Resumption | None"], Co[Stream]
@@ -75,11 +78,15 @@ class Route:
         socket_options: arguments of `socket.socket.setsockopt`, for each socket.
         defaults: fields that every request has unless the caller sets them.
         resumption: the TLS session of earlier connections, ``None`` if none is resumed.
+        allow: called with each `ipaddress` address before anything connects to it. Only those for
+            which it returns a true value are used. ``None`` for no such guard.
+        resolve: called with host name and port in a helper thread, instead of asking the system.
+            Returns addresses in the form of `socket.getaddrinfo`. ``None`` to ask the system.
     """
 
     __slots__ = (
-        "_key", "address", "authority", "defaults", "proxy", "resumption", "server_hostname",
-        "sock", "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
+        "_key", "address", "allow", "authority", "defaults", "proxy", "resolve", "resumption",
+        "server_hostname", "sock", "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
         "unix_socket",
     )  # fmt: skip
 
@@ -98,6 +105,8 @@ class Route:
         authority: str = "",
         defaults: Defaults = NO_DEFAULTS,
         socket_options: Sequence[SocketOption] = (),
+        allow: Allow | None = None,
+        resolve: Resolve | None = None,
     ) -> None:
         self.address = address
         self.unix_socket = unix_socket
@@ -111,6 +120,8 @@ class Route:
         self.authority = authority
         self.defaults = defaults
         self.socket_options = socket_options
+        self.allow = allow
+        self.resolve = resolve
         self.resumption: Resumption | None = None
         self._key: tuple[Any, ...] | None = None
 
@@ -136,6 +147,8 @@ class Route:
                 self.server_hostname,
                 self.authority,
                 tuple(self.socket_options),
+                id(self.allow),
+                id(self.resolve),
             )
         return self._key
 
@@ -236,6 +249,7 @@ class Dialer:
 
         Raises:
             HostnameNotResolvable, DNSUnavailable: the lookup found no address.
+            AddressRefused: the route's guard approved none of them.
             TunnelRefused, InvalidResponse: the proxy did not open the tunnel.
             ConnectionClosed: the connection ended, or the dialer was cancelled.
             UnsupportedResponse: the server chose a protocol other than HTTP/1.1 by ALPN.
@@ -268,6 +282,8 @@ class Dialer:
             address = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", route.unix_socket)
             return (yield from self._co_connect_any([address], None))
         addresses = yield from self._co_resolve(*route.address)
+        if route.allow is not None:
+            addresses = approved(addresses, route.address[0], route.allow)
         self._monitor.event("resolved")
         return (yield from self._co_connect_any(addresses, route.source_address))
 
@@ -275,7 +291,7 @@ class Dialer:
         addresses = numeric(host, port)
         if addresses is not None:
             return addresses
-        lookup = Lookup(host, port)
+        lookup = Lookup(host, port, self._route.resolve)
         try:
             while (addresses := lookup.result()) is None:
                 yield from self._wait([lookup.sock], PollNeeded(lookup.sock.fileno(), POLLIN))
@@ -328,6 +344,20 @@ class Dialer:
         )
         self._monitor.event("secured")
         return stream
+
+
+def approved(addresses: list[AddressInfo], host: str, allow: Allow) -> list[AddressInfo]:
+    """Return those of *addresses* that *allow* approves. Exceptions that it raises pass through.
+
+    Raises:
+        AddressRefused: there are none.
+    """
+    from ipaddress import ip_address  # imported only with a guard
+
+    found = [each for each in addresses if allow(ip_address(each[4][0].partition("%")[0]))]
+    if not found:
+        raise AddressRefused(host, tuple(dict.fromkeys(each[4][0] for each in addresses)))
+    return found
 
 
 @cache

@@ -35,6 +35,7 @@ import socket
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -63,6 +64,7 @@ class Lookup:
     Args:
         host: a host name.
         port: the port for the addresses returned.
+        look_up: does the work. The default is `resolve`, which asks the system.
 
     Raises:
         RuntimeError: the system cannot start another thread.
@@ -72,9 +74,15 @@ class Lookup:
         sock: our end of a socket pair.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        look_up: Callable[[str, int], list[AddressInfo]] | None = None,
+    ) -> None:
         self._host = host
         self._port = port
+        self._look_up = look_up
         self._addresses: list[AddressInfo] = []
         self._failure: BaseException | None = None
         self._done = False
@@ -101,7 +109,7 @@ class Lookup:
 
     def _resolve(self) -> None:
         try:
-            self._addresses = resolve(self._host, self._port)
+            self._addresses = (self._look_up or resolve)(self._host, self._port)
         except BaseException as exc:  # `result` raises it
             self._failure = exc.with_traceback(None)
         self._done = True
