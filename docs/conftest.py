@@ -27,7 +27,7 @@ import trustme
 from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
-from dugong import HTTPConnection
+from dugong import HTTPConnection, StateError
 
 #: A server on the Internet that some examples talk to, at ports 80 and 443.
 PUBLIC = "www.example.org"
@@ -121,7 +121,8 @@ def clean_up(namespace: dict[str, Any]) -> None:
     """Close what a page's examples have left open."""
     for value in namespace.values():
         if isinstance(value, HTTPConnection):
-            value.disconnect()
+            with contextlib.suppress(StateError):  # its lease has ended
+                value.disconnect()
     if "server" in namespace:
         namespace["server"].shutdown()
         namespace["server"].server_close()

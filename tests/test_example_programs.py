@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import AF_UNIX, socket
 from typing import Any
@@ -45,6 +46,7 @@ def run(name: str, *arguments: str | Path, **env: str) -> tuple[int, str, str]:
     [
         ("resume_download.py", "URL FILE"),
         ("s3_upload.py", "ENDPOINT BUCKET FILE"),
+        ("storage_client.py", "URL FILE [FILE ...]"),
         ("unix_socket.py", "SOCKET PATH"),
         ("websocket.py", "HOST PORT PATH MESSAGE [MESSAGE ...]"),
     ],
@@ -401,3 +403,67 @@ def test_download_not_http(film: Film) -> None:
     (status, _, err), _ = film.download(b"SSH-2.0-x\r\n\r\n")
     assert status == 1
     assert "InvalidResponse" in err
+
+
+# --------------------------------------------------------------------- a storage client
+
+
+class Store(BaseHTTPRequestHandler):
+    """Stores what is PUT, and says how many connections there were."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    objects: dict[str, bytes]
+    connections: set[Any]
+
+    def do_PUT(self) -> None:
+        self.connections.add(self.client_address)
+        self.objects[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        data = self.objects.get(self.path, b"")
+        self.send_response(200 if data else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_request(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def store() -> Iterator[tuple[str, type[Store]]]:
+    kind = type("Store", (Store,), {"objects": {}, "connections": set()})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/sea", kind
+        server.shutdown()
+        thread.join()
+
+
+def test_storage_client(tmp_path: Path) -> None:
+    files = []
+    for number in range(30):
+        files.append(tmp_path / f"object {number}")
+        files[-1].write_bytes(bytes([number]) * (1 + 40_000 * number))
+    with store() as (url, kind):
+        status, out, err = run("storage_client.py", url, *files)
+        assert (status, err) == (0, "")
+        *lines, last = out.splitlines()
+        assert [line.partition(":")[0] for line in lines] == [file.name for file in files]
+        connections = int(re.fullmatch(r"30 files over ([1-4]) connections", last)[1])  # type: ignore[index]
+        assert len(kind.connections) == connections
+        assert kind.objects["/sea/object%207"] == files[7].read_bytes()
+
+
+def test_storage_client_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    with store() as (url, _):
+        status, out, err = run("storage_client.py", url, tmp_path / "empty")
+        assert (status, out) == (1, "")
+        assert err.endswith("Refused: GET empty: 404 Not Found\n")

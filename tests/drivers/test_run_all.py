@@ -18,8 +18,8 @@ from dugong import (
     ConnectionTimedOut,
     HTTPConnection,
     InvalidRequest,
-    Pool,
     PollNeeded,
+    Pool,
     run_all,
 )
 from tests.support.answering import Answering
@@ -115,7 +115,7 @@ def test_many_through_one_pool(answering: Answering) -> None:
     origin = f"http://127.0.0.1:{answering.hows['address']['port']}"
     pool = Pool(per_host=3)
     with run_all((fetch(pool, origin) for _ in range(200)), limit=50, timeout=30) as results:
-        bodies = [result for _, result in results]
+        bodies: list[Any] = [result for _, result in results]
     assert len({body.split(b",")[0] for body in bodies}) == 3
     assert pool.stats().idle == 3
     pool.close()
@@ -210,7 +210,7 @@ def test_arguments() -> None:
     with pytest.raises(TypeError):
         run_all(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="must be a generator"):
-        next(run_all([HTTPConnection]))  # type: ignore[list-item]
+        next(run_all([HTTPConnection]))  # type: ignore[list-item,arg-type]
 
 
 def test_an_error_of_the_iterable() -> None:

@@ -91,7 +91,8 @@ def test_a_dropped_pool(answering: Answering) -> None:
             ask(conn)
             socks.append(socket_of(conn))
             pool.release(conn)
-        del conn, conns
+        conns.clear()
+        del conn  # type: ignore[possibly-undefined]
     found = weakref.ref(pool)
     assert {sock.fileno() < 0 for sock in socks} == {False}
     gc.disable()
@@ -106,6 +107,8 @@ def test_a_dropped_pool(answering: Answering) -> None:
 def test_nothing_remains_of_a_lease(answering: Answering) -> None:
     class Value(str):
         """What a caller passes; a str itself has no weak references."""
+
+        __slots__ = ("__weakref__",)
 
     pool = Pool()
     value = Value("yes")
@@ -128,7 +131,7 @@ def test_nothing_remains_of_many_hosts() -> None:
         conn = pool.acquire(f"http://host{i}.example")
         kept.append(weakref.ref(conn))
         pool.release(conn)
-    del conn
+    del conn  # type: ignore[possibly-undefined]
     assert not [reference for reference in kept if reference() is not None]
     assert pool.stats().hosts == {}
     assert not pool.machine.leases
@@ -198,7 +201,7 @@ def test_a_caller_whose_loop_is_gone() -> None:
     loop.run_until_complete(asyncio.sleep(0))
     assert pool.stats().waiting == 1
     loop.close()
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    task._log_destroy_pending = False
 
     async def main() -> None:
         waits = asyncio.create_task(pool.acquire("http://a.example"))

@@ -1,4 +1,4 @@
-"""Children of a fork: they start with an empty pool, and do not touch their parent's connections."""
+"""Children of a fork start with an empty pool, and do not touch their parent's connections."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_child_and_parent(answering: Answering) -> None:
         gc.collect()
 
     in_child(act)
-    in_child(lambda: pool.close())
+    in_child(pool.close)
     assert ask(leased) == (first, b"2")
     with pool.connection(origin) as conn:
         assert ask(conn) == (second, b"2")
@@ -90,7 +90,8 @@ def test_in_the_middle_of_a_call(answering: Answering) -> None:
     origin = origin_of(answering)
     pool = Pool(per_host=1, timeout=10)
     one = pool.acquire(origin)
-    real, done = pool.clock, []
+    real = pool.clock
+    done: list[bool] = []
 
     def clock() -> float:
         if pool._is_nested and not done:

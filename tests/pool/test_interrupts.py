@@ -197,7 +197,7 @@ def test_acquiring_in_the_middle_of_a_call(answering: Answering) -> None:
         doomed.clear()
         return machine_want(*args)
 
-    pool.machine.want = want  # type: ignore[method-assign]
+    pool.machine.want = want  # type: ignore[method-assign,assignment]
     two = pool.acquire(origin)
     assert isinstance(reentry.error, StateError)
     assert "finalizer or signal handler" in str(reentry.error)

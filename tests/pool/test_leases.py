@@ -12,7 +12,13 @@ from typing import Any, Self
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from dugong.pool import leases
 from dugong.pool.leases import (
@@ -270,13 +276,9 @@ TestWithoutLimits.settings = settings(quick, max_examples=10)
 
 
 @pytest.mark.slow
-class TestAnyEventsDeeply(AnyEvents.TestCase):  # type: ignore[name-defined,misc]
-    settings = deep
-
-
-@pytest.mark.slow
-class TestOneSlotDeeply(OneSlot.TestCase):  # type: ignore[name-defined,misc]
-    settings = deep
+@pytest.mark.parametrize("machine", [AnyEvents, OneSlot, WithoutLimits])
+def test_any_events_deeply(machine: type[AnyEvents]) -> None:
+    run_state_machine_as_test(machine, settings=deep)
 
 
 # ------------------------------------------------------------------------------- interrupts
@@ -643,9 +645,8 @@ def test_many_hosts_leave_nothing_behind() -> None:
             pool.give_back(lease)
     pool.act(pool.machine.empty())
     assert pool.machine.stats() == {}
-    assert [size for size in map(len, (
-        pool.machine._hosts, pool.machine._turns, pool.machine.leases, pool.machine.idle
-    )) if size] == []  # fmt: skip
+    machine = pool.machine
+    assert not (machine._hosts or machine._turns or machine.leases or machine.idle)
 
 
 def test_waiting_callers_in_random_order() -> None:

@@ -291,10 +291,10 @@ async def test_a_caller_that_gives_up(plain: StyledWire) -> None:
     pool.check()
 
 
-@pytest.mark.parametrize("timeout", [0.05, Timeouts(pool=0.05)], ids=["number", "Timeouts"])
+@pytest.mark.parametrize("limit", [0.05, Timeouts(pool=0.05)], ids=["number", "Timeouts"])
 @pytest.mark.styles("blocking", "asyncio", "trio")
-async def test_no_slot_in_time(plain: StyledWire, timeout: Any) -> None:
-    listener, pool = plain.listen(), StyledPool(plain, per_host=2, timeout=timeout)
+async def test_no_slot_in_time(plain: StyledWire, limit: Any) -> None:
+    listener, pool = plain.listen(), StyledPool(plain, per_host=2, timeout=limit)
     origin = origin_of(listener, plain)
     peer = listener.peer()
     peer.expect_request()

@@ -182,7 +182,8 @@ async def test_sessions_are_resumed(tls: StyledWire, version: str) -> None:
     context = tls.certificates.new_client()
     context.maximum_version = context.minimum_version = ssl.TLSVersion[version]
     pool = StyledPool(tls, ssl_context=context)
-    origin, resumed = origin_of(listener, tls), []
+    origin = origin_of(listener, tls)
+    resumed: list[bool] = []
     for _ in range(3):
         peer = listener.peer()
         peer.expect_request()
@@ -220,6 +221,8 @@ def test_default_context() -> None:
     """One for all connections of a pool, made when the first https origin is used."""
     pool = Pool()
     conns = [pool.acquire(f"https://{name}.example") for name in "ab"]
-    assert conns[0].ssl_context is conns[1].ssl_context is not None
-    assert conns[0].ssl_context.verify_mode is ssl.CERT_REQUIRED
+    context = conns[0].ssl_context
+    assert context is not None
+    assert context is conns[1].ssl_context
+    assert context.verify_mode is ssl.CERT_REQUIRED
     assert pool.acquire(Origin("http", "a.example")).ssl_context is None

@@ -105,7 +105,7 @@ def test_threads(count: int, often: bool, nginx: NginxEndpoints) -> None:
                     del conn
             except ConnectionTimedOut:
                 done[False] += 1
-            except BaseException as exc:
+            except Exception as exc:
                 errors.append(exc)
                 raise
 
@@ -117,7 +117,6 @@ def test_threads(count: int, often: bool, nginx: NginxEndpoints) -> None:
         for thread in threads:
             thread.join()
         assert errors == []
-        del errors
         gc.collect()
         all_free(pool)
         for _ in range(4 * SLOTS):
@@ -126,7 +125,8 @@ def test_threads(count: int, often: bool, nginx: NginxEndpoints) -> None:
                 conn.readall()
         all_free(pool)
         pool.close()
-        del conn, pool
+        conn = None  # type: ignore[assignment]
+        del pool
     assert min(done.values()) > count / 20
 
 

@@ -67,7 +67,7 @@ def test_filling(
     with memoryview(buffer) as view:
         assert stream.recv_into(view) == count
     assert buffer == expected.ljust(size, b"\xee")
-    assert stream._monitor.bytes_received == count
+    assert stream.monitor.bytes_received == count
     assert len(stream.sock.script) == unused
     buffer.clear()  # nothing is left exported
 

@@ -354,7 +354,11 @@ class _Unparking:
 def park_in_asyncio(
     loop: asyncio.AbstractEventLoop, need: PollNeeded, ready: Ready
 ) -> Callable[[], object]:
-    """Have the result of *ready* set when *need*, which parks, is over. Returns what undoes this."""
+    """Have the result of *ready* set when *need*, which parks, is over.
+
+    Returns:
+        A function that undoes this.
+    """
     return need.park(_Unparking(loop, ready))
 
 
@@ -507,7 +511,9 @@ async def _wait_and_cancel(trio: ModuleType, wait: object, fd: int, nursery: obj
 
 
 async def run_in_loop(
-    crt: Co[T], timeout: float | Timeouts | None = None, deadline: float | None = None
+    crt: Co[T],
+    timeout: float | Timeouts | None = None,  # noqa: ASYNC109 - it limits one wait
+    deadline: float | None = None,
 ) -> T:
     """Run a coroutine to its end in the loop of the running task, and return its result.
 

@@ -3,16 +3,17 @@
 Theory of operation
 ===================
 
-1. A coroutine in flight is a `_Task`. It is *waiting* (for a descriptor, for a callback, and perhaps
-   until a time), or *ready*: listed in `_ready`, to be resumed. What it waits for is undone before
-   it is resumed, because its next step may close the descriptor, whose number could then belong to
-   another file.
+1. A coroutine in flight is a `_Task`. It is *waiting* (for a descriptor, for a callback, and
+   perhaps until a time), or *ready*: listed in `_ready`, to be resumed. What it waits for is undone
+   before it is resumed, because its next step may close the descriptor, whose number could then
+   belong to another file.
 2. One selector waits for all descriptors. Two tasks may wait for the same descriptor, such as the
    sender and the reader of one connection, so a descriptor has a list of tasks.
-3. A wait that parks (`PollNeeded.parks`) ends with a callback, in any thread. The callback notes the
-   number of the task, and writes to a socket pair if this driver sleeps (`_Wakeups`). So thousands
-   of parked tasks need two descriptors. A number and not the task: the callback is kept by what the
-   coroutine waits for, and a reference from there back to the coroutine would be a cycle.
+3. A wait that parks (`PollNeeded.parks`) ends with a callback, in any thread. The callback notes
+   the number of the task, and writes to a socket pair if this driver sleeps (`_Wakeups`). So
+   thousands of parked tasks need two descriptors. A number and not the task: the callback is kept
+   by what the coroutine waits for, and a reference from there back to the coroutine would be a
+   cycle.
 4. An interrupt (such as ``KeyboardInterrupt``) may end a step of the iterator at any point. Each
    task is then still waiting or ready, and the next step continues. Only the coroutine that was
    running is lost.
@@ -26,7 +27,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Generic, Self
 
 from ..protocol.arguments import check_generator, check_seconds, check_size
 from ..transport.fork import disown_in_child

@@ -22,11 +22,11 @@ ENDED      For good. An ended lease ignores every event.
 
 1. **Limits.** Slots are leases and idle connections. A host never has more than *per_host*, and the
    pool never more than *max_connections*. To make room for a lease, an idle connection is closed:
-   the one that was returned first, of the lease's host if that is full, otherwise of any host. So an
-   idle connection is as good as a free slot, and only leases can make another lease wait.
-2. **Work is never left undone.** A lease waits only while its host has *per_host* leases, or the pool
-   *max_connections*. Each event that ends a lease grants the slot in the same step, also if the
-   lease that ends was granted and its caller has gone (`cancelled`).
+   the one that was returned first, of the lease's host if that is full, otherwise of any host. So
+   an idle connection is as good as a free slot, and only leases can make another lease wait.
+2. **Work is never left undone.** A lease waits only while its host has *per_host* leases, or the
+   pool *max_connections*. Each event that ends a lease grants the slot in the same step, also if
+   the lease that ends was granted and its caller has gone (`cancelled`).
 3. **Order.** Within a host, leases are granted in the order of `want`. Across hosts it is round
    robin, among those that wait only for the pool's own limit (`_turns`). A host with *per_host*
    leases is not among them, so it delays no other.
@@ -36,13 +36,14 @@ ENDED      For good. An ended lease ignores every event.
    dictionaries: each removes any of its items, and its first one, in constant time. (Removing the
    first item of a plain `dict` again and again is quadratic.) The exceptions are `repair`, `close`
    and `stats`, which look at everything.
-6. **Nothing remains.** A host is forgotten with its last lease and its last idle connection. An ended
-   lease is not referred to.
+6. **Nothing remains.** A host is forgotten with its last lease and its last idle connection. An
+   ended lease is not referred to.
 7. **Events may be repeated, late, or interrupted.** A signal handler may raise in the middle of an
    event. The caller then calls `repair`, and repeats the event. For that, each fact that matters is
    one assignment: the members of `leases` and `idle`, `Lease.state`, `Lease.idle` and `Idle.lease`.
-   Everything else is derived from them, and `repair` derives it anew, except for the order of turns. The order
-   of assignments matters wherever a comment says so. An action may then be returned twice.
+   Everything else is derived from them, and `repair` derives it anew, except for the order of
+   turns. The order of assignments matters wherever a comment says so. An action may then be
+   returned twice.
 
 What breaks in other pools without these rules: slots are lost forever (httpcore #1093, aiohttp
 #4936, Go #29889: rules 1 and 7); callers wait beside free slots (aiohttp #9670, Jetty #5855, Go
@@ -461,7 +462,9 @@ class Leases:
                 yield f"the routes of {host.key} differ"
             if not all(host.routes.values()):
                 yield f"an empty route of {host.key} is kept"
-            waiting = [each for each in self.leases if each.host == host.key and each.state is WAITING]
+            waiting = [
+                each for each in self.leases if each.host == host.key and each.state is WAITING
+            ]
             if list(host.waiting) != waiting:
                 yield f"the waiting leases of {host.key} differ"
             is_open = bool(waiting) and host.leases < self._per_host
@@ -520,7 +523,7 @@ class Leases:
         return actions
 
     def _serve(self, now: float) -> list[Action]:
-        """Grant the free slots to the leases that wait, then close the idle connections too many."""
+        """Grant the free slots to leases that wait, then close surplus idle connections."""
         actions: list[Action] = []
         while self._turns and self._held < self._max:
             host = next(iter(self._turns))

@@ -3,22 +3,22 @@
 Theory of operation
 ===================
 
-1. `leases.Leases` decides, and this module acts. Whatever happens is *posted*: appended to `_inbox`.
-   Then one call, in any thread, carries out what was posted, in order (`_Steps._work`). It reports
-   each event to the machine, wakes the callers that were granted a slot, and closes the connections
-   that are no longer wanted.
-2. **No call ever waits for another.** The right to carry out is `_free`, taken by deleting it, as in
-   `ConflictDetector`. A call that does not get it leaves its event to the call that has it, which
-   looks into the inbox once more after it has returned the right. So events may be posted anywhere:
-   in any thread, in a signal handler and in a finalizer, even if they run in the middle of that very
-   call. The callers that wait for an answer park (`waiting`).
-3. A call that waits for an answer in the middle of that very call would wait forever: in a finalizer
-   or signal handler that asks for a connection while its own thread is at work here, below it. It
-   raises `StateError` (`_is_nested`).
-4. **Interrupts.** A signal handler may raise anywhere, so an event leaves the inbox only when it was
-   carried out. If that was interrupted, the machine is repaired, the event is repeated, and callers
-   that may not have been woken are woken (`Leases.repair`). An event that is interrupted a second
-   time is dropped; then rule 5 applies.
+1. `leases.Leases` decides, and this module acts. Whatever happens is *posted*: appended to
+   `_inbox`. Then one call, in any thread, carries out what was posted, in order (`_Steps._work`).
+   It reports each event to the machine, wakes the callers that were granted a slot, and closes the
+   connections that are no longer wanted.
+2. **No call ever waits for another.** The right to carry out is `_free`, taken by deleting it, as
+   in `ConflictDetector`. A call that does not get it leaves its event to the call that has it,
+   which looks into the inbox once more after it has returned the right. So events may be posted
+   anywhere: in any thread, in a signal handler and in a finalizer, even if they run in the middle
+   of that very call. The callers that wait for an answer park (`waiting`).
+3. A call that waits for an answer in the middle of that very call would wait forever: in a
+   finalizer or signal handler that asks for a connection while its own thread is at work here,
+   below it. It raises `StateError` (`_is_nested`).
+4. **Interrupts.** A signal handler may raise anywhere, so an event leaves the inbox only when it
+   was carried out. If that was interrupted, the machine is repaired, the event is repeated, and
+   callers that may not have been woken are woken (`Leases.repair`). An event that is interrupted a
+   second time is dropped; then rule 5 applies.
 5. **Dropped leases.** Only the caller's side refers to a `PoolLease`: the coroutine that waits for
    it, then the connection object. The machine has a record of it, with a weak reference. So if a
    lease is dropped, at whatever point, its finalizer ends it. An interrupt may prevent a finalizer.
@@ -65,8 +65,8 @@ from ..connection.leased import (
     Leased,
     LeasedHTTPConnection,
     activity,
-    end_lease,
     disown,
+    end_lease,
     lease_of,
 )
 from ..connection.settings import Settings
@@ -378,8 +378,8 @@ class _Steps:
         self.machine = Leases(*self._limits)
         #: Events: what, the record of the lease, and an idle connection. Or a `_LeaseRef`.
         self._inbox: deque[Any] = deque()
-        #: The callbacks of rule 5. A record must not refer to its own one, which refers to the inbox,
-        #: where the record may be.
+        #: The callbacks of rule 5. A record must not refer to its own, which refers to the inbox:
+        #: the record may be in there.
         self._drops: dict[_Record, _LeaseRef] = {}
         self._free = True  # exists while no call carries out events
         self._worker = 0  # the thread of the call that does
@@ -387,9 +387,7 @@ class _Steps:
         self._due = math.inf  # when the next call has to look at the idle connections
         self._idle_watch = _IdleWatch()
 
-    def _post(
-        self, what: _What, record: _Record | None = None, idle: _Kept | None = None
-    ) -> None:
+    def _post(self, what: _What, record: _Record | None = None, idle: _Kept | None = None) -> None:
         try:
             self._inbox.append((what, record, idle))
             self._work()
@@ -495,7 +493,7 @@ class _Steps:
         lease = record.lease()
         try:
             if lease is None:
-                raise RuntimeError("it was dropped")  # noqa: TRY301
+                raise RuntimeError("it was dropped")
             lease.answer()
         except RuntimeError:  # the caller will never know
             self._inbox.append((_CANCELLED, record, None))
@@ -904,9 +902,9 @@ class Pool(BasePool[LeasedHTTPConnection]):
             address of the server stays in use. It is shortened by up to a tenth, at random, so that
             connections made together are not replaced together. ``None`` for no limit.
         ssl_context: for https origins. The default is `ssl.create_default_context`.
-        proxy: as for `HTTPConnection`; so are all further arguments. `Timeouts.pool` limits the wait
-            for a lease, and so does a plain number. The limit counts from the last time a lease was
-            granted to any caller that waits for the same limit.
+        proxy: as for `HTTPConnection`, as are all further arguments. `Timeouts.pool` limits the
+            wait for a lease, and so does a plain number. The limit counts from the last time that
+            a lease was granted to any caller that waits for the same limit.
 
     Raises:
         TypeError: an argument has the wrong type.

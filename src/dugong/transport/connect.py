@@ -86,8 +86,8 @@ class Route:
 
     __slots__ = (
         "_key", "address", "allow", "authority", "defaults", "proxy", "resolve", "resumption",
-        "server_hostname", "sock", "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
-        "unix_socket",
+        "server_hostname", "sock", "socket_options", "source_address", "ssl_context", "tunnel",
+        "tunnel_fields", "unix_socket",
     )  # fmt: skip
 
     def __init__(

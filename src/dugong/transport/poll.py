@@ -15,8 +15,8 @@ the program (blocking, asyncio, trio) and resumes the coroutine:
    `ConnectionTimedOut` into the coroutine, which can release resources and add details.
 4. Any other exception that ends the driver, such as that of a signal handler, closes the coroutine.
 5. A wait that *parks* (`PollNeeded.parks`) is not for the network. A driver that knows it registers
-   a callback (`PollNeeded.park`), and no descriptor is needed. Any other driver uses `fd` and `mask`
-   as always, and only then is there a descriptor.
+   a callback (`PollNeeded.park`), and no descriptor is needed. Any other driver uses `fd` and
+   `mask` as always, and only then is there a descriptor.
 
 `run` is the blocking driver, and `Limits` keeps the time limits of one call for all drivers.
 """
@@ -408,10 +408,7 @@ class Limits:
             limit, name, self.phase = timeout.send, "send", "send"
         return limit, self._quiet_since, words, _named(name, limit)
 
-
-    def _limit_parked(
-        self, need: PollNeeded, since: float
-    ) -> tuple[float | None, float, str, str]:
+    def _limit_parked(self, need: PollNeeded, since: float) -> tuple[float | None, float, str, str]:
         since = max(since, need.last_progress())
         timeout, words = self._timeout, "no connection of the pool became free for"
         if not isinstance(timeout, Timeouts):

@@ -217,9 +217,10 @@ class TLSStream(Stream):
         section 4.6.1). One that was read with the response is enough: none is ever waited for.
         """
         session, resumption = self.sock.session, self._resumption
-        if session is not None and resumption is not None:
-            if session.has_ticket or self.tls_version != "TLSv1.3":
-                resumption.session = session
+        if session is None or resumption is None:
+            return
+        if session.has_ticket or self.tls_version != "TLSv1.3":
+            resumption.session = session
 
     def _ask(self) -> tuple[Any, Any, Any]:
         sock = self.sock
