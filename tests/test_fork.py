@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import socket
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -24,39 +22,13 @@ from dugong.connection.pipeline import session
 from dugong.transport.resolve import AddressInfo
 from tests.support.drive import advance, drive
 from tests.support.exchanges import EMPTY, OK, works
+from tests.support.forked import forks, in_child
 from tests.support.styles import StyledWire
 from tests.support.tapped import Tap
 from tests.support.wire import HOST, Listener, Wire
 from tests.transport.tools import busy_server
 
-# Python warns of forking with threads: that is what some of these are about.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
-#: Seconds after which a child is called stuck.
-GUARD = 20
-
-
-def in_child(act: Callable[[], object]) -> None:
-    """Do this in a child, and wait until that has ended; fails as it fails."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(GUARD)
-            act()
-            status = 0
-        except BaseException:
-            os.write(writer, traceback.format_exc().encode())
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with open(reader, "rb") as file:  # noqa: PTH123 - a descriptor
-        said = file.read().decode()
-    _, status = os.waitpid(child, 0)
-    assert status != signal.SIGALRM, "the child hangs"
-    assert status == 0, f"in the child: {said}"
+pytestmark = forks
 
 
 # ------------------------------------------------------------------ what a child does with one

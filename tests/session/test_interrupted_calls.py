@@ -1,4 +1,4 @@
-"""`KeyboardInterrupt` in each call of an operation: `tests.session.interrupts` says where.
+"""`KeyboardInterrupt` in each call of an operation: `tests.support.interrupts` says where.
 
 The exception arrives as it is. Then the next call answers or raises, whichever it is; no response
 is taken for another's; after `disconnect` the object works; and no descriptor is left open.
@@ -33,7 +33,7 @@ import pytest
 
 from dugong import AsyncHTTPConnection, DugongError
 from tests.conftest import STYLES
-from tests.session.interrupts import Interrupt
+from tests.support.interrupts import Interrupt
 from tests.support.pipeline_server import Server
 from tests.support.styles import BlockingWire, GeneratorWire, StyledWire
 from tests.support.styles_in_loops import AsyncioWire, TrioWire

@@ -1,4 +1,4 @@
-"""`KeyboardInterrupt` in finalizers and weak-reference callbacks: see `tests.session.interrupts`.
+"""`KeyboardInterrupt` in finalizers and weak-reference callbacks: see `tests.support.interrupts`.
 
 Objects are dropped in the middle of what they do. Each call that this sets off is interrupted,
 whether in ``__del__``, in a coroutine that is closed with its last reference, or in the callback of
@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from dugong import AsyncHTTPConnection, DugongError, HTTPConnection, PollNeeded
-from tests.session.interrupts import Interrupt
 from tests.session.test_interrupted_calls import descriptors
 from tests.support.drive import drive
+from tests.support.interrupts import Interrupt
 from tests.support.pipeline_server import Server, answer
 from tests.support.received import ReceivedRequest
 from tests.support.styles import StyledWire

@@ -12,6 +12,7 @@ what a server does on command             `peer.Peer`: a script that moves on wh
 exactly which bytes a receive returns     `tests.hostile.arrival.Source`
 thousands of connections in a second      `scripted.ScriptedSocket`: bytes, and no system calls
 a call of the client's socket             `tapped.Tap`: sees, limits or breaks it, in TCP and TLS
+an exception at any point, and forks      `interrupts` and `forked`
 a real server                             the fixtures of `servers`: nginx, hyper, uvicorn, proxies
 a broken network                          `tests.faults.proxy`: it breaks connections at one byte
 many rows that are cheap                  `in_turn.in_turn`: like ``parametrize``, but one test
