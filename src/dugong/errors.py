@@ -219,17 +219,19 @@ class DNSUnavailable(_NameError):
 
 
 class AddressRefused(DugongError):
-    """The address guard has approved none of the addresses of a server.
+    """The address guard approved none of a host's addresses. No connection was made.
 
     Attributes:
         name: the host name or address, a `str`.
-        addresses: the addresses that were refused, a tuple of `str`.
+        addresses: the refused addresses, a tuple of `str`.
     """
 
     def __init__(self, name: str, addresses: tuple[str, ...]) -> None:
         self.name = name
         self.addresses = addresses
-        super().__init__(f"no address of {name!r} is allowed: {', '.join(addresses)} was refused")
+        shown = "" if addresses == (name,) else f" of {name}"
+        noun, verb = ("address", "is") if len(addresses) == 1 else ("addresses", "are")
+        super().__init__(f"the {noun} {', '.join(addresses)}{shown} {verb} not allowed")
 
 
 #: The invalid part of a response (see `InvalidResponse`).

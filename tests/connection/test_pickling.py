@@ -22,6 +22,7 @@ import pytest
 
 import dugong
 from dugong import (
+    AddressRefused,
     BodyFollowing,
     CaseInsensitiveDict,
     ConnectionClosed,
@@ -73,6 +74,7 @@ ARGUMENTS: dict[type[DugongError], tuple[Any, ...]] = {
     TunnelRefused: (407, "No", Headers([("Via", "x")]), b"Sorry"),
     HostnameNotResolvable: ("gone.example",),
     DNSUnavailable: ("name.example",),
+    AddressRefused: ("name.example", ("127.0.0.1", "::1")),
     InvalidResponse: ("bad status line", response()),
 }
 

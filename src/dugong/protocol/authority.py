@@ -51,11 +51,16 @@ def check_host(host: Any, what: str = "hostname") -> str:
         TypeError: *host* is not a `str`.
         InvalidRequest: it is neither a name nor an address.
     """
-    return _checked_host(exactly_str(host, what), what)
+    host = exactly_str(host, what)
+    return _check_ascii_host(host, what) if host.isascii() else _check_host(host, what)
 
 
 @lru_cache(maxsize=256)  # a program connects to the same hosts again
-def _checked_host(host: str, what: str) -> str:
+def _check_ascii_host(host: str, what: str) -> str:
+    return _check_host(host, what)
+
+
+def _check_host(host: str, what: str) -> str:
     if grammar.LOOKS_LIKE_URL.match(host):
         raise InvalidRequest(
             f"{what} looks like a URL: pass the host name, and port= and ssl_context= if needed, "
