@@ -76,7 +76,7 @@ probes: .bench/.ready
 	for name in peers niquests dugong3; do \
 	    .bench/$$name/bin/python -m pip install -qq --upgrade 'pip>=25.1' || exit; \
 	done
-	.bench/peers/bin/python -m pip install -qq --editable . --group bench
+	.bench/peers/bin/python -m pip install -qq --editable '.[cli]' --group bench
 	.bench/niquests/bin/python -m pip install -qq --group bench-niquests
 	.bench/dugong3/bin/python -m pip install -qq --group bench-dugong3
 	@touch $@

@@ -13,7 +13,8 @@ Where things are:
 - `bench.peers`: the clients, and which work each can do.
 - `bench.clients`: one module for each client, with the same few operations in each.
 - `bench.work`: the loops around those operations, the same for all. It checks what comes back.
-- `bench.child`: the process in which one client does one piece of work, once.
+- `bench.child`: the process in which one client does one piece of work, once; `bench.importing` and
+  `bench.running`: small ones, to import a client, and to run a command.
 - `bench.servers`: nginx; and `bench.source`, which does what nginx cannot be told to do.
 - `bench.__main__`: runs all in turn; `bench.report` and `bench.plot` say what came of it.
 

@@ -9,8 +9,8 @@ from bench.content import MIB
 
 GIB = 1024 * MIB
 
-#: The work whose size is that of one body, and not a number of requests.
-BULK = frozenset({"read", "readinto", "upload_file", "upload_memory"})
+#: The work whose bodies become smaller at a smaller scale.
+BULK = frozenset({"read", "readinto", "upload_file", "upload_memory", "save"})
 
 GROWTH_PEERS = ("limit", "dugong", "dugong 3.8", "http.client", "pycurl")
 
@@ -24,7 +24,7 @@ class Case:
         title: as shown.
         work: key of `bench.work.WORK`, or "import".
         server: "nginx" or "source".
-        path: of the resource; ``{size}`` is filled in.
+        path: of the resource; ``{size}`` is filled in. See `bench.work.Job` for a final slash.
         count: number of requests.
         size: bytes of each body.
         sample: see `bench.work.Job`.
@@ -47,6 +47,7 @@ class Case:
     resume: bool = False
     depth: int = 1
     connections: int = 1
+    hosts: int = 1
     per_request: int = 0
     unit: str = ""
     clients: tuple[str, ...] = ()
@@ -55,9 +56,10 @@ class Case:
 
     def scaled(self, scale: float) -> tuple[int, int]:
         """Return the number of requests and the size of one body."""
-        if self.work in BULK:
-            return self.count, max(4096, int(self.size * scale))
-        return max(self.connections, int(self.count * scale), 1), self.size
+        count, size = max(self.connections, int(self.count * scale), 1), self.size
+        if size and self.work in BULK:
+            size = max(4096, int(size * scale))
+        return count, size
 
     def units(self, scale: float) -> int:
         """Return by what to divide for the cost of one unit."""
@@ -74,6 +76,7 @@ class Case:
             "sample": self.sample,
             "depth": self.depth,
             "connections": self.connections,
+            "hosts": self.hosts,
             "file": file,
         }
 
@@ -140,6 +143,18 @@ def growth() -> list[Case]:
     ]  # fmt: skip
 
 
+def commands() -> list[Case]:
+    return [
+        Case("command/get/tiny", "get 100 bytes", "get", processes=10),
+        Case("command/get/large", "get 1 GiB to a file", "save", path="/large", size=GIB),
+        Case("command/get/small", "get 2,000 small files", "save", path="/copies/", count=2000),
+        Case("command/get/hosts", "get 1,000 URLs, on 20 hosts in turn", "get", path="/copies/",
+             count=1000, hosts=20),
+        Case("command/check", "check 300 URLs of a host, 20 ms each", "check", server="source",
+             path="/slow/20/", count=300),
+    ]  # fmt: skip
+
+
 CASES = [
     Case("sequential", "10,000 GETs one by one", "sequential", count=10_000),
     Case("pipelined", "50,000 GETs, 100 in flight", "pipelined", count=50_000, depth=100),
@@ -157,4 +172,5 @@ CASES = [
          resume=True),
     Case("import", "import", "import", processes=10),
     *growth(),
+    *commands(),
 ]  # fmt: skip

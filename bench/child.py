@@ -41,7 +41,7 @@ def measure(spec: dict[str, Any]) -> dict[str, float]:
     module = importlib.import_module(f"bench.clients.{spec['module']}")
     job = Job(Target(**spec["target"]), **spec["job"])
     WORK[spec["work"]](module, job)
-    return {"wall": job.clock.wall, "cpu": job.clock.cpu, "memory": peak()}
+    return {"wall": job.clock.wall, "cpu": job.clock.cpu, "memory": job.memory or peak()}
 
 
 def probe(module: str, distribution: str) -> dict[str, str]:
@@ -49,14 +49,12 @@ def probe(module: str, distribution: str) -> dict[str, str]:
     import ssl
     from importlib.metadata import version
 
-    importlib.import_module(f"bench.clients.{module}")
+    client = importlib.import_module(f"bench.clients.{module}")
     found = {"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION}
-    if distribution:
+    if hasattr(client, "version"):
+        found["version"] = client.version()
+    elif distribution:
         found["version"] = version(distribution)
-    if distribution == "pycurl":
-        import pycurl
-
-        found["version"] += f" ({pycurl.version.split(' ', 1)[1].split(' zlib')[0]})"
     return found
 
 

@@ -18,5 +18,8 @@ assert len(DOCUMENT) == 100
 FIELD = "x-animal"
 VALUE = "Dugong dugon"
 
+#: Where the servers listen. Cases of many hosts use all of these, the others the first.
+HOSTS = [f"127.0.0.{n}" for n in range(1, 21)]
+
 #: The buffer that every client reads into, and the size it asks for at a time.
 BUFFER_SIZE = 256 * 1024

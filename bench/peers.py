@@ -9,6 +9,7 @@ SMALL = frozenset({"sequential", "drip", "connect", "import"})
 LARGE = frozenset({"read", "upload_file", "upload_memory"})
 BLOCKING = SMALL | LARGE
 LOOPS = frozenset({"asyncio", "trio"})
+COMMAND = frozenset({"get", "save", "check"})
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Peer:
         module: in `bench.clients`.
         imports: what a program imports to use it.
         work: keys of `bench.work.WORK`, and "import".
-        distribution: the installed package whose version is shown; "" for Python's own.
+        distribution: the installed package whose version is shown; "" for Python's own, and if
+            the module has a function `version`.
         environment: the folder in ``.bench`` that it is installed in.
         fraction: with many connections, it does one of so many requests, and its time counts so
             many times, for it would take minutes.
@@ -44,7 +46,7 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer(LIMIT, "bare", "socket", ALL_OF_IT | LOOPS),
-        Peer(DUGONG, "dugong4", "dugong", ALL_OF_IT | LOOPS, "dugong"),
+        Peer(DUGONG, "dugong4", "dugong", ALL_OF_IT | LOOPS | COMMAND, "dugong"),
         Peer("dugong 3.8", "dugong3", "dugong", ALL_OF_IT, "dugong", "dugong3"),
         Peer("http.client", "http_client", "http.client", BLOCKING | {"readinto", "resume"}),
         Peer("urllib3", "urllib3_pool", "urllib3", BLOCKING | {"readinto"}, "urllib3"),
@@ -52,7 +54,7 @@ PEERS = {
         Peer("httpx", "httpx_client", "httpx", BLOCKING | LOOPS, "httpx", fraction=10),
         Peer("httpcore", "httpcore_pool", "httpcore", BLOCKING | LOOPS, "httpcore", fraction=10),
         Peer("aiohttp", "aiohttp_session", "aiohttp", LARGE | {"asyncio", "import"}, "aiohttp"),
-        Peer("pycurl", "pycurl_handle", "pycurl", BLOCKING | {"resume"}, "pycurl"),
+        Peer("pycurl", "pycurl_handle", "pycurl", BLOCKING | {"resume"}),
         Peer(
             "geventhttpclient",
             "geventhttpclient_client",
@@ -68,6 +70,7 @@ PEERS = {
             "pyreqwest", "pyreqwest_client", "pyreqwest.client", BLOCKING | {"asyncio"},
             "pyreqwest",
         ),
+        Peer("curl", "curl", "", COMMAND),
     )
 }  # fmt: skip
 

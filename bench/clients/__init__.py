@@ -15,12 +15,21 @@ The operations of ``Client``, of which a module has those that `bench.peers` say
 - ``read(path, take)`` calls *take* with each piece of the body;
 - ``readinto(path, buffer, take)`` too, with parts of the buffer;
 - ``upload_file(path, file, size)`` and ``upload_memory(path, data)`` return status and body.
+
+A client that is also a command has functions that return a `Command` for a list of URLs:
+
+- ``get(urls)`` writes the bodies to standard output, in the order of the URLs;
+- ``save(urls)`` writes each to a file in the current folder, named as in the URL;
+- ``check(urls)`` makes HEAD requests and writes a line for each URL, in any order: the URL, a
+  colon, a space and the status, perhaps with more around them.
+
+A module whose client is not a Python distribution has ``version()``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,13 @@ class Target:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self.cafile)
         return context
+
+
+class Command(NamedTuple):
+    """A command that is run as a process, and what it reads from standard input."""
+
+    arguments: list[str]
+    stdin: str = ""
 
 
 class Closing:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
-from bench.clients import AsyncClosing, Closing, Target
+from bench.clients import AsyncClosing, Closing, Command, Target
 from bench.content import BUFFER_SIZE, FIELD
 from dugong import AsyncHTTPConnection, HTTPConnection
 
@@ -87,3 +89,18 @@ class AsyncioClient(AsyncClosing):
 
 
 TrioClient = AsyncioClient
+
+#: The command as it is installed.
+DUGONG = str(Path(sys.executable).with_name("dugong"))
+
+
+def get(urls: list[str]) -> Command:
+    return Command([DUGONG, "get", *urls])
+
+
+def save(urls: list[str]) -> Command:
+    return Command([DUGONG, "get", "-O", *urls])
+
+
+def check(urls: list[str]) -> Command:
+    return Command([DUGONG, "check", "--all", "-"], "".join(f"{url}\n" for url in urls))

@@ -14,6 +14,12 @@ from bench.content import BUFFER_SIZE, FIELD
 PREFIX = FIELD.encode() + b":"
 
 
+def version() -> str:
+    """Return the version of pycurl, and those of libcurl and its TLS library."""
+    own, libraries = pycurl.version.removeprefix("PycURL/").split(" ", 1)
+    return f"{own} ({libraries.split(' zlib')[0]})"
+
+
 class Client(Closing):
     takes_framing = False
 
