@@ -21,5 +21,9 @@ VALUE = "Dugong dugon"
 #: Where the servers listen. Cases of many hosts use all of these, the others the first.
 HOSTS = [f"127.0.0.{n}" for n in range(1, 21)]
 
+#: A field of chunked responses: how many bytes follow the head, the chunks' lines included. It lets
+#: the limit receive without looking at the data.
+WIRE_LENGTH = "x-wire-length"
+
 #: The buffer that every client reads into, and the size it asks for at a time.
 BUFFER_SIZE = 256 * 1024

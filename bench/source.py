@@ -22,7 +22,7 @@ from hashlib import sha256
 from itertools import count
 from threading import Thread
 
-from bench.content import BLOCK, DOCUMENT, FIELD, MIB, VALUE
+from bench.content import BLOCK, DOCUMENT, FIELD, MIB, VALUE, WIRE_LENGTH
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -46,12 +46,14 @@ def chunked_mib(size: int) -> bytes:
 def send_chunked(sock: socket.socket, size: int, total: int) -> None:
     """Send *total* bytes, which is a number of MiB or less than one."""
     block = chunked_mib(size)
-    sock.sendall(head("Transfer-Encoding: chunked"))
+    end = b"0\r\n\r\n"
+    if rest := total % MIB:
+        end = b"%x\r\n%b\r\n" % (rest, BLOCK[:rest]) + end
+    length = total // MIB * len(block) + len(end)
+    sock.sendall(head("Transfer-Encoding: chunked", f"{WIRE_LENGTH}: {length}"))
     for _ in range(total // MIB):
         sock.sendall(block)
-    if rest := total % MIB:
-        sock.sendall(b"%x\r\n%b\r\n" % (rest, BLOCK[:rest]))
-    sock.sendall(b"0\r\n\r\n")
+    sock.sendall(end)
 
 
 @cache
