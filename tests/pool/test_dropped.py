@@ -92,7 +92,7 @@ def test_a_dropped_pool(answering: Answering) -> None:
             socks.append(socket_of(conn))
             pool.release(conn)
         conns.clear()
-        del conn  # type: ignore[possibly-undefined]
+        del conn
     found = weakref.ref(pool)
     assert {sock.fileno() < 0 for sock in socks} == {False}
     gc.disable()
@@ -201,7 +201,7 @@ def test_a_caller_whose_loop_is_gone() -> None:
     loop.run_until_complete(asyncio.sleep(0))
     assert pool.stats().waiting == 1
     loop.close()
-    task._log_destroy_pending = False
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     async def main() -> None:
         waits = asyncio.create_task(pool.acquire("http://a.example"))
@@ -226,7 +226,7 @@ def test_outlives_loops(answering: Answering) -> None:
 
     with nothing_left():
         for run in (asyncio.run, lambda crt: trio.run(lambda: crt), asyncio.run):
-            run(use())  # type: ignore[operator]
+            run(use())
         pool.close()
     connections = {body.split(b",")[0] for body in seen}
     assert len(connections) == 1
