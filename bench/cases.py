@@ -155,6 +155,23 @@ def commands() -> list[Case]:
     ]  # fmt: skip
 
 
+def pools() -> list[Case]:
+    """Through a pool. Other clients always use theirs, in the rows without one."""
+    return [
+        Case("pool/sequential", "10,000 GETs one by one, through a pool", "pool", count=10_000),
+        *(
+            Case(f"pool/asyncio/{tasks}",
+                 f"asyncio, {tasks:,} tasks on 50 connections, 20,000 GETs: CPU per request",
+                 "pool_asyncio", count=20_000, connections=tasks, per_request=1, unit="request")
+            for tasks in (50, 5000)
+        ),
+        Case("pool/connect/plain", "1,000 connections through a pool, plain", "pool_connect",
+             count=1000),
+        Case("pool/connect/tls", "300 connections through a pool, TLS resumed", "pool_connect",
+             count=300, tls=True),
+    ]  # fmt: skip
+
+
 CASES = [
     Case("sequential", "10,000 GETs one by one", "sequential", count=10_000),
     Case("pipelined", "50,000 GETs, 100 in flight", "pipelined", count=50_000, depth=100),
@@ -171,6 +188,7 @@ CASES = [
     Case("connect/resumed", "300 connections, TLS resumed", "resume", count=300, tls=True,
          resume=True),
     Case("import", "import", "import", processes=10),
+    *pools(),
     *growth(),
     *commands(),
 ]  # fmt: skip

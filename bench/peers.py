@@ -39,6 +39,8 @@ class Peer:
 
 ALL_OF_IT = BLOCKING | {"readinto", "pipelined", "resume"}
 
+POOL = frozenset({"pool", "pool_connect", "pool_asyncio"})
+
 LIMIT = "limit"
 DUGONG = "dugong"
 
@@ -46,7 +48,7 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer(LIMIT, "bare", "socket", ALL_OF_IT | LOOPS),
-        Peer(DUGONG, "dugong4", "dugong", ALL_OF_IT | LOOPS | COMMAND, "dugong"),
+        Peer(DUGONG, "dugong4", "dugong", ALL_OF_IT | LOOPS | POOL | COMMAND, "dugong"),
         Peer("dugong 3.8", "dugong3", "dugong", ALL_OF_IT, "dugong", "dugong3"),
         Peer("http.client", "http_client", "http.client", BLOCKING | {"readinto", "resume"}),
         Peer("urllib3", "urllib3_pool", "urllib3", BLOCKING | {"readinto"}, "urllib3"),

@@ -114,6 +114,29 @@ def flat_slope(group: str, small: int, middle: int, large: int) -> Target:
     return Target(text, FLAT, False, compute)
 
 
+def beside(case: str, other: str, wanted: float) -> Target:
+    """A request of *case* takes dugong at most *wanted* times as long as one of *other*."""
+    return Target(
+        f"{case}: time of a request / of one in {other}",
+        wanted,
+        False,
+        lambda results: (results.rate(other, DUGONG) / results.rate(case, DUGONG), ""),
+    )
+
+
+def crowd(small: int, large: int) -> Target:
+    """The cost of a request does not grow with the number of tasks that wait."""
+
+    def compute(results: Results) -> tuple[float, str]:
+        first, last = (
+            results.unit_cost(f"pool/asyncio/{tasks}", DUGONG) for tasks in (small, large)
+        )
+        return last / first, ""
+
+    text = f"pool/asyncio: cost of a request with {large:,} tasks / with {small:,}"
+    return Target(text, FLAT, False, compute)
+
+
 TARGETS = [
     times("sequential", "pycurl", 1.0),
     times("sequential", "pyreqwest", 1.0),
@@ -143,6 +166,9 @@ TARGETS = [
     times("asyncio/50", "aiohttp", 2.5),
     cost("asyncio/50", 1.6),
     times("trio/50", "httpx", 5.0),
+    beside("pool/sequential", "sequential", 1.2),
+    beside("pool/connect/tls", "connect/resumed", 1.2),
+    crowd(50, 5000),
     times("import", "http.client", 1.0),
     times("import", "http.client", 1.0, "memory"),
     flat("requests", 1, 10_000),

@@ -18,7 +18,7 @@ from filecmp import cmp
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Any
 
 from bench.clients import Target
@@ -258,6 +258,12 @@ def command(module: ModuleType, job: Job, operation: str) -> None:
             raise AssertionError(f"not what was asked for: {arguments[:4]}")
 
 
+def pooled(work: Callable[[ModuleType, Job], None], module: ModuleType, job: Job) -> None:
+    """Do the same through the client's pool."""
+    through: Any = SimpleNamespace(Client=module.PoolClient, AsyncioClient=module.AsyncioPoolClient)
+    work(through, job)
+
+
 WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "sequential": sequential,
     "pipelined": pipelined,
@@ -273,4 +279,7 @@ WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "get": partial(command, operation="get"),
     "save": partial(command, operation="save"),
     "check": partial(command, operation="check"),
+    "pool": partial(pooled, sequential),
+    "pool_connect": partial(pooled, connect),
+    "pool_asyncio": partial(pooled, in_asyncio),
 }

@@ -30,6 +30,9 @@ CASES = [
     "trio/50",
     "connect/resumed",
     "import",
+    "pool/sequential",
+    "pool/asyncio/50",
+    "pool/connect/tls",
     "growth/drip/10000",
     "growth/fields/5",
     "new-heads/sequential",
@@ -92,7 +95,8 @@ def run(
 def test_tiny_run(tmp_path: Path) -> None:
     measured, done = run(tmp_path, 1e-4, CASES, CLIENTS)
     assert {case: list(clients) for case, clients in measured.items()} == {
-        case: CLIENTS[:2] if case in ALONE else CLIENTS for case in CASES
+        case: ["dugong"] if case.startswith("pool/") else CLIENTS[:2] if case in ALONE else CLIENTS
+        for case in CASES
     }
     assert "sequential: time of http.client / of dugong" in done.stdout
     page = (tmp_path / "performance.md").read_text()

@@ -6,7 +6,9 @@ A module has some of these classes, all made from a `Target`:
 - ``AsyncioClient`` and ``TrioClient``, made from a target and a number of connections, with
   ``await get(worker, path)``.
 
-and perhaps ``pipeline(target, path, count, depth, check)``.
+and perhaps ``pipeline(target, path, count, depth, check)``. A client that works with and without a
+pool also has ``PoolClient``, as ``Client``, and ``AsyncioPoolClient``, as ``AsyncioClient`` but
+with `POOL_SIZE` connections, however many tasks there are.
 
 The operations of ``Client``, of which a module has those that `bench.peers` says:
 
@@ -30,6 +32,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
+
+#: Connections of a pool that more tasks share.
+POOL_SIZE = 50
 
 
 @dataclass(frozen=True)

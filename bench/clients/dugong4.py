@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from bench.clients import AsyncClosing, Closing, Command, Target
+from bench.clients import POOL_SIZE, AsyncClosing, Closing, Command, Target
 from bench.content import BUFFER_SIZE, FIELD
-from dugong import AsyncHTTPConnection, HTTPConnection
+from dugong import AsyncHTTPConnection, AsyncPool, HTTPConnection, Pool
 
 
 class Client(Closing):
@@ -104,3 +104,46 @@ def save(urls: list[str]) -> Command:
 
 def check(urls: list[str]) -> Command:
     return Command([DUGONG, "check", "--all", "-"], "".join(f"{url}\n" for url in urls))
+
+
+class PoolClient(Closing):
+    """Each request leases a connection."""
+
+    takes_framing = False
+
+    def __init__(self, target: Target) -> None:
+        self.origin = target.url()
+        self.pool = Pool(ssl_context=target.context())
+        # Keeps no connection, so each lease makes one.
+        self.fresh = Pool(ssl_context=target.context(), max_idle=0)
+
+    def close(self) -> None:
+        self.pool.close()
+        self.fresh.close()
+
+    def get(self, path: str) -> tuple[int, str | None, bytes]:
+        with self.pool.connection(self.origin) as conn:
+            conn.send_request("GET", path)
+            response = conn.read_response()
+            return response.status, response.headers[FIELD], conn.readall()
+
+    def get_anew(self, path: str) -> tuple[int, str | None, bytes]:
+        with self.fresh.connection(self.origin) as conn:
+            conn.send_request("GET", path)
+            response = conn.read_response()
+            return response.status, response.headers[FIELD], conn.readall()
+
+
+class AsyncioPoolClient(AsyncClosing):
+    def __init__(self, target: Target, tasks: int) -> None:
+        self.origin = target.url()
+        self.pool = AsyncPool(max_connections=POOL_SIZE, per_host=None)
+
+    async def get(self, worker: int, path: str) -> tuple[int, str | None, bytes]:
+        async with self.pool.connection(self.origin) as conn:
+            await conn.send_request("GET", path)
+            response = await conn.read_response()
+            return response.status, response.headers[FIELD], await conn.readall()
+
+    async def aclose(self) -> None:
+        self.pool.close()
