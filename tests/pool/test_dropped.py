@@ -18,7 +18,6 @@ import trio.testing
 from dugong import AioFuture, AsyncPool, HTTPConnection, Pool, StateError, eval_coroutine
 from dugong.pool.waiting import SlotNeeded
 from tests.support.answering import Answering
-from tests.support.concurrency import nothing_left
 
 
 def origin_of(server: Answering) -> str:
@@ -224,10 +223,9 @@ def test_outlives_loops(answering: Answering) -> None:
             await conn.request("GET", "/")
             seen.append(await conn.readall())
 
-    with nothing_left():
-        for run in (asyncio.run, lambda crt: trio.run(lambda: crt), asyncio.run):
-            run(use())
-        pool.close()
+    for run in (asyncio.run, lambda crt: trio.run(lambda: crt), asyncio.run):
+        run(use())
+    pool.close()
     connections = {body.split(b",")[0] for body in seen}
     assert len(connections) == 1
     assert [body.split()[-1] for body in seen] == [b"1", b"2", b"3"]

@@ -38,6 +38,8 @@ C = TypeVar("C", bound="Leased")
 class Lease(Protocol):
     """What a connection object needs of its lease."""
 
+    pool: Any
+
     def end(self, conn: Any, /) -> None:
         """End the lease of *conn*, whose socket was handed over."""
 
@@ -173,11 +175,6 @@ def disown(conn: Leased) -> None:
     conn._disown()
 
 
-def lease_of(conn: object) -> Any:
-    """Return the lease of *conn*; ``None`` if it has ended."""
-    return object.__getattribute__(conn, "__dict__").get("_lease")
-
-
 def activity(conn: object) -> str | None:
     """Return the oldest request in progress on *conn*, such as ``'GET /path'``, for a message."""
     session = object.__getattribute__(conn, "__dict__").get("_session")
@@ -188,17 +185,29 @@ def activity(conn: object) -> str | None:
     return f"{request.method} {str(request.path).partition('?')[0]}"
 
 
-def end_lease(conn: Any) -> tuple[Any, Session | None, Any]:
+def end_lease(conn: Any, pool: object) -> tuple[Any, Session | None, Any]:
     """End the lease of *conn*. Does not wait. Calls that are using the connection raise.
 
     May be called again, also if it was interrupted, and in several threads.
 
+    Args:
+        conn: the object.
+        pool: the pool that it should be of.
+
     Returns:
         The lease, ``None`` if another call has ended it; the session, if it can be used again, and
         then something to pass to `lend`.
+
+    Raises:
+        TypeError: *conn* is not of *pool*.
     """
     kind = type(conn)
+    if not isinstance(conn, Leased):
+        raise TypeError(f"conn must be a connection of this pool, not {kind.__name__}")
     attributes = object.__getattribute__(conn, "__dict__")
+    lease = attributes.get("_lease")
+    if lease is not None and lease.pool is not pool and lease.pool is not None:
+        raise TypeError("conn belongs to another pool: release it there")
     if kind in _ended:
         conn.__class__ = _ended[kind]
     # Only one call gets the session. If an interrupt follows, its last reference is dropped, and

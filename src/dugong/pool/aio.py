@@ -18,7 +18,7 @@ from ..connection.connection import Connection
 from ..connection.leased_aio import LeasedAsyncHTTPConnection
 from ..drivers.loops import pause, run_in_loop, running_loop, running_trio
 from ..errors import StateError
-from .origin import Origin, check_origin
+from .origin import Origin
 from .pool import BasePool, Place
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
         self, origin: str | Origin
     ) -> AbstractAsyncContextManager[AsyncHTTPConnection, None]:
         """Return an async context manager that leases a connection. As `Pool.connection`."""
-        return _AsyncBorrowing(self, self._place(check_origin(origin), None))
+        return _AsyncBorrowing(self, self._place_of(origin))
 
     async def acquire(self, origin: str | Origin) -> AsyncHTTPConnection:
         """Lease a connection. End the lease with `release`. As `Pool.acquire`.
@@ -94,7 +94,7 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
         Raises:
             StateError: another loop that is running uses the pool. Also as `Pool.acquire`.
         """
-        return await self.acquire_at(self._place(check_origin(origin), None))
+        return await self.acquire_at(self._place_of(origin))
 
     async def acquire_at(self, place: Place[LeasedAsyncHTTPConnection]) -> AsyncHTTPConnection:
         """Lease a connection to a known place."""

@@ -67,7 +67,6 @@ from ..connection.leased import (
     activity,
     disown,
     end_lease,
-    lease_of,
 )
 from ..connection.settings import Settings
 from ..errors import ConnectionTimedOut, StateError
@@ -100,6 +99,10 @@ _REMEMBERED = 256
 #: Seconds after which a call looks for idle connections that the server has closed, if it has
 #: nothing to carry out.
 _LOOK_AGAIN = 0.1
+
+#: Seconds for which a connection that was examined when it was taken is not examined again: most
+#: leases begin with a request.
+_FRESH = 0.01
 
 #: Leases that the message of a timeout names.
 _MOST_NAMED = 10
@@ -251,10 +254,11 @@ class _Kept(Idle):
         watch: what `end_lease` has returned with it.
         place: where it leads.
         previous: the lease that it is returned from, until the machine knows.
+        record: the record of that lease.
         fd: the descriptor by which `_IdleWatch` knows it, -1 if it does not.
     """
 
-    __slots__ = ("expires", "fd", "place", "previous", "session", "watch")
+    __slots__ = ("expires", "fd", "place", "previous", "record", "session", "watch")
 
     def __init__(self, lease: PoolLease, session: Session, watch: Any, now: float) -> None:
         self.place = place = lease.place
@@ -266,6 +270,7 @@ class _Kept(Idle):
         self.expires = lease.expires
         self.watch = watch
         self.previous: PoolLease | None = lease
+        self.record = lease.record
         self.fd = -1
 
 
@@ -279,11 +284,11 @@ class _LeaseMonitor(Monitor):
 
     def __init__(self, lease: PoolLease, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self._lease = weakref.ref(lease)  # a strong one would be part of a cycle
+        self._lease = lease
 
     def event(self, name: str) -> None:
-        lease = self._lease()
-        if lease is not None and lease.pool is not None and name == lease.place.ready_event:
+        lease = self._lease
+        if lease.pool is not None and name == lease.place.ready_event:
             lease.pool.is_connected(lease)
         super().event(name)
 
@@ -376,7 +381,8 @@ class _Steps:
 
     def _start(self) -> None:
         self.machine = Leases(*self._limits)
-        #: Events: what, the record of the lease, and an idle connection. Or a `_LeaseRef`.
+        #: Events: what, the record of the lease, and an idle connection. Or a `_Kept`, whose lease
+        #: has ended. Or a `_LeaseRef`, whose lease was dropped.
         self._inbox: deque[Any] = deque()
         #: The callbacks of rule 5. A record must not refer to its own, which refers to the inbox:
         #: the record may be in there.
@@ -446,15 +452,18 @@ class _Steps:
             self._unfinished = None
 
     def _carry_out(self, machine: Leases, event: Any, now: float) -> None:
-        if event.__class__ is _LeaseRef:
+        if event.__class__ is _Kept:
+            if event.previous is not None:  # in this order: this may be interrupted, and repeated
+                event.previous.record = None
+                event.previous = None
+            event = (_ENDED, event.record, event)
+        elif event.__class__ is _LeaseRef:
             event = (_CANCELLED, event.record, None)
         what, record, idle = event
         if what is _WANT:
             self._act(machine.want(record, now))
         elif what is _ENDED:
             self._drops.pop(record, None)
-            if idle is not None and idle.previous is not None:
-                idle.previous.record = idle.previous = None
             self._act(machine.returned(record, idle, now))
             if idle is not None and idle in machine.idle:
                 self._idle_watch.add(idle)
@@ -502,7 +511,7 @@ class _Steps:
         lease = record.lease()
         conn = None if lease is None or lease.conn is None else lease.conn()
         if conn is not None:
-            _, session, _ = end_lease(conn)
+            _, session, _ = end_lease(conn, self)
             if session is not None:
                 session.close()
         self._inbox.append((_CANCELLED, record, None))
@@ -538,8 +547,8 @@ class _Steps:
                 if conn is not None:
                     disown(conn)
         for event in posted:
-            if event.__class__ is not _LeaseRef and event[2] is not None:
-                event[2].previous = None
+            if event.__class__ is _Kept:
+                event.previous = None
 
 
 #: The states of a lease whose caller may have a connection.
@@ -589,6 +598,7 @@ class BasePool(_Steps, Generic[C]):
             socket_options=socket_options,
         )
         self._places: OrderedDict[Any, Place[C]] = OrderedDict()
+        self._last_place: tuple[str | Origin, Place[C]] | None = None
 
     # Getting and returning connections.
 
@@ -684,15 +694,13 @@ class BasePool(_Steps, Generic[C]):
             self._worker = me
             try:
                 if inbox and self._unfinished is None and not self.machine.is_closed:
-                    event = inbox[-1]
-                    if event.__class__ is tuple and event[0] is _ENDED:
-                        found = event[2]
-                        if found is not None and found.place is place:
-                            last = inbox.pop()
-                            if last is event:
-                                idle = found
-                            else:  # another thread has just posted that
-                                inbox.append(last)
+                    found = inbox[-1]
+                    if found.__class__ is _Kept and found.place is place:
+                        last = inbox.pop()
+                        if last is found:
+                            idle = found
+                        else:  # another thread has just posted that
+                            inbox.append(last)
             finally:
                 self._worker = 0
                 self._free = True
@@ -717,14 +725,16 @@ class BasePool(_Steps, Generic[C]):
 
     def _open(self, idle: _Kept, monitor: Monitor) -> Session | None:
         """Return a session that continues an idle one; ``None`` if it cannot be used again."""
-        session = idle.session.succeed(monitor)
-        if (
-            not session.connected
-            or (idle.expires is not None and self.clock() >= idle.expires)
-            or session.idle_fault() is not None
-        ):
-            session.close()
+        now, retired = self.clock(), idle.session
+        if idle.expires is not None and now >= idle.expires:
+            fault: object = "too old"
+        else:
+            fault = retired.retired_fault()
+        if fault is not None:
+            retired.close()
             return None
+        session = retired.succeed(monitor)
+        session.fresh_until = now + _FRESH
         return session
 
     def _lend(
@@ -752,21 +762,16 @@ class BasePool(_Steps, Generic[C]):
         Raises:
             TypeError: *conn* is not a connection of this pool.
         """
-        if not isinstance(conn, Leased):
-            raise TypeError(f"conn must be a connection of this pool, not {type(conn).__name__}")
-        owner = lease_of(conn)
-        if owner is not None and owner.pool is not self and owner.pool is not None:
-            raise TypeError("conn belongs to another pool: release it there")
-        lease, session, watch = end_lease(conn)
+        lease, session, watch = end_lease(conn, self)
         if lease is None or lease.record is None:  # again, or in a child made by fork
             if session is not None:
                 session.close()
             return
         now = self.clock()
         if session is not None and (lease.expires is None or now < lease.expires):
-            event = _ENDED, lease.record, _Kept(lease, session, watch, now)
+            kept = _Kept(lease, session, watch, now)
             try:
-                self._inbox.append(event)
+                self._inbox.append(kept)
                 lease.pool = None  # the inbox refers to the lease, and would be part of a cycle
                 if self.machine.waiting or now >= self._due or self._keeps_few:
                     self._work()
@@ -824,8 +829,17 @@ class BasePool(_Steps, Generic[C]):
         if self.machine.is_closed:
             raise StateError("the pool is closed: make a new one")
 
+    def _place_of(self, origin: str | Origin) -> Place[C]:
+        """Return the place of *origin*, with the pool's own settings."""
+        last = self._last_place  # of the same object, which most calls pass
+        if last is not None and last[0] is origin:
+            return last[1]
+        place = self._place(check_origin(origin), None)
+        self._last_place = (origin, place)
+        return place
+
     def _place(self, origin: Origin, settings: ConnectionSettings | None) -> Place[C]:
-        key = origin if settings is None else (origin, settings)
+        key: Any = origin if settings is None else (origin, settings)
         places = self._places
         place = places.get(key)
         if place is None:
@@ -934,7 +948,7 @@ class Pool(BasePool[LeasedHTTPConnection]):
             TypeError, InvalidRequest: *origin* is not valid. Entering the block raises as
                 `acquire`.
         """
-        return _Borrowing(self, self._place(check_origin(origin), None))
+        return _Borrowing(self, self._place_of(origin))
 
     def acquire(self, origin: str | Origin) -> HTTPConnection:
         """Lease a connection. End the lease with `release`.
@@ -951,7 +965,7 @@ class Pool(BasePool[LeasedHTTPConnection]):
             ConnectionTimedOut: no connection became free in time. The message names the leases.
             StateError: the pool is closed, or was closed while this waited.
         """
-        return self._acquire(self._place(check_origin(origin), None))
+        return self._acquire(self._place_of(origin))
 
     def _acquire(self, place: Place[LeasedHTTPConnection]) -> HTTPConnection:
         conn = self._take_again(place)

@@ -9,6 +9,9 @@ from weakref import ref
 
 from ..errors import StateError
 
+#: The class itself: `threading.RLock` is a function around it, and a pool makes two for each lease.
+_Lock: Any = type(RLock())
+
 
 class ConflictDetector:
     """A mutex for one direction, which raises `StateError` instead of blocking.
@@ -46,7 +49,7 @@ class ConflictDetector:
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._lock = RLock()  # held by `run_if_free`; a signal handler may enter it again
+        self._lock = _Lock()  # held by `run_if_free`; a signal handler may enter it again
         self.free = True
         self.successor: ref[Any] | None = None
 

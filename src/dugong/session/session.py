@@ -41,7 +41,14 @@ from .writer import RequestWriter
 
 
 class Session(RequestWriter, ResponseReceiver):
-    """One connection to a server."""
+    """One connection to a server.
+
+    Attributes:
+        fresh_until: until when the next call of `idle_fault` need not look, because a pool has just
+            done so; 0 if it must.
+    """
+
+    fresh_until = 0.0
 
     def to_send(self, crt: Co[T]) -> Co[T]:
         """Return the sending coroutine *crt*, with the time limits of its exchange applied."""
@@ -60,6 +67,10 @@ class Session(RequestWriter, ResponseReceiver):
         """
         if not self.state.idle:
             return None
+        if self.fresh_until:
+            fresh, self.fresh_until = self.monitor.clock() < self.fresh_until, 0.0
+            if fresh:
+                return None
         if self.state.closing:
             return unusable("it was due to be closed after the last response, as announced")
         if self._usable_until is not None and self.monitor.clock() >= self._usable_until:
@@ -90,41 +101,41 @@ class Session(RequestWriter, ResponseReceiver):
             no close was announced, and no call is sending or receiving. If not, the session is
             closed.
         """
-        if self._take_both_turns() and self._is_clean():
-            stream = self.stream
-            if stream is not None and not stream.closed:
-                stream.keep_tls_session()
-                self.monitor = stream.monitor = monitor
-                # Nothing in the session refers to the user's requests, responses and callbacks.
-                self.state.current = self.reader.response = self.reader.digest = None
-                self.state.limited = False
-                return True
-        self.close()
-        return False
-
-    def _take_both_turns(self) -> bool:
-        """Take both turns for good. Returns False if a call has one of them."""
+        state, reader, stream = self.state, self.reader, self.stream
         try:
-            self.take_end()
-            for turn in (self.send_detector, self.receive_detector):
-                try:
-                    del turn.free
-                except AttributeError:
-                    turn.take()
-        except DugongError:
+            if reader.body is not None:
+                self.take_end()
+            self._take_for_good(self.send_detector)
+            self._take_for_good(self.receive_detector)
+        except DugongError:  # a call has a turn, or the end of the body is not valid
+            self.close()
             return False
+        if (
+            stream is None
+            or stream.closed
+            or self.closed
+            or not state.idle
+            or state.closing
+            or reader.body is not None
+            or reader.buffer.end
+            or self._gathered.left
+        ):
+            self.close()
+            return False
+        if stream.tls_version is not None:
+            stream.keep_tls_session()
+        self.monitor = stream.monitor = monitor
+        # Nothing in the session refers to the user's requests, responses and callbacks.
+        state.current = reader.response = reader.digest = None
+        state.limited = False
         return True
 
-    def _is_clean(self) -> bool:
-        state, reader = self.state, self.reader
-        return (
-            state.idle
-            and not state.closing
-            and not self.closed
-            and reader.body is None
-            and not reader.buffer.end
-            and not self._gathered.left
-        )
+    @staticmethod
+    def _take_for_good(turn: ConflictDetector) -> None:
+        try:
+            del turn.free
+        except AttributeError:
+            turn.take()
 
     def retired_fault(self) -> ConnectionClosed | None:
         """Return why the connection of this session, which has retired, cannot be used again.
@@ -132,7 +143,11 @@ class Session(RequestWriter, ResponseReceiver):
         ``None`` if it can. Its owner calls this, and nothing else uses the session.
         """
         stream = self.stream
-        return unusable("it is closed") if stream is None else stream.idle_fault()
+        if stream is None or stream.closed:
+            return unusable("it is closed")
+        if self._usable_until is not None and stream.monitor.clock() >= self._usable_until:
+            return unusable("the server's keep-alive time has passed")
+        return stream.idle_fault()
 
     def succeed(self, monitor: Monitor) -> Self:
         """Return a new session with the connection of this one, which has retired.
@@ -148,6 +163,7 @@ class Session(RequestWriter, ResponseReceiver):
         successor.pipelined = False
         successor.send_while_reading = None
         successor.end_reported = True
+        successor.fresh_until = 0.0
         if self.stream is not None:
             self.stream.monitor = monitor
         # Not registered for `disown_in_child`, which takes long: the stream is, and so is whatever

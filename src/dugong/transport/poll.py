@@ -120,6 +120,11 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
             Whether it is ready. A descriptor that has failed or was closed counts as ready: the
             coroutine finds out when it is resumed.
         """
+        if timeout == 0 and self._poller is not None:  # is an idle connection readable?
+            try:
+                return bool(self._poller.poll(0))
+            except RuntimeError:  # as below
+                pass
         left = timeout
         while True:
             seconds = WAIT if left is None or left > WAIT else max(left, 0.0)
