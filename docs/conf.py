@@ -44,7 +44,11 @@ nitpick_ignore_regex = [
     (r"py:obj", r"errno|strerror|args|filename|safe_to_retry|AsyncPipeline\.aclose|.*\.T"),
     (r"py:.*", r"(_?asyncio|collections|contextlib|email|hashlib)(\..*)?"),
     (r"py:.*", r"(io|next|os|select|socket|ssl)(\..*)?"),
-    (r"py:class", r"Async\w+|Body|Co|Hash|HeadersArgument|Items|Part|(.*\.)?T"),
+    (
+        r"py:class",
+        r"Async\w+|Body|Co|ConnectionSettings|Hash|HeadersArgument|Items|Part|(.*\.)?[CT]",
+    ),
+    (r"py:class", r"dugong\.connection\.connection\.Connection"),
     (r"py:class", r"\w+Buffer|Requests|Unset|WholeBody"),
 ]
 add_module_names = False

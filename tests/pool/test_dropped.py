@@ -133,7 +133,7 @@ def test_nothing_remains_of_many_hosts() -> None:
     del conn  # type: ignore[possibly-undefined]
     assert not [reference for reference in kept if reference() is not None]
     assert pool.stats().hosts == {}
-    assert not pool.machine.leases
+    assert not pool._machine.leases
     assert len(pool._places) <= 256
 
 

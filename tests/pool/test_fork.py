@@ -58,7 +58,7 @@ def test_child_and_parent(answering: Answering) -> None:
         assert ask(conn) == (second, b"2")
     pool.release(leased)
     assert pool.stats().idle == 2
-    assert list(pool.machine.faults()) == []
+    assert list(pool._machine.faults()) == []
 
 
 def test_a_caller_that_waits(answering: Answering) -> None:
@@ -90,7 +90,7 @@ def test_in_the_middle_of_a_call(answering: Answering) -> None:
     origin = origin_of(answering)
     pool = Pool(per_host=1, timeout=10)
     one = pool.acquire(origin)
-    real = pool.clock
+    real = pool._clock
     done: list[bool] = []
 
     def clock() -> float:
@@ -99,7 +99,7 @@ def test_in_the_middle_of_a_call(answering: Answering) -> None:
             in_child(lambda: ask(pool.acquire(origin)))
         return real()
 
-    pool.clock = clock
+    pool._clock = clock
     pool.release(one)
     assert done
     assert pool.stats().hosts == {}

@@ -90,7 +90,7 @@ def test_interrupted_anywhere(
         gc.collect()
         stats = pool.stats()
         assert (stats.leased, stats.connecting, stats.waiting) == (0, 0, 0), interrupt
-        assert list(pool.machine.faults()) == [], interrupt
+        assert list(pool._machine.faults()) == [], interrupt
         conns = [pool.acquire(origin) for _ in range(2)]  # both slots are there
         for conn in conns:
             ask(conn)
@@ -156,11 +156,11 @@ def test_released_in_the_middle_of_a_call(answering: Answering) -> None:
     pool = Pool(per_host=2, timeout=10)
     one, two = pool.acquire(origin), pool.acquire(origin)
     ask(two)
-    pool.clock = Reentry(lambda: pool.release(two))  # the clock is asked at each event
+    pool._clock = Reentry(lambda: pool.release(two))  # the clock is asked at each event
     pool.release(one)
     assert pool.stats().leased == 0
     assert pool.stats().idle == 1
-    assert list(pool.machine.faults()) == []
+    assert list(pool._machine.faults()) == []
 
 
 def test_closed_in_the_middle_of_a_call(answering: Answering) -> None:
@@ -169,7 +169,7 @@ def test_closed_in_the_middle_of_a_call(answering: Answering) -> None:
     one = pool.acquire(origin)
     crt = pool.co_acquire(origin)
     need = next(crt)
-    pool.clock = Reentry(pool.close)
+    pool._clock = Reentry(pool.close)
     pool.release(one)
     assert need.poll(0)
     with pytest.raises(StateError, match="closed"):
@@ -191,13 +191,13 @@ def test_acquiring_in_the_middle_of_a_call(answering: Answering) -> None:
 
     reentry = Reentry(lambda: pool.acquire(origin))
     doomed: list[Any] = [Finalized(reentry)]
-    machine_want = pool.machine.want
+    machine_want = pool._machine.want
 
     def want(*args: Any) -> Any:  # in the middle of carrying out an event
         doomed.clear()
         return machine_want(*args)
 
-    pool.machine.want = want  # type: ignore[method-assign,assignment]
+    pool._machine.want = want  # type: ignore[method-assign,assignment]
     two = pool.acquire(origin)
     assert isinstance(reentry.error, StateError)
     assert "finalizer or signal handler" in str(reentry.error)

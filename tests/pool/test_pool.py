@@ -356,7 +356,7 @@ async def test_closing_fails_whoever_waits(plain: StyledWire) -> None:
     assert pool.counts == (0, 0, 0, 0)
     pool.release(leased)
     pool.check()
-    assert not pool.pool.machine.leases
+    assert not pool.pool._machine.leases
 
 
 async def test_closing_ends_a_call(plain: StyledWire) -> None:
@@ -401,7 +401,7 @@ class Clock:
 async def test_idle_for_too_long(plain: StyledWire) -> None:
     """Closed by the next call, whatever that is."""
     listener, pool = plain.listen(), StyledPool(plain, idle_timeout=60)
-    pool.pool.clock = clock = Clock()
+    pool.pool._clock = clock = Clock()
     peer = answering(listener)
     peer.expect_eof()
     async with pool.lease(origin_of(listener, plain)) as conn:
@@ -417,7 +417,7 @@ async def test_idle_for_too_long(plain: StyledWire) -> None:
 async def test_a_connection_that_is_too_old(plain: StyledWire) -> None:
     listener, pool = plain.listen(), StyledPool(plain, max_age=100, idle_timeout=None)
     origin = origin_of(listener, plain)
-    pool.pool.clock = clock = Clock()
+    pool.pool._clock = clock = Clock()
     answering(listener, 2)
     async with pool.lease(origin) as conn:
         await ask(conn)

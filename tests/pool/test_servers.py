@@ -143,7 +143,7 @@ def test_it_reloads_under_load(tmp_path: Path) -> None:
                 await asyncio.gather(*tasks)
                 stats = pool.stats()
                 assert (stats.leased, stats.connecting, stats.waiting) == (0, 0, 0)
-                assert list(pool.machine.faults()) == []
+                assert list(pool._machine.faults()) == []
                 for exc in failures:
                     assert (exc.safe_to_retry, exc.response_started) == (True, False)
 
@@ -221,4 +221,4 @@ def test_closed_connections_are_closed_by_the_next_call(tmp_path: Path) -> None:
                 assert need.poll(10)
             pool.release(pool.acquire("http://another.example"))
             pool.release(pool.acquire("http://another.example"))
-            assert not pool.machine.idle
+            assert not pool._machine.idle

@@ -44,8 +44,8 @@ def all_free(pool: BasePool[Any]) -> None:
     stats = pool.stats()
     assert (stats.leased, stats.connecting, stats.waiting) == (0, 0, 0)
     assert stats.idle <= SLOTS
-    assert list(pool.machine.faults()) == []
-    assert not pool.machine.leases
+    assert list(pool._machine.faults()) == []
+    assert not pool._machine.leases
 
 
 @sizes

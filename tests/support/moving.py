@@ -73,7 +73,7 @@ def await_address(address: str) -> None:
 
 def blocking(dnsmasq: subprocess.Popen[bytes], hosts: Path) -> None:
     with Pool(max_age=MAX_AGE, idle_timeout=None, timeout=20) as pool:
-        pool.clock = clock = Clock()
+        pool._clock = clock = Clock()
 
         def get() -> str:
             with pool.connection(f"http://{NAME}:{PORT}") as conn:
@@ -92,7 +92,7 @@ def blocking(dnsmasq: subprocess.Popen[bytes], hosts: Path) -> None:
 
 async def in_asyncio(dnsmasq: subprocess.Popen[bytes], hosts: Path) -> None:
     async with AsyncPool(max_age=MAX_AGE, idle_timeout=None, timeout=20) as pool:
-        pool.clock = clock = Clock()
+        pool._clock = clock = Clock()
 
         async def get() -> str:
             async with pool.connection(f"http://{NAME}:{PORT}") as conn:

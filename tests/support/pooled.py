@@ -72,7 +72,7 @@ class StyledPool:
     def check(self) -> None:
         """The lease machine keeps its rules."""
         self.pool.stats()
-        assert list(self.pool.machine.faults()) == []
+        assert list(self.pool._machine.faults()) == []
 
 
 def bare(conn: Any) -> Any:

@@ -37,6 +37,7 @@ from dugong import (
     POLLOUT,
     AioFuture,
     AsyncHTTPConnection,
+    AsyncPool,
     BodyFollowing,
     CaseInsensitiveDict,
     ConnectionClosed,
@@ -50,12 +51,15 @@ from dugong import (
     HTTPResponse,
     InvalidRequest,
     InvalidResponse,
+    Origin,
     PollNeeded,
+    Pool,
     Request,
     Timeouts,
     TunnelRefused,
     eval_coroutine,
     is_temp_network_error,
+    run_all,
 )
 
 T = TypeVar("T")
@@ -462,6 +466,46 @@ def lazily_loaded() -> None:
     assert future is AioFuture
 
 
+def pools() -> None:
+    """Threads share a pool; its connections are those of one lease."""
+    origin = Origin("http", "localhost", PORT)
+    assert_type(origin.port, int)
+    with Pool(per_host=2, max_idle=None, idle_timeout=60, timeout=Timeouts(pool=5)) as pool:
+        with pool.connection(origin) as conn:
+            assert_type(conn, HTTPConnection)
+            conn.request("GET", "/")
+            conn.discard()
+        conn = pool.acquire(f"http://localhost:{PORT}/path")
+        pool.release(conn)
+        stats = pool.stats()
+        assert_type(stats.idle, int)
+        assert_type(stats.hosts[origin].leased, int)
+
+        def fetch(path: str) -> Generator[PollNeeded, Any, bytes]:
+            conn = yield from pool.co_acquire(origin)
+            try:
+                yield from conn.co_request("GET", path)
+                return (yield from conn.co_readall())
+            finally:
+                pool.release(conn)
+
+        with run_all((fetch("/") for _ in range(3)), limit=2, deadline=60) as results:
+            for crt, result in results:
+                assert_type(crt, Generator[PollNeeded, Any, bytes])
+                assert_type(result, bytes | Exception)
+        pool.close_idle()
+
+
+async def async_pools() -> None:
+    async with AsyncPool(max_connections=None, max_age=300) as pool:
+        async with pool.connection(f"http://localhost:{PORT}") as conn:
+            assert_type(conn, AsyncHTTPConnection)
+            await conn.request("GET", "/")
+            await conn.discard()
+        conn = await pool.acquire(Origin("http", "localhost", PORT))
+        pool.release(conn)
+
+
 if TYPE_CHECKING:
 
     def refused(conn: HTTPConnection) -> None:
@@ -474,6 +518,8 @@ if TYPE_CHECKING:
             yield "a"
 
         dugong.no_such_name  # type: ignore[attr-defined] # noqa: B018
+        Pool(hostname="localhost")  # type: ignore[call-arg]
+        Pool().acquire(b"http://localhost")  # type: ignore[arg-type]
         HTTPConnection(b"localhost")  # type: ignore[arg-type]
         HTTPConnection("localhost", "80")  # type: ignore[arg-type]
         HTTPConnection("localhost", ssl_context=True)  # type: ignore[arg-type]
@@ -503,6 +549,9 @@ def main() -> None:
     trio.run(exchanges)
     asyncio.run(futures())
     lazily_loaded()
+    pools()
+    asyncio.run(async_pools())
+    trio.run(async_pools)
 
 
 if __name__ == "__main__":

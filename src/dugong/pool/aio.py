@@ -35,7 +35,7 @@ class _AsyncBorrowing(AbstractAsyncContextManager[AsyncHTTPConnection, None]):
         self._place = place
 
     async def __aenter__(self) -> AsyncHTTPConnection:
-        self._conn = await self._pool.acquire_at(self._place)
+        self._conn = await self._pool._acquire_at(self._place)
         return self._conn
 
     async def __aexit__(
@@ -94,9 +94,9 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
         Raises:
             StateError: another loop that is running uses the pool. Also as `Pool.acquire`.
         """
-        return await self.acquire_at(self._place_of(origin))
+        return await self._acquire_at(self._place_of(origin))
 
-    async def acquire_at(self, place: Place[LeasedAsyncHTTPConnection]) -> AsyncHTTPConnection:
+    async def _acquire_at(self, place: Place[LeasedAsyncHTTPConnection]) -> AsyncHTTPConnection:
         """Lease a connection to a known place."""
         self._enter_loop()
         conn = self._take_again(place)
@@ -140,10 +140,10 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
                 self._timer_in = loop
                 trio.lowlevel.spawn_system_task(_tick_in_trio, trio, weakref.ref(self))
 
-    def tick(self) -> float | None:
+    def _tick(self) -> float | None:
         """Close what has been idle for too long. Returns the seconds until there is more to do."""
-        self.close_expired()
-        left = self.machine.next_tick - self.clock()
+        self._close_expired()
+        left = self._machine.next_tick - self._clock()
         if left < math.inf:
             return max(left, 0.0)
         self._timer_in = None
@@ -170,7 +170,7 @@ def _nothing() -> None:
 
 def _tick_in_asyncio(found: weakref.ref[AsyncPool], loop: asyncio.AbstractEventLoop) -> None:
     pool = found()
-    seconds = None if pool is None else pool.tick()
+    seconds = None if pool is None else pool._tick()
     if seconds is not None:
         loop.call_later(seconds, _tick_in_asyncio, found, loop)
 
@@ -178,7 +178,7 @@ def _tick_in_asyncio(found: weakref.ref[AsyncPool], loop: asyncio.AbstractEventL
 async def _tick_in_trio(trio: Any, found: weakref.ref[AsyncPool]) -> None:
     while True:
         pool = found()
-        seconds = None if pool is None else pool.tick()
+        seconds = None if pool is None else pool._tick()
         del pool
         if seconds is None:
             return

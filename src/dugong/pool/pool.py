@@ -215,15 +215,15 @@ class PoolLease(Waiter):
     def __init__(self, pool: _Steps, place: Place[Any]) -> None:
         self.pool: _Steps | None = pool
         self.place = place
-        self.machine = pool.machine
+        self.machine = pool._machine
         self.record: _Record | None = _Record(self, place)
         self.conn: weakref.ref[Any] | None = None
         self.expires: float | None = None
-        self.since = pool.clock()
+        self.since = pool._clock()
         self.pending = True
-        pool.expect_drop(self, self.record)
+        pool._expect_drop(self, self.record)
 
-    def last_progress(self) -> float:
+    def _last_progress(self) -> float:
         return -math.inf if self.record is None else self.machine.last_grant(self.record)
 
     def end(self, conn: Any) -> None:
@@ -234,7 +234,7 @@ class PoolLease(Waiter):
     def __del__(self) -> None:
         record, pool = self.__dict__.get("record"), self.__dict__.get("pool")
         if record is not None and pool is not None:
-            pool.cancel(record)
+            pool._cancel(record)
 
 
 class _LeaseRef(weakref.ref[PoolLease]):
@@ -289,7 +289,7 @@ class _LeaseMonitor(Monitor):
     def event(self, name: str) -> None:
         lease = self._lease
         if lease.pool is not None and name == lease.place.ready_event:
-            lease.pool.is_connected(lease)
+            lease.pool._is_connected(lease)
         super().event(name)
 
 
@@ -366,21 +366,16 @@ class _IdleWatch:
 
 
 class _Steps:
-    """The events of a pool, and who carries them out: rules 1 to 6.
-
-    Attributes:
-        clock: returns the time in seconds.
-        machine: decides.
-    """
+    """The events of a pool, and who carries them out: rules 1 to 6."""
 
     def __init__(self, *limits: Any) -> None:
         self._limits = limits
-        self.clock = time.monotonic
+        self._clock = time.monotonic
         self._start()
         disown_in_child(self)
 
     def _start(self) -> None:
-        self.machine = Leases(*self._limits)
+        self._machine = Leases(*self._limits)
         #: Events: what, the record of the lease, and an idle connection. Or a `_Kept`, whose lease
         #: has ended. Or a `_LeaseRef`, whose lease was dropped.
         self._inbox: deque[Any] = deque()
@@ -428,10 +423,10 @@ class _Steps:
         return self._worker == get_ident()
 
     def _carry_out_all(self, inbox: deque[Any]) -> None:
-        machine = self.machine
+        machine = self._machine
         while inbox:
             event = inbox[0]
-            now = self.clock()
+            now = self._clock()
             if self._unfinished is None:
                 self._unfinished = event
                 self._carry_out(machine, event, now)
@@ -520,21 +515,21 @@ class _Steps:
         """End the lease of *conn*."""
         raise NotImplementedError
 
-    def expect_drop(self, lease: PoolLease, record: _Record) -> None:
+    def _expect_drop(self, lease: PoolLease, record: _Record) -> None:
         """Have the end of *lease* noted if it is dropped and its finalizer is interrupted."""
         reference = _LeaseRef(lease, self._inbox.append)
         reference.record = record
         self._drops[record] = reference
 
-    def cancel(self, record: _Record) -> None:
+    def _cancel(self, record: _Record) -> None:
         """End a lease that was dropped. Runs in a finalizer."""
         self._post(_CANCELLED, record)
 
-    def is_connected(self, lease: PoolLease) -> None:
+    def _is_connected(self, lease: PoolLease) -> None:
         """Note that a new connection of *lease* is ready."""
 
     def _disown(self) -> None:
-        records, posted = list(self.machine.leases), [*self._inbox]
+        records, posted = list(self._machine.leases), [*self._inbox]
         self._idle_watch.close()
         self._start()
         for record in records:
@@ -636,7 +631,7 @@ class BasePool(_Steps, Generic[C]):
                             "a finalizer or signal handler has interrupted the pool itself, and "
                             "cannot wait for a connection of it"
                         )
-                    if lease.machine is not self.machine:  # after a fork
+                    if lease.machine is not self._machine:  # after a fork
                         lease = PoolLease(self, place)
                         self._post(_WANT, lease.record)
                         continue
@@ -666,14 +661,14 @@ class BasePool(_Steps, Generic[C]):
         record = lease.record
         assert record is not None
         idle: Any = record.idle
-        monitor = _LeaseMonitor(lease, self.clock)
+        monitor = _LeaseMonitor(lease, self._clock)
         session = None if idle is None else self._open(idle, monitor)
         if idle is not None and session is None:
             lease.pending = True
             self._post(_DEAD, record, idle)
             return None
         conn = self._lend(lease, monitor, session, idle)
-        self.machine.granted(record)
+        self._machine.granted(record)
         record.idle = None
         return conn
 
@@ -693,7 +688,7 @@ class BasePool(_Steps, Generic[C]):
                 return None
             self._worker = me
             try:
-                if inbox and self._unfinished is None and not self.machine.is_closed:
+                if inbox and self._unfinished is None and not self._machine.is_closed:
                     found = inbox[-1]
                     if found.__class__ is _Kept and found.place is place:
                         last = inbox.pop()
@@ -712,7 +707,7 @@ class BasePool(_Steps, Generic[C]):
         if idle is None:
             return None
         lease = idle.previous
-        monitor = _LeaseMonitor(lease, self.clock)
+        monitor = _LeaseMonitor(lease, self._clock)
         session = self._open(idle, monitor)
         if session is None:
             record, lease.record = lease.record, None
@@ -720,12 +715,12 @@ class BasePool(_Steps, Generic[C]):
             return None
         lease.pool = self
         idle.previous = None
-        lease.since = self.clock()
+        lease.since = self._clock()
         return self._lend(lease, monitor, session, idle)
 
     def _open(self, idle: _Kept, monitor: Monitor) -> Session | None:
         """Return a session that continues an idle one; ``None`` if it cannot be used again."""
-        now, retired = self.clock(), idle.session
+        now, retired = self._clock(), idle.session
         if idle.expires is not None and now >= idle.expires:
             fault: object = "too old"
         else:
@@ -767,13 +762,13 @@ class BasePool(_Steps, Generic[C]):
             if session is not None:
                 session.close()
             return
-        now = self.clock()
+        now = self._clock()
         if session is not None and (lease.expires is None or now < lease.expires):
             kept = _Kept(lease, session, watch, now)
             try:
                 self._inbox.append(kept)
                 lease.pool = None  # the inbox refers to the lease, and would be part of a cycle
-                if self.machine.waiting or now >= self._due or self._keeps_few:
+                if self._machine.waiting or now >= self._due or self._keeps_few:
                     self._work()
             except BaseException:  # as in `_post`
                 self._work()
@@ -784,12 +779,12 @@ class BasePool(_Steps, Generic[C]):
         record, lease.record = lease.record, None
         self._post(_ENDED, record)
 
-    def is_connected(self, lease: PoolLease) -> None:
+    def _is_connected(self, lease: PoolLease) -> None:
         if lease.record is not None:
-            self.machine.connected(lease.record)
+            self._machine.connected(lease.record)
         if self._max_age is not None:
             share = 1 - _JITTER * random.random()  # noqa: S311 - spreads load, guards nothing
-            lease.expires = self.clock() + share * self._max_age
+            lease.expires = self._clock() + share * self._max_age
 
     # Everything else.
 
@@ -799,8 +794,8 @@ class BasePool(_Steps, Generic[C]):
         A connection counts as connecting until it has been connected for the first time, which the
         first request does.
         """
-        self.close_expired()
-        hosts: dict[Any, Stats] = self.machine.stats()
+        self._close_expired()
+        hosts: dict[Any, Stats] = self._machine.stats()
         return PoolStats(
             idle=sum(each.idle for each in hosts.values()),
             leased=sum(each.leased for each in hosts.values()),
@@ -809,7 +804,7 @@ class BasePool(_Steps, Generic[C]):
             hosts=hosts,
         )
 
-    def close_expired(self) -> None:
+    def _close_expired(self) -> None:
         """Close the connections that have been idle for too long. Any other call does so, too."""
         self._post(_TICK)
 
@@ -826,7 +821,7 @@ class BasePool(_Steps, Generic[C]):
         self._post(_CLOSE)
 
     def _check_open(self) -> None:
-        if self.machine.is_closed:
+        if self._machine.is_closed:
             raise StateError("the pool is closed: make a new one")
 
     def _place_of(self, origin: str | Origin) -> Place[C]:
@@ -858,8 +853,8 @@ class BasePool(_Steps, Generic[C]):
 
     def _in_the_way(self, record: _Record) -> str:
         """Return which limit a lease waits for, and which leases use it up, for a message."""
-        limit, records = self.machine.in_the_way(record)
-        now = self.clock()
+        limit, records = self._machine.in_the_way(record)
+        now = self._clock()
         names = [each.describe(now) for each in records if isinstance(each, _Record)]
         if len(names) > _MOST_NAMED:
             names[_MOST_NAMED:] = [f"{len(names) - _MOST_NAMED} more"]

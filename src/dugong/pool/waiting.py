@@ -67,7 +67,7 @@ class Waiter:
                 shut_down(self._alarm[1])
         return self._alarm[0].fileno()
 
-    def last_progress(self) -> float:
+    def _last_progress(self) -> float:
         """Return when the caller last got closer to an answer."""
         raise NotImplementedError
 
@@ -119,10 +119,10 @@ class SlotNeeded(PollNeeded):
     def park(self, callback: Callable[[], object]) -> Callable[[], object]:
         return self._waiter.park(callback)
 
-    def last_progress(self) -> float:
-        return self._waiter.last_progress()
+    def _last_progress(self) -> float:
+        return self._waiter._last_progress()
 
-    def shortened(self, seconds: float | None) -> SlotNeeded:
+    def _shortened(self, seconds: float | None) -> SlotNeeded:
         return SlotNeeded(self._waiter, seconds)
 
     def poll(self, timeout: float | None = None) -> bool:

@@ -61,8 +61,8 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
     #: driver resumes the coroutine without it. A mask of 0 means that there is no descriptor. Only
     #: drivers of the async methods see this.
     body: AsyncIterableContent | None = None
-    #: Whether `park` works, and is to be preferred to the descriptor.
-    parks = False
+    #: Whether `park` works, and is better than the descriptor.
+    parks: bool = False
     _poller: Any = None
 
     def __new__(
@@ -100,11 +100,11 @@ class PollNeeded(tuple[int, int]):  # noqa: SLOT001 - a tuple cannot have a slot
         """
         raise TypeError("this wait has a descriptor: use fd and mask")
 
-    def last_progress(self) -> float:
+    def _last_progress(self) -> float:
         """Return when the coroutine last got closer to its end while it was parked."""
         return -math.inf
 
-    def shortened(self, seconds: float | None) -> PollNeeded:
+    def _shortened(self, seconds: float | None) -> PollNeeded:
         """Return a copy with another `timeout`."""
         copied = PollNeeded(self[0], self[1], seconds, self.phase)
         copied.body = self.body
@@ -414,7 +414,7 @@ class Limits:
         return limit, self._quiet_since, words, _named(name, limit)
 
     def _limit_parked(self, need: PollNeeded, since: float) -> tuple[float | None, float, str, str]:
-        since = max(since, need.last_progress())
+        since = max(since, need._last_progress())
         timeout, words = self._timeout, "no connection of the pool became free for"
         if not isinstance(timeout, Timeouts):
             assert timeout is not None

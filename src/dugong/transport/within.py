@@ -97,7 +97,7 @@ class ExchangeLimits:
         own = self._timeout is not UNSET
         if seconds is None and own:
             seconds = _LONG
-        shortened = need.shortened(seconds)
+        shortened = need._shortened(seconds)
         shortened.limited = own
         return shortened
 
