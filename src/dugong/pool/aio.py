@@ -65,11 +65,8 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
     """
 
     _kind = LeasedAsyncHTTPConnection
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._loop: Any = None
-        self._timer_in: Any = None  # the loop that has a timer
+    _loop: Any = None
+    _timer_in: Any = None  # the loop that has a timer
 
     async def __aenter__(self) -> Self:
         return self
