@@ -228,7 +228,12 @@ async def test_dead_ones_are_passed_over(plain: StyledWire) -> None:
         assert plain.step()
     async with pool.lease(origin) as conn:
         assert conn.local_address == address
-        await ask(conn)
+        await conn.send_request("GET", "/")
+        while not peers[0].done:
+            assert plain.step()
+        pool.pool.close_idle()  # the response has arrived: the pool does not look at it
+        assert (await conn.read_response()).status == 200
+        assert await conn.readall() == b"hi"
     assert pool.counts == (1, 0, 0, 0)
     pool.check()
 

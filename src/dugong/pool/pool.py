@@ -440,7 +440,7 @@ class _Steps:
             if machine.idle:
                 self._act(machine.tick(now))
                 for idle in self._idle_watch.readable():
-                    if idle.session.retired_fault() is not None:
+                    if idle in machine.idle and idle.session.retired_fault() is not None:
                         machine.closed(idle)
                         self._close(idle)
             self._due = min(machine.next_tick, now + _LOOK_AGAIN) if machine.idle else math.inf
@@ -470,6 +470,8 @@ class _Steps:
                 self._idle_watch.add(idle)
         elif what is _DEAD:
             machine.closed(idle)
+            if record.idle is not None:
+                self._idle_watch.remove(record.idle)
             self._answer(record)
         elif what is _EMPTY:
             self._act(machine.empty())
@@ -670,6 +672,9 @@ class BasePool(_Steps, Generic[C]):
         conn = self._lend(lease, monitor, session, idle)
         self._machine.granted(record)
         record.idle = None
+        if self._machine.is_closed:  # by another thread, which did not see this connection
+            self.release(conn)
+            self._check_open()
         return conn
 
     def _take_again(self, place: Place[C]) -> C | None:
