@@ -28,6 +28,7 @@ LAYERS = [
     {"drivers"},
     {"connection"},
     {"pool"},
+    {"client"},
     {"cli"},
     {"__main__"},
 ]

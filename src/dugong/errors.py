@@ -15,6 +15,9 @@
      ├── StateError                                 the call is not allowed in this state
      ├── ExcessBodyData                             more body data than announced
      ├── BodyChanged             (ValueError)       a file changed while it was being sent
+     ├── RedirectError                              a redirect is not followed
+     ├── StatusError                                `raise_for_status` found a 4xx or 5xx status
+     ├── AddressRefused                             the address guard refused a host's addresses
      └── DigestMismatch          (ValueError)       a body does not have the announced digest
 
 While connecting, errors of the operating system and the TLS library pass through: connection
@@ -52,7 +55,9 @@ __all__ = [
     "HostnameNotResolvable",
     "InvalidRequest",
     "InvalidResponse",
+    "RedirectError",
     "StateError",
+    "StatusError",
     "TunnelRefused",
     "UnsupportedResponse",
     "is_temp_network_error",
@@ -299,6 +304,57 @@ class BodyChanged(DugongError, ValueError):
 
 class DigestMismatch(DugongError, ValueError):
     """A body does not have the digest that its fields announce (RFC 9530)."""
+
+
+class RedirectError(DugongError):
+    """A redirect is not followed: its target is not valid or not allowed, or there are too many.
+
+    Attributes:
+        response: the response that redirects; its body can be read if it was not closed.
+    """
+
+    def __init__(self, message: str, response: Any = None) -> None:
+        self.response = response
+        super().__init__(message)
+
+
+class StatusError(DugongError):
+    """A response has an error status: 4xx or 5xx (RFC 9110 sections 15.5 and 15.6).
+
+    Attributes:
+        status: the status code, an `int`.
+        reason: the reason phrase, a `str`.
+        url: the URL of the request, without user information.
+        response: the response, which is closed; ``None`` if it was left out.
+        body: the beginning of the response's body, at most 64 KiB of `bytes`.
+    """
+
+    def __init__(
+        self, status: int, reason: str, url: str, response: Any = None, body: bytes = b""
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.url = url
+        self.response = response
+        self.body = body
+        super().__init__(f"{f'{status} {reason}'.rstrip()} for {url}")
+
+
+class AddressRefused(DugongError):
+    """The address guard approved none of a host's addresses. No connection was made.
+
+    Attributes:
+        host: the host name, a `str`.
+        addresses: the refused addresses, a tuple of `str`.
+    """
+
+    def __init__(self, host: str, addresses: tuple[str, ...]) -> None:
+        self.host = host
+        self.addresses = addresses
+        shown = "" if addresses == (host,) else f" of {host}"
+        noun = "address" if len(addresses) == 1 else "addresses"
+        verb = "is" if len(addresses) == 1 else "are"
+        super().__init__(f"the {noun} {', '.join(addresses)}{shown} {verb} not allowed")
 
 
 def add_address(exc: DugongError | OSError, where: str) -> None:

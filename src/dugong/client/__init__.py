@@ -1,0 +1,1 @@
+"""The client: URLs and policies, decided without I/O."""
