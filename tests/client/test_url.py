@@ -40,8 +40,9 @@ HOSTS = [
     "0xg", "1e3", "[::1]", "[::1", "::1", "[::1]x", "[1.2.3.4]", "[::ffff:1.2.3.4]", "[::1%25eth0]",
     "[::1%eth0]", "[v1.x]", "[]", "[:]", "[fe80::1]", "[0:0:0:0:0:0:0:1]", "bücher.example",
     "xn--bcher-kva.example", "faß.example", "\uff45xample.org", "a\u3002b",
-    "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1", "a\xadb", "a\u200db", "a\u2100b", "h\uff0fx", "h\uff1a80",
-    "\xad", "😀.example", "h\x7f", "h\x00", "h\ud800", "h@", "a" * 64, "a.b" * 100,
+    "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1", "a\xadb", "a\u200db", "a\u2100b",
+    "h\uff0fx", "h\uff1a80", "\xad", "😀.example", "h\x7f", "h\x00", "h\ud800", "h@",
+    "a" * 64, "a.b" * 100,
 ]  # fmt: skip
 
 PORTS = [
