@@ -1,4 +1,4 @@
-"""Request bodies that are passed with the request: bytes, iterables, and three kinds of files.
+"""Request bodies that are passed with the request: bytes, iterables, files, several of these.
 
 Theory of operation
 ===================
@@ -33,6 +33,13 @@ If the caller announces a length, the file may be part of something else: a pipe
 section of a file that has other readers. Such a `FileSectionContent` is not measured, and its
 position is not changed except by reading. No more than the announced length is read. It is
 one-shot.
+
+Composite bodies
+================
+
+A `CompositeBody` consists of several bodies, one after the other, such as the parts of a form. Its
+length is known and it is replayable if that holds for all of them. A section of it is read like the
+same body alone, but not sent by ``sendfile``.
 
 Async iterables
 ===============
@@ -498,6 +505,78 @@ class FileSectionContent(ReadFileContent):
         return piece
 
 
+class CompositeBody:
+    """A body that consists of several. A base class of bodies that are passed with a request."""
+
+    __slots__ = ()
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the same body can be sent more than once."""
+        raise NotImplementedError
+
+    def contents(self, *, measure: bool = True) -> list[Content]:
+        """Return the bodies, in order, each from `content_of`, which gets *measure*.
+
+        Raises:
+            Exception: as for `content_of`.
+        """
+        raise NotImplementedError
+
+
+class CompositeContent(Content):
+    """Several bodies, one after the other.
+
+    Args:
+        contents: the bodies.
+    """
+
+    __slots__ = ("_contents", "_index", "_taken")
+
+    def __init__(self, contents: list[Content]) -> None:
+        lengths = [content.length for content in contents]
+        known = [length for length in lengths if length is not None]
+        super().__init__(sum(known) if len(known) == len(lengths) else None)
+        self._contents = contents
+        self._taken = [0] * len(contents)  # the number of bytes taken from each
+        self._index = 0
+
+    @property
+    def replayable(self) -> bool:
+        return all(content.replayable for content in self._contents)
+
+    def take(self) -> memoryview:
+        self.taken = True
+        while self._index < len(self._contents):
+            content = self._contents[self._index]
+            try:
+                piece = content.take()
+            except BaseException:
+                self.failed = content.failed
+                raise
+            if piece:
+                self._taken[self._index] += len(piece)
+                return piece
+            self._index += 1
+        return _NOTHING
+
+    def finish(self) -> None:
+        left = self.sent
+        for content, taken in zip(self._contents, self._taken, strict=True):
+            content.sent = min(left, taken)
+            left -= content.sent
+            content.finish()
+
+    def restore(self) -> bool:
+        # Bytes need no restoring, and releasing them would lose those that are not taken yet, if
+        # the same exchange goes on (see `ReadFileContent`).
+        restored = True
+        for content in self._contents:
+            if not isinstance(content, BytesContent) and not content.restore():
+                restored = False
+        return restored
+
+
 def content_of(
     body: Any, request: Request | None = None, length: int | None = None, *, measure: bool = True
 ) -> Content:
@@ -514,6 +593,8 @@ def content_of(
         InvalidRequest: it is a file that is closed, or not open for reading.
         StateError: it is one-shot, and was taken before.
     """
+    if isinstance(body, CompositeBody):
+        return CompositeContent(body.contents(measure=measure))
     if _is_text_file(body):
         raise _gives_text()
     if isinstance(body, str):
@@ -555,6 +636,8 @@ def is_replayable(body: Any) -> bool:
     """Return whether a body that is passed with its request can be sent more than once."""
     if body is None:
         return True
+    if isinstance(body, CompositeBody):
+        return body.replayable
     if hasattr(type(body), "__aiter__"):  # it may be a file with async methods
         return False
     try:
