@@ -12,16 +12,16 @@ from dugong.errors import AddressRefused, RedirectError, StatusError
 from tests.support.copies import every_way
 
 
-def response() -> HTTPResponse:
+def not_found() -> HTTPResponse:
     return HTTPResponse("GET", "/", 404, "Not Found", Headers([("A", "b")]))
 
 
 @pytest.mark.parametrize(
     ("exc", "text"),
     [
-        (RedirectError("too many", response()), "too many"),
+        (RedirectError("too many", not_found()), "too many"),
         (
-            StatusError(404, "Not Found", "http://h/a", response(), b"body"),
+            StatusError(404, "Not Found", "http://h/a", not_found(), b"body"),
             "404 Not Found for http://h/a",
         ),
         (StatusError(599, "", "http://h/a"), "599 for http://h/a"),
@@ -42,8 +42,9 @@ def test_copies(exc: DugongError, text: str, copied: Callable[[Any], Any]) -> No
     plain = {name: value for name, value in vars(exc).items() if name != "response"}
     assert {name: value for name, value in vars(got).items() if name != "response"} == plain
     if getattr(exc, "response", None) is not None:
-        assert got.response.status == 404
-        assert got.response.headers == Headers([("A", "b")])
+        response: Any = vars(got)["response"]
+        assert response.status == 404
+        assert response.headers == Headers([("A", "b")])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from typing import Any
+import shutil
+import subprocess
+import threading
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
 import ada_url
@@ -109,6 +114,64 @@ def test_what_browsers_and_urllib_see_is_what_we_see() -> None:
         assert of_browsers(url) == seen, url
         assert of_urllib(url) == seen, url
     assert accepted > 700
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """A proxy that notes the request target and the credentials of each request."""
+
+    seen: ClassVar[dict[int, tuple[str, str | None]]] = {}
+
+    def do_GET(self) -> None:
+        number = int(self.path.rpartition("/")[2])
+        self.seen[number] = self.path, self.headers["Authorization"]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_what_curl_sends_is_what_we_see() -> None:
+    urls: list[str] = []
+    parts = [
+        *itertools.product(USERS, HOSTS[:4], [":8080"]),
+        *itertools.product(["u:p@"], HOSTS, PORTS[:5]),
+        *itertools.product(USERS, ["h"], PORTS),
+    ]
+    for user, host, port in dict.fromkeys(parts):
+        url = f"http://{user}{host}{port}/"
+        try:
+            parse(url)
+        except (InvalidRequest, UnicodeError):
+            continue
+        if url.isascii():  # curl takes the encoding of names from the locale
+            urls.append(f"{url}{len(urls)}")
+    Recorder.seen.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        proxy = f"http://127.0.0.1:{server.server_port}"
+        command = ["curl", "-q", "-s", "-g", "--path-as-is", "-x", proxy, "--config", "-"]
+        config = "".join(f'url = "{url}"\n'.replace("\\", "\\\\") for url in urls)
+        subprocess.run(command, input=config, text=True, check=False, capture_output=True)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert len(Recorder.seen) > 150
+    for number, (target, authorization) in Recorder.seen.items():
+        ours = parse(urls[number])
+        theirs = parse(target)
+        assert theirs.origin == ours.origin, urls[number]
+        expected = None
+        if ours.credentials is not None:
+            user, password = ours.credentials
+            expected = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+        if authorization != "Basic Og==":  # curl sends empty credentials
+            assert authorization == expected, urls[number]
 
 
 @given(st.text("htps:/\\@[].:?#%0189ax \t\nü\uff20\u3002-", max_size=30))
