@@ -107,6 +107,14 @@ def test_byte_by_byte_and_split_at_every_place(name: str) -> None:
         assert decode(coding_of(name), [encoded[:at], encoded[at:]], 7) == SHORT
 
 
+@pytest.mark.parametrize("name", ["gzip", "deflate-zlib", "deflate-raw", "zstd", "br"])
+def test_output_that_is_left_after_the_input(name: str) -> None:
+    """One match at the end is longer than the room for it, and all input is used up by then."""
+    for size in range(8192, 8192 + 300):
+        data = bytes(size)
+        assert decode(coding_of(name), [ENCODERS[name](data)], 8192) == data
+
+
 @each_encoder
 def test_long_data_in_pieces(name: str) -> None:
     encoded = ENCODERS[name](DATA)
