@@ -107,6 +107,17 @@ def test_byte_by_byte_and_split_at_every_place(name: str) -> None:
         assert decode(coding_of(name), [encoded[:at], encoded[at:]], 7) == SHORT
 
 
+def test_plain_deflate_data_with_any_beginning() -> None:
+    """The first two bytes of some are a multiple of 31, as in the zlib format."""
+    multiples = 0
+    for seed in range(300):
+        data = bytes(random.Random(seed).choices(b"abcdefgh", k=50 + seed))
+        encoded = raw(data)
+        multiples += int.from_bytes(encoded[:2], "big") % 31 == 0
+        assert decode("deflate", [encoded]) == data
+    assert multiples
+
+
 @pytest.mark.parametrize("name", ["gzip", "deflate-zlib", "deflate-raw", "zstd", "br"])
 def test_output_that_is_left_after_the_input(name: str) -> None:
     """One match at the end is longer than the room for it, and all input is used up by then."""
