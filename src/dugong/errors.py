@@ -17,7 +17,6 @@
      ├── BodyChanged             (ValueError)       a file changed while it was being sent
      ├── RedirectError                              a redirect is not followed
      ├── StatusError                                `raise_for_status` found a 4xx or 5xx status
-     ├── AddressRefused                             the address guard refused a host's addresses
      └── DigestMismatch          (ValueError)       a body does not have the announced digest
 
 While connecting, errors of the operating system and the TLS library pass through: connection
@@ -338,23 +337,6 @@ class StatusError(DugongError):
         self.response = response
         self.body = body
         super().__init__(f"{f'{status} {reason}'.rstrip()} for {url}")
-
-
-class AddressRefused(DugongError):
-    """The address guard approved none of a host's addresses. No connection was made.
-
-    Attributes:
-        host: the host name, a `str`.
-        addresses: the refused addresses, a tuple of `str`.
-    """
-
-    def __init__(self, host: str, addresses: tuple[str, ...]) -> None:
-        self.host = host
-        self.addresses = addresses
-        shown = "" if addresses == (host,) else f" of {host}"
-        noun = "address" if len(addresses) == 1 else "addresses"
-        verb = "is" if len(addresses) == 1 else "are"
-        super().__init__(f"the {noun} {', '.join(addresses)}{shown} {verb} not allowed")
 
 
 def add_address(exc: DugongError | OSError, where: str) -> None:

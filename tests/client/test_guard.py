@@ -148,12 +148,12 @@ def test_refused() -> None:
     guard = AddressGuard("public")
     with pytest.raises(AddressRefused, match=r"10\.0\.0\.1, ::1 of h\.example are not") as info:
         guard.approved("h.example", iter(["10.0.0.1", "::1", "10.0.0.1"]))
-    assert info.value.host == "h.example"
+    assert info.value.name == "h.example"
     assert info.value.addresses == ("10.0.0.1", "::1")
     with pytest.raises(AddressRefused, match=r"^the address 127\.0\.0\.1 is not allowed$"):
         guard.approved("127.0.0.1", ["127.0.0.1"])
     for copied in (copy.copy(info.value), pickle.loads(pickle.dumps(info.value))):  # noqa: S301
-        assert (copied.host, copied.addresses) == ("h.example", ("10.0.0.1", "::1"))
+        assert (copied.name, copied.addresses) == ("h.example", ("10.0.0.1", "::1"))
 
 
 def test_a_callable() -> None:

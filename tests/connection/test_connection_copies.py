@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dugong import AioFuture, AsyncHTTPConnection, HTTPConnection
-from tests.connection.copies import every_way
+from tests.support.copies import every_way
 from tests.support.drive import drive
 from tests.support.wire import Wire
 

@@ -40,7 +40,7 @@ from dugong import (
     TunnelRefused,
     is_temp_network_error,
 )
-from tests.connection.copies import WAYS, every_way, pickled
+from tests.support.copies import WAYS, every_way, pickled
 from tests.support.exchanges import fetch, works
 from tests.support.in_turn import in_turn
 from tests.support.styles import StyledWire
