@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.servers import ROOT, SYSTEM_PATHS, unavailable
 
 
@@ -24,7 +26,7 @@ def test_max_age(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         unshare.append("--map-root-user")
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
-        unavailable("this system does not let tests create network namespaces")
+        pytest.skip("this system does not let tests create network namespaces")
     program("ip", "iproute2")
     done = subprocess.run(
         [*unshare, sys.executable, "-m", "tests.support.moving", dnsmasq, tmp_path],
