@@ -19,7 +19,7 @@ CHUNKED_LENGTH = f"{WIRE_LENGTH}:".encode()
 
 #: How much to receive at once of a chunked body, and to wait for. From the server that sends them,
 #: that is faster than taking what there is, up to `BUFFER_SIZE`. From nginx it is slower.
-CHUNKED_SIZE = BUFFER_SIZE // 4
+CHUNKED_SIZE = BUFFER_SIZE // 2
 
 
 def get_request(target: Target, path: str) -> bytes:
