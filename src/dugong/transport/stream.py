@@ -33,6 +33,21 @@ A detached stream is marked, and its socket belongs to the caller. These rules a
 4. Anything that waits for the descriptor, or has an event loop watch it, holds it (`hold`). The
    descriptor is closed after the last `release`. Otherwise its number could be reused meanwhile,
    and the wait would be for another file.
+
+Brief waits
+===========
+
+A blocking method may wait for data inside the receive itself, which saves a call of `poll` for each
+response (`recv_into` with `BRIEFLY` or `TO_THE_END`). For that, the socket blocks (`_let_wait`), and
+the system limits each receive to `_BRIEF` seconds. All other calls pass ``MSG_DONTWAIT``. After a
+brief wait without data, the caller gets a `PollNeeded` like any other, and its driver waits as
+usual. So brief waits need not know about time limits, about other threads that close the stream, or
+about signals that arrive just before the system call.
+
+A signal handler may raise during a brief wait. That must not break the connection, because nothing
+was received. But the handler may also raise after the system call has received data and before the
+caller has the result. To tell the two apart, C code stores the result, in the same instruction as
+the call (`_briefly`). So `interrupted_wait` is true only if nothing was received.
 """
 
 from __future__ import annotations
