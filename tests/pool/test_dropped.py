@@ -53,6 +53,19 @@ def test_a_dropped_connection_frees_its_slot(answering: Answering) -> None:
     assert pool.stats().hosts == {}
 
 
+def test_an_earlier_connection_object_keeps_nothing(answering: Answering) -> None:
+    """Not even the lease that was continued by the next object."""
+    pool = Pool(per_host=1, timeout=5)
+    earlier = pool.acquire(origin_of(answering))
+    ask(earlier)
+    pool.release(earlier)
+    conn = pool.acquire(origin_of(answering))
+    ask(conn)
+    del conn
+    assert pool.stats().hosts == {}
+    assert earlier.closed
+
+
 def test_dropped_in_a_cycle(answering: Answering) -> None:
     pool = Pool(per_host=1, timeout=5)
     around: list[Any] = [pool.acquire(origin_of(answering))]

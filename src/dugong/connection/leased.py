@@ -11,8 +11,9 @@ Theory of operation
    operation on it raises `StateError` from then on (`end_lease`). Its session retires and goes back
    to the pool, or is closed.
 3. A lease may be dropped without being ended: by an exception, in a cycle of garbage, or because a
-   signal handler has interrupted the call that was to end it. The object's finalizer then reports
-   it , and its session is closed like that of any dropped connection.
+   signal handler has interrupted the call that was to end it. The object has the only lasting
+   reference to its lease, so the lease's own finalizer ends it. The session is closed like that of
+   any dropped connection.
 4. Users may set `hostname` and other attributes, as on any connection. A session belongs to the
    lease's route only if it was made with it (`Route.key`). Any other session is closed in the end.
 """
@@ -225,6 +226,7 @@ def end_lease(conn: Any, pool: object) -> tuple[Any, Session | None, Any]:
     if "_body_steps" in attributes:
         _wake(attributes)
     attributes.pop("_response_session", None)
+    attributes.pop("_monitor", None)  # it refers to the lease, which may continue in another object
     return attributes.pop("_lease", None), session, kept
 
 
