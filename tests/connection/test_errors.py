@@ -51,6 +51,7 @@ from tests.support.wire import Wire
         ("TunnelRefused", (ConnectionError,)),
         ("HostnameNotResolvable", ()),
         ("DNSUnavailable", ()),
+        ("AddressRefused", ()),
         ("InvalidResponse", ()),
         ("UnsupportedResponse", ()),
         ("StateError", ()),

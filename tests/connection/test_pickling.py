@@ -72,6 +72,7 @@ def response() -> HTTPResponse:
 #: Arguments of the classes whose constructor takes more than a message.
 ARGUMENTS: dict[type[DugongError], tuple[Any, ...]] = {
     TunnelRefused: (407, "No", Headers([("Via", "x")]), b"Sorry"),
+    AddressRefused: ("inside.example", ("10.0.0.1",)),
     HostnameNotResolvable: ("gone.example",),
     DNSUnavailable: ("name.example",),
     AddressRefused: ("name.example", ("127.0.0.1", "::1")),

@@ -307,7 +307,7 @@ async def test_no_slot_in_time(plain: StyledWire, limit: Any) -> None:
     await conns[0].send_request("GET", "/slow?token=secret")
     with pytest.raises(ConnectionTimedOut) as info:
         await pool.acquire(origin)
-    assert info.value.phase == "pool"
+    assert (info.value.phase, info.value.safe_to_retry) == ("pool", True)
     text = str(info.value)
     assert "no connection of the pool became free for 0.05 seconds" in text
     assert "per_host=2 slots are leased to" in text

@@ -648,7 +648,7 @@ class BasePool(_Steps, Generic[C]):
                     conn.on_event = on_event
                     return conn
         except ConnectionTimedOut as exc:
-            exc.phase = "pool"
+            exc.phase, exc.safe_to_retry = "pool", True
             if exc.args and lease.record is not None:
                 exc.args = (f"{exc.args[0]}; {self._in_the_way(lease.record)}", *exc.args[1:])
             raise
