@@ -189,6 +189,9 @@ def test_there_and_back() -> None:
     back = follow(policy, there, 302, Headers([("Location", "https://a/")]))
     assert back is not None
     assert (back.url, back.fields, back.trusted) == (first.url, (), False)
+    again = follow(policy, back, 302, Headers([("Location", "/x")]))
+    assert again is not None
+    assert not again.trusted
 
 
 # --------------------------------------------------------------------------------- arguments

@@ -75,7 +75,6 @@ ARGUMENTS: dict[type[DugongError], tuple[Any, ...]] = {
     AddressRefused: ("inside.example", ("10.0.0.1",)),
     HostnameNotResolvable: ("gone.example",),
     DNSUnavailable: ("name.example",),
-    AddressRefused: ("name.example", ("127.0.0.1", "::1")),
     InvalidResponse: ("bad status line", response()),
 }
 

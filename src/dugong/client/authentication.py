@@ -10,7 +10,7 @@ Rules
 3. ``"netrc"`` takes user and password from a netrc file: the one in the environment variable
    ``NETRC``, or ``.netrc`` in the home directory, which others must not be able to read. It is used
    for the host of the first request of a chain only, as the URL has it, without the port. The entry
-   ``default`` applies to every host without an entry of its own.
+   ``default`` applies to every other host.
 4. An explicit ``Authorization`` wins over *auth*, and *auth* over credentials in the URL, which are
    used like ``(user, password)``.
 """

@@ -9,7 +9,8 @@ What is decoded
    case-insensitive, ``x-gzip`` is gzip, and ``identity`` and empty list elements count for nothing.
 3. If one of them is unknown, or its library is not installed, the body is left as received.
 4. More than `MAX_CODINGS` of them are an attack on the decoder, and an error.
-5. An empty body is empty whatever its coding. The same holds between two codings.
+5. An empty body is valid in every coding, and decodes to nothing. The same holds between two
+   codings.
 6. A body that ends before its coding does is truncated, and anything after its end is corrupt.
    There are two exceptions. gzip has members (RFC 1952 section 2.2), which zero bytes may follow,
    as on a tape. zstd has frames (RFC 8878 section 3), some of which are skipped.
@@ -386,7 +387,7 @@ class Decoder:
     def feed(self, data: ReadableBuffer) -> None:
         """Take the next encoded bytes, which are copied unless they are `bytes`.
 
-        Call this only if `needs_input` is true, so that memory is bounded.
+        Call this only if `needs_input` is true. That bounds the memory.
         """
         self._check()
         assert self.needs_input, "earlier data have not been decoded yet"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..protocol.headers import Headers
     from .url import URL
 
-#: Held while a jar is made, so that the cookies of two threads get into the same one.
+#: Held while a jar is made. Without it, two threads could store cookies in two jars.
 _LOCK = threading.Lock()
 
 
@@ -43,7 +43,7 @@ class Cookies:
 
     def __init__(self, jar: CookieJar | None = None) -> None:
         if jar is not None:
-            module = sys.modules.get("http.cookiejar")  # whoever has a jar has loaded it
+            module = sys.modules.get("http.cookiejar")  # loaded if there is any jar
             if module is None or not isinstance(jar, module.CookieJar):
                 raise TypeError(
                     f"cookies must be an http.cookiejar.CookieJar or None, not {type(jar).__name__}"

@@ -1,7 +1,7 @@
 """The address guard: which addresses may be connected to.
 
 It protects programs that request URLs from others: such a URL must not reach a service inside the
-program's network. The name in the URL proves nothing, because anybody can let a name point to
+program's network. The name in the URL proves nothing, because its owner can point it to
 ``127.0.0.1``, and to another address a moment later. So every candidate address is checked after
 every resolution, and the approved address itself is connected to.
 
@@ -13,7 +13,7 @@ What is public
    listed in `_SPECIAL_6`.
 2. The lists contain everything in IANA's registries of special-purpose addresses (RFC 6890), also
    what these call globally reachable: relays, anycast addresses of the local network's services,
-   and name servers for reverse lookups (AS112). None of them is an HTTP server for anybody. The
+   and name servers for reverse lookups (AS112). None of them is a public HTTP server. The
    lists are our own, because `ipaddress` differs between patch releases of Python.
 3. An IPv6 address that contains an IPv4 address is *unwrapped*: it is public if that address is.
    A host or a relay on the way would translate it. This applies to IPv4-mapped (RFC 4291 section
@@ -27,14 +27,15 @@ What is public
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from inspect import iscoroutinefunction
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AddressRefused, InvalidRequest
+from ..errors import InvalidRequest
 from ..protocol.arguments import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Literal, TypeAlias
 
     Address: TypeAlias = IPv4Address | IPv6Address
@@ -120,60 +121,27 @@ def unwrap(address: IPv6Address) -> list[IPv4Address] | None:
     return [reading for reading in map(IPv4Address, readings) if reading not in _THIS_NETWORK]
 
 
-class AddressGuard:
-    """Approves addresses. Two guards are equal if they ask the same callable.
+def check_allow(allow: Any) -> Callable[[Address], object]:
+    """Return the argument *allow* as a callable that approves addresses.
+
+    The result is the same object each time, because connections are shared only by callers with the
+    same guard.
 
     Args:
         allow: a callable that gets an address of the module `ipaddress` and returns whether it may
             be connected to, or ``'public'``.
 
     Raises:
-        TypeError: *allow* is neither.
+        TypeError: *allow* is neither, or an async function, which would approve everything.
         InvalidRequest: it is another `str`.
     """
-
-    __slots__ = ("_approves",)
-
-    def __init__(self, allow: Allow) -> None:
-        if isinstance(allow, str):
-            if allow != "public":
-                raise InvalidRequest(f"allow must be 'public' or a callable, not {shown(allow)}")
-            self._approves: Callable[[Address], object] = is_public
-        elif callable(allow):
-            self._approves = allow
-        else:
-            raise TypeError(f"allow must be 'public' or a callable, not {type(allow).__name__}")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, AddressGuard):
-            return NotImplemented
-        return self._approves == other._approves
-
-    def __hash__(self) -> int:
-        return hash(self._approves)
-
-    def approved(self, host: str, addresses: Iterable[str]) -> list[str]:
-        """Return the addresses that may be connected to, in the same order.
-
-        Args:
-            host: the name that was resolved, for the exception.
-            addresses: its addresses, as the system writes them.
-
-        Raises:
-            AddressRefused: there are addresses, but none is approved.
-            TypeError: the callable is asynchronous.
-            Exception: any exception that the callable raises.
-        """
-        given = list(addresses)
-        approved = [address for address in given if self._is_approved(ip_address(address))]
-        if given and not approved:
-            raise AddressRefused(host, tuple(dict.fromkeys(given)))
-        return approved
-
-    def _is_approved(self, address: Address) -> bool:
-        answer: Any = self._approves(address)
-        if hasattr(type(answer), "__await__"):
-            if hasattr(answer, "close"):
-                answer.close()  # otherwise Python warns that it was never awaited
-            raise TypeError("allow must be a function that returns a bool, not an async function")
-        return bool(answer)
+    if isinstance(allow, str):
+        if allow != "public":
+            raise InvalidRequest(f"allow must be 'public' or a callable, not {shown(allow)}")
+        return is_public
+    if not callable(allow):
+        raise TypeError(f"allow must be 'public' or a callable, not {type(allow).__name__}")
+    if iscoroutinefunction(allow) or iscoroutinefunction(getattr(allow, "__call__", None)):  # noqa: B004
+        raise TypeError("allow must be a function that returns a bool, not an async function")
+    checked: Callable[[Address], object] = allow
+    return checked

@@ -11,10 +11,10 @@ Rules
    which a random part, at most half, is left out: clients that failed together do not come back
    together.
 4. ``Retry-After`` (RFC 9110 section 10.2.3) makes the delay longer, never shorter. If it exceeds
-   `max_wait`, there is no retry. A date counts from the server's own ``Date``, so that clocks need
-   not agree. A value that is neither a number nor a date is ignored.
+   `max_wait`, there is no retry. A date counts from the server's own ``Date``, because clocks may
+   differ. A value that is neither a number nor a date is ignored.
 5. Independently of that, a server may close an idle connection at any time. So a request on a
-   *reused* connection that ends before any byte of the response is sent once more, on a new one
+   *reused* connection that ends before any byte of the response is sent again, on a new one
    (RFC 9112 section 9.3.1), if `safe_to_retry` is true. An expired time limit is no such end.
 """
 
@@ -214,7 +214,7 @@ def parse_date(value: str) -> float | None:
 
 
 def must_resend(exc: BaseException, *, reused: bool) -> bool:
-    """Return whether a failed request is sent once more on a new connection (rule 5).
+    """Return whether a failed request is sent again on a new connection (rule 5).
 
     Args:
         exc: the error.

@@ -76,9 +76,7 @@ class Origin:
         if "%" in host:
             raise InvalidRequest(f"host must be without a zone, not {shown(host)}")
         if ":" in host:
-            from ipaddress import IPv6Address  # imported only for such an address
-
-            host = str(IPv6Address(host))
+            host = _shortest(host)
         port = _PORTS[scheme] if port is None else check_port(port)
         values = {"scheme": scheme, "host": host, "port": port, "_hash": hash((scheme, host, port))}
         for name, value in values.items():
@@ -111,6 +109,20 @@ class Origin:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Origin, (self.scheme, self.host, self.port)
+
+
+def _shortest(address: str) -> str:
+    """Return an IPv6 address in its shortest form, with hexadecimal numbers only.
+
+    That is the form of browsers. Since Python 3.13, `ipaddress` writes ``::ffff:1.2.3.4``.
+    """
+    from ipaddress import IPv6Address  # imported only for such an address
+
+    parsed = IPv6Address(address)
+    if parsed.ipv4_mapped is None:
+        return str(parsed)
+    number = int(parsed.ipv4_mapped)
+    return f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}"
 
 
 def check_origin(origin: Any) -> Origin:

@@ -38,9 +38,9 @@ Brief waits
 ===========
 
 A blocking method may wait for data inside the receive itself, which saves a call of `poll` for each
-response (`recv_into` with `BRIEFLY` or `TO_THE_END`). For that, the socket blocks (`_let_wait`), and
-the system limits each receive to `_BRIEF` seconds. All other calls pass ``MSG_DONTWAIT``. After a
-brief wait without data, the caller gets a `PollNeeded` like any other, and its driver waits as
+response (`recv_into` with `BRIEFLY` or `TO_THE_END`). For that, the socket blocks (`_let_wait`),
+and the system limits each receive to `_BRIEF` seconds. All other calls pass ``MSG_DONTWAIT``. After
+a brief wait without data, the caller gets a `PollNeeded` like any other, and its driver waits as
 usual. So brief waits need not know about time limits, about other threads that close the stream, or
 about signals that arrive just before the system call.
 
