@@ -528,3 +528,15 @@ def test_stats_of_each_host() -> None:
         pool.release(conn)
     assert pool.stats().hosts == {}
     assert Origin("http", "a.example") not in pool.stats().hosts
+
+
+async def test_no_attribute_of_a_session_is_forgotten(plain: StyledWire) -> None:
+    """When it is continued by another one."""
+    listener, pool = plain.listen(), StyledPool(plain)
+    origin, seen = origin_of(listener, plain), []
+    answering(listener, 2)
+    for _ in range(2):
+        async with pool.lease(origin) as conn:
+            await ask(conn)
+            seen.append({*vars(bare(conn)._session)} - {"fresh_until"})
+    assert seen[0] == seen[1]

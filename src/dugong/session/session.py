@@ -155,9 +155,24 @@ class Session(RequestWriter, ResponseReceiver):
         Args:
             monitor: that of the new user.
         """
+        # One by one: an object whose dictionary is filled at once is slower in CPython, from its
+        # first request on.
         successor = object.__new__(type(self))
-        successor.__dict__.update(self.__dict__)
+        successor.route = self.route
+        successor.state = self.state
+        successor.reader = self.reader
         successor.monitor = monitor
+        successor.stream = self.stream
+        successor.closed = False
+        successor._closed_by = self._closed_by
+        successor._dialer = None
+        successor._alarms = self._alarms
+        successor._usable_until = self._usable_until
+        successor._connect_failure = None
+        successor._left_of_turn = self._left_of_turn
+        successor._held = None
+        successor._gathered = self._gathered
+        successor._block = None
         successor.send_detector = ConflictDetector("writing to")
         successor.receive_detector = ConflictDetector("reading from")
         successor.pipelined = False
