@@ -265,7 +265,7 @@ quick = settings(
     max_examples=25, stateful_step_count=40, deadline=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
-deep = settings(quick, max_examples=400, stateful_step_count=60)
+deep = settings(quick, max_examples=200, stateful_step_count=60)
 
 TestAnyEvents = AnyEvents.TestCase
 TestAnyEvents.settings = quick

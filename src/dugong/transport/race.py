@@ -112,8 +112,7 @@ class Race:
         """
         winner = self._look()
         while winner is None and self._addresses and self._is_due():
-            # On the same machine, the connection is complete when the call returns.
-            winner = self._start(self._addresses.popleft()) or self._look()
+            winner = self._start(self._addresses.popleft())
         if winner is None and not self.running and not self._addresses:
             assert self._failure is not None
             self.address = self._failed_address
