@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dugong import AddressRefused, InvalidRequest, Pool, eval_coroutine
 from dugong.client.guard import check_allow, is_public, unwrap
-from dugong.pool.pool import ConnectionSettings
+from dugong.pool.place import ConnectionSettings
 
 
 def words(text: str) -> list[str]:

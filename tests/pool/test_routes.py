@@ -11,7 +11,7 @@ import pytest
 
 from dugong import AddressRefused, HTTPConnection, Origin, Pool, eval_coroutine
 from dugong.connection.settings import Settings
-from dugong.pool.pool import ConnectionSettings
+from dugong.pool.place import ConnectionSettings
 from dugong.transport.connect import Route
 from tests.support.pooled import StyledPool, answering, ask, origin_of
 from tests.support.servers import NginxEndpoints, Proxies

@@ -19,7 +19,8 @@ from ..connection.leased_aio import LeasedAsyncHTTPConnection
 from ..drivers.loops import pause, run_in_loop, running_loop, running_trio
 from ..errors import StateError
 from .origin import Origin
-from .pool import BasePool, Place
+from .place import Place
+from .pool import BasePool
 
 if TYPE_CHECKING:
     from types import TracebackType

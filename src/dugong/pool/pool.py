@@ -4,7 +4,7 @@ Theory of operation
 ===================
 
 1. `leases.Leases` decides, and this module acts. Whatever happens is *posted*: appended to
-   `_inbox`. Then one call, in any thread, carries out what was posted, in order (`_Steps._work`).
+   `_inbox`. Then one call, in any thread, carries out what was posted, in order (`Steps._work`).
    It reports each event to the machine, wakes the callers that were granted a slot, and closes the
    connections that are no longer wanted.
 2. **No call ever waits for another.** The right to carry out is `_free`, taken by deleting it, as
@@ -29,7 +29,7 @@ Theory of operation
 7. A connection is examined once when it is taken (`Session.idle_fault`). One that is closed is
    replaced by the next of its route, or by a new one in the same slot. Where the system has epoll,
    each call that carries out events also learns which idle connections have become readable,
-   without looking at the others (`_IdleWatch`), and closes those that the server has closed.
+   without looking at the others (`IdleWatch`), and closes those that the server has closed.
 8. What is remembered of an origin, a *place*, is its settings in the form in which connections need
    them, what was learned about the server, and its TLS session. The pool keeps the last
    `_REMEMBERED`.
@@ -45,16 +45,11 @@ Theory of operation
 
 from __future__ import annotations
 
-import math
 import random
-import select
-import sys
-import time
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -64,21 +59,19 @@ from ..connection.leased import (
     Blueprint,
     Leased,
     LeasedHTTPConnection,
-    activity,
-    disown,
     end_lease,
 )
-from ..connection.settings import Settings
 from ..errors import ConnectionTimedOut, StateError
 from ..protocol.arguments import check_seconds, check_size
 from ..protocol.limits import CONTINUE_TIMEOUT
-from ..transport.connect import load_tls
-from ..transport.fork import disown_in_child
 from ..transport.monitor import Monitor
 from ..transport.poll import Co, run
-from .leases import CONNECTING, GRANTED, LEASED, Action, Close, Idle, Lease, Leases, Stats
+from .leases import Stats
 from .origin import Origin, check_origin
-from .waiting import SlotNeeded, Waiter
+from .place import ConnectionSettings, Place
+from .records import Kept, LeaseMonitor, PoolLease, Record
+from .steps import CANCELLED, CLOSE, DEAD, EMPTY, LEASE_ENDED, TICK, WANT, Steps
+from .waiting import SlotNeeded
 
 if TYPE_CHECKING:
     import os
@@ -88,17 +81,12 @@ if TYPE_CHECKING:
 
     from ..protocol.messages import HeadersArgument
     from ..session.session import Session
-    from ..transport.connect import Allow, Resolve
     from ..transport.timeouts import Timeouts
 
 C = TypeVar("C", bound=Leased)
 
 #: Places that a pool remembers. Programs that use more origins at a time learn again.
 _REMEMBERED = 256
-
-#: Seconds after which a call looks for idle connections that the server has closed, if it has
-#: nothing to carry out.
-_LOOK_AGAIN = 0.1
 
 #: Seconds for which a connection that was examined when it was taken is not examined again: most
 #: leases begin with a request.
@@ -123,436 +111,7 @@ class PoolStats(Stats):
     hosts: dict[Origin, Stats] = field(default_factory=dict)
 
 
-class ConnectionSettings:
-    """Settings for connections to any server: arguments of `HTTPConnection`.
-
-    Two callers that share a pool and have equal settings share its connections.
-
-    Args:
-        allow, resolve: as for `Route`, and part of it. They must be the same object each time.
-        arguments: arguments of `HTTPConnection`, except those that determine the server.
-
-    Raises:
-        TypeError, InvalidRequest: an argument is not valid.
-    """
-
-    def __init__(
-        self, *, allow: Allow | None = None, resolve: Resolve | None = None, **arguments: Any
-    ) -> None:
-        self.allow = allow
-        self.resolve = resolve
-        for name in ("socket_options", "proxy_headers"):
-            if hasattr(arguments.get(name), "__next__"):  # every connection needs it
-                arguments[name] = list(arguments[name])
-        checked = Settings("localhost", **arguments)
-        self.timeout = checked.timeout
-        self.deadline = checked.deadline
-        self._context: ssl.SSLContext | None = arguments.pop("ssl_context", None)
-        self._arguments = arguments
-
-    def for_origin(self, origin: Origin) -> dict[str, Any]:
-        """Return the arguments of a connection to *origin*, without host name and port."""
-        context = None if origin.scheme == "http" else self._context or self._default_context()
-        return {**self._arguments, "ssl_context": context}
-
-    def _default_context(self) -> ssl.SSLContext:
-        import ssl
-
-        load_tls()
-        # All connections must have the same one, also if two threads come here at a time.
-        context: ssl.SSLContext = self.__dict__.setdefault("_default", ssl.create_default_context())
-        return context
-
-
-class Place(Generic[C]):
-    """What is remembered of an origin, for given settings."""
-
-    __slots__ = ("blueprint", "key", "origin", "ready_event")
-
-    def __init__(self, origin: Origin, blueprint: Blueprint[C]) -> None:
-        self.origin = origin
-        self.blueprint = blueprint
-        self.key = blueprint.route.key
-        self.ready_event = "connected" if blueprint.route.ssl_context is None else "secured"
-
-
-class _Record(Lease):
-    """The machine's side of a lease.
-
-    Attributes:
-        lease: a weak reference to the caller's side.
-    """
-
-    __slots__ = ("lease",)
-
-    def __init__(self, lease: PoolLease, place: Place[Any]) -> None:
-        super().__init__(place.origin, place.key)
-        self.lease = weakref.ref(lease)
-
-    def describe(self, now: float) -> str:
-        """Return the origin and what happens there, for a message."""
-        lease = self.lease()
-        if lease is None:
-            return f"{self.host} (dropped)"
-        conn = None if lease.conn is None else lease.conn()
-        doing = None if conn is None else activity(conn)
-        return f"{self.host} ({doing or self.state}, {now - lease.since:.1f} s)"
-
-
-class PoolLease(Waiter):
-    """The caller's side of a lease.
-
-    Attributes:
-        pool: the pool; ``None`` after the end of the lease.
-        place: where it leads.
-        machine: the machine that has its record.
-        record: that record; ``None`` when the lease has ended.
-        conn: a weak reference to its connection object, or ``None``.
-        expires: when its connection becomes too old to be kept; ``None`` if it does not.
-        since: when it was made.
-    """
-
-    def __init__(self, pool: _Steps, place: Place[Any]) -> None:
-        self.pool: _Steps | None = pool
-        self.place = place
-        self.machine = pool._machine
-        self.record: _Record | None = _Record(self, place)
-        self.conn: weakref.ref[Any] | None = None
-        self.expires: float | None = None
-        self.since = pool._clock()
-        self.pending = True
-        pool._expect_drop(self, self.record)
-
-    def _last_progress(self) -> float:
-        return -math.inf if self.record is None else self.machine.last_grant(self.record)
-
-    def end(self, conn: Any) -> None:
-        """End this lease, as `Pool.release`."""
-        if self.pool is not None:
-            self.pool.release(conn)
-
-    def __del__(self) -> None:
-        record, pool = self.__dict__.get("record"), self.__dict__.get("pool")
-        if record is not None and pool is not None:
-            pool._cancel(record)
-
-
-class _LeaseRef(weakref.ref[PoolLease]):
-    """A weak reference to a lease, and its record."""
-
-    __slots__ = ("record",)
-
-    record: _Record
-
-
-class _Kept(Idle):
-    """An idle connection.
-
-    Attributes:
-        session: the session, which has retired.
-        expires: when it becomes too old; ``None`` if it does not.
-        watch: what `end_lease` has returned with it.
-        place: where it leads.
-        previous: the lease that it is returned from, until the machine knows.
-        record: the record of that lease.
-        fd: the descriptor by which `_IdleWatch` knows it, -1 if it does not.
-    """
-
-    __slots__ = ("expires", "fd", "place", "previous", "record", "session", "watch")
-
-    def __init__(self, lease: PoolLease, session: Session, watch: Any, now: float) -> None:
-        self.place = place = lease.place
-        self.host = place.origin
-        self.route = place.key
-        self.since = now
-        self.lease = None
-        self.session = session
-        self.expires = lease.expires
-        self.watch = watch
-        self.previous: PoolLease | None = lease
-        self.record = lease.record
-        self.fd = -1
-
-
-class _LeaseMonitor(Monitor):
-    """Counts the bytes of a lease, and notices when its connection is ready."""
-
-    # Defaults in the class save a part of each lease.
-    bytes_sent = 0
-    bytes_received = 0
-    on_event = None
-
-    def __init__(self, lease: PoolLease, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self._lease = lease
-
-    def event(self, name: str) -> None:
-        lease = self._lease
-        if lease.pool is not None and name == lease.place.ready_event:
-            lease.pool._is_connected(lease)
-        super().event(name)
-
-
-class _What(Enum):
-    """What was posted."""
-
-    WANT = "a caller wants a lease"
-    ENDED = "the lease has ended, and its connection may be kept"
-    CANCELLED = "the lease has ended"
-    DEAD = "the idle connection that was granted is closed"
-    TICK = "time has passed"
-    EMPTY = "close all idle connections"
-    CLOSE = "close everything"
-
-
-# Module-level names, because looking up a member in its class takes three times as long.
-_WANT, _ENDED, _CANCELLED, _DEAD, _TICK, _EMPTY, _CLOSE = _What
-
-
-class _IdleWatch:
-    """Notices which idle connections become readable. Does nothing on systems without epoll.
-
-    It watches only what the machine knows to be idle. So most leases do not pay for it (rule 9).
-    """
-
-    def __init__(self) -> None:
-        self._epoll: Any = None
-        self._watched: dict[int, _Kept] = {}
-
-    def add(self, idle: _Kept) -> None:
-        """Watch *idle*."""
-        stream = idle.session.stream
-        if stream is None or not hasattr(select, "epoll"):
-            return
-        try:
-            if self._epoll is None:
-                self._epoll = select.epoll()
-            idle.fd = fd = stream.sock.fileno()
-            self._watched[fd] = idle
-            self._epoll.register(fd, select.EPOLLIN)
-        except (OSError, ValueError):
-            pass  # no descriptor is left, or it is closed: found out when it is taken
-
-    def remove(self, idle: _Kept) -> None:
-        """Stop watching *idle*. Before it is closed: a process just forked may have a copy."""
-        if self._watched.get(idle.fd) is idle:
-            del self._watched[idle.fd]
-            self._forget(idle.fd)
-
-    def _forget(self, fd: int) -> None:
-        try:
-            self._epoll.unregister(fd)
-        except (OSError, ValueError):
-            pass
-
-    def readable(self) -> list[_Kept]:
-        """Return those that are readable, without waiting."""
-        found = []
-        if self._watched:
-            for fd, _ in self._epoll.poll(0):
-                idle = self._watched.get(fd)
-                if idle is None:
-                    self._forget(fd)  # an interrupt has left it behind
-                else:
-                    found.append(idle)
-        return found
-
-    def close(self) -> None:
-        """Stop watching."""
-        self._watched.clear()
-        if self._epoll is not None:
-            self._epoll.close()
-            self._epoll = None
-
-
-class _Steps:
-    """The events of a pool, and who carries them out: rules 1 to 6."""
-
-    def __init__(self, *limits: Any) -> None:
-        self._limits = limits
-        self._clock = time.monotonic
-        self._start()
-        disown_in_child(self)
-
-    def _start(self) -> None:
-        self._machine = Leases(*self._limits)
-        #: Events: what, the record of the lease, and an idle connection. Or a `_Kept`, whose lease
-        #: has ended. Or a `_LeaseRef`, whose lease was dropped.
-        self._inbox: deque[Any] = deque()
-        #: The callbacks of rule 5. A record must not refer to its own, which refers to the inbox:
-        #: the record may be in there.
-        self._drops: dict[_Record, _LeaseRef] = {}
-        self._free = True  # exists while no call carries out events
-        self._worker = 0  # the thread of the call that does
-        self._unfinished: object = None  # the event that is being carried out, or was interrupted
-        self._due = math.inf  # when the next call has to look at the idle connections
-        self._idle_watch = _IdleWatch()
-
-    def _post(self, what: _What, record: _Record | None = None, idle: _Kept | None = None) -> None:
-        try:
-            self._inbox.append((what, record, idle))
-            self._work()
-        except BaseException:
-            # A signal handler has raised, perhaps before this began to carry out the event. Others
-            # may wait for that.
-            self._work()
-            raise
-
-    def _work(self) -> None:
-        """Carry out what was posted, unless another call does."""
-        me = get_ident()
-        inbox = self._inbox
-        while inbox:
-            # No call between the two statements, so no signal handler runs between them (see
-            # `ConflictDetector`).
-            try:
-                del self._free
-            except AttributeError:
-                if self._worker == me or not sys.is_finalizing():
-                    return
-            self._worker = me
-            try:
-                self._carry_out_all(inbox)
-            finally:
-                self._worker = 0
-                self._free = True
-
-    @property
-    def _is_nested(self) -> bool:
-        """Whether this thread is at work here, below the current call (rule 3)."""
-        return self._worker == get_ident()
-
-    def _carry_out_all(self, inbox: deque[Any]) -> None:
-        machine = self._machine
-        while inbox:
-            event = inbox[0]
-            now = self._clock()
-            if self._unfinished is None:
-                self._unfinished = event
-                self._carry_out(machine, event, now)
-                inbox.popleft()
-            else:
-                again = self._unfinished is event
-                self._act(machine.repair(now))
-                if again:
-                    inbox.popleft()  # not a third time
-                    self._carry_out(machine, event, now)
-            if machine.idle:
-                self._act(machine.tick(now))
-                for idle in self._idle_watch.readable():
-                    if idle in machine.idle and idle.session.retired_fault() is not None:
-                        machine.closed(idle)
-                        self._close(idle)
-            self._due = min(machine.next_tick, now + _LOOK_AGAIN) if machine.idle else math.inf
-            self._unfinished = None
-
-    def _carry_out(self, machine: Leases, event: Any, now: float) -> None:
-        if event.__class__ is _Kept:
-            if event.previous is not None:  # in this order: this may be interrupted, and repeated
-                event.previous.record = None
-                event.previous = None
-            event = (_ENDED, event.record, event)
-        elif event.__class__ is _LeaseRef:
-            event = (_CANCELLED, event.record, None)
-        what, record, idle = event
-        if what is _WANT:
-            self._act(machine.want(record, now))
-        elif what is _ENDED:
-            self._drops.pop(record, None)
-            self._act(machine.returned(record, idle, now))
-            if idle is not None and idle in machine.idle:
-                self._idle_watch.add(idle)
-        elif what is _CANCELLED:
-            self._drops.pop(record, None)
-            idle = record.idle
-            self._act(machine.cancelled(record, now))
-            if idle is not None and idle in machine.idle:
-                self._idle_watch.add(idle)
-        elif what is _DEAD:
-            machine.closed(idle)
-            if record.idle is not None:
-                self._idle_watch.remove(record.idle)
-            self._answer(record)
-        elif what is _EMPTY:
-            self._act(machine.empty())
-        elif what is _CLOSE:
-            leased = [lease for lease in machine.leases if lease.state in _WITH_CONNECTION]
-            self._act(machine.close())
-            for each in leased:
-                self._end_by_force(each)
-            self._idle_watch.close()
-
-    def _act(self, actions: list[Action]) -> None:
-        for action in actions:
-            if isinstance(action, Close):
-                self._close(action.idle)
-                continue
-            if action.lease.idle is not None:
-                self._idle_watch.remove(action.lease.idle)  # type: ignore[arg-type]
-            self._answer(action.lease)
-
-    def _close(self, idle: Any) -> None:
-        self._idle_watch.remove(idle)
-        idle.session.close()
-
-    def _answer(self, record: Any) -> None:
-        lease = record.lease()
-        try:
-            if lease is None:
-                raise RuntimeError("it was dropped")
-            lease.answer()
-        except RuntimeError:  # the caller will never know
-            self._inbox.append((_CANCELLED, record, None))
-
-    def _end_by_force(self, record: Any) -> None:
-        lease = record.lease()
-        conn = None if lease is None or lease.conn is None else lease.conn()
-        if conn is not None:
-            _, session, _ = end_lease(conn, self)
-            if session is not None:
-                session.close()
-        self._inbox.append((_CANCELLED, record, None))
-
-    def release(self, conn: Any) -> None:
-        """End the lease of *conn*."""
-        raise NotImplementedError
-
-    def _expect_drop(self, lease: PoolLease, record: _Record) -> None:
-        """Have the end of *lease* noted if it is dropped and its finalizer is interrupted."""
-        reference = _LeaseRef(lease, self._inbox.append)
-        reference.record = record
-        self._drops[record] = reference
-
-    def _cancel(self, record: _Record) -> None:
-        """End a lease that was dropped. Runs in a finalizer."""
-        self._post(_CANCELLED, record)
-
-    def _is_connected(self, lease: PoolLease) -> None:
-        """Note that a new connection of *lease* is ready."""
-
-    def _disown(self) -> None:
-        records, posted = list(self._machine.leases), [*self._inbox]
-        self._idle_watch.close()
-        self._start()
-        for record in records:
-            assert isinstance(record, _Record)
-            lease = record.lease()
-            if lease is not None:
-                lease.record = None
-                lease.stop_waiting()
-                conn = None if lease.conn is None else lease.conn()
-                if conn is not None:
-                    disown(conn)
-        for event in posted:
-            if event.__class__ is _Kept:
-                event.previous = None
-
-
-#: The states of a lease whose caller may have a connection.
-_WITH_CONNECTION = frozenset((GRANTED, CONNECTING, LEASED))
-
-
-class BasePool(_Steps, Generic[C]):
+class BasePool(Steps, Generic[C]):
     """The common part of `Pool` and `AsyncPool`."""
 
     _kind: type[C]
@@ -625,7 +184,7 @@ class BasePool(_Steps, Generic[C]):
         waits = False
         lease = PoolLease(self, place)
         try:
-            self._post(_WANT, lease.record)
+            self._post(WANT, lease.record)
             while True:
                 while lease.pending:
                     if self._is_nested:
@@ -635,7 +194,7 @@ class BasePool(_Steps, Generic[C]):
                         )
                     if lease.machine is not self._machine:  # after a fork
                         lease = PoolLease(self, place)
-                        self._post(_WANT, lease.record)
+                        self._post(WANT, lease.record)
                         continue
                     if on_event is not None and not waits:
                         waits = True
@@ -656,18 +215,18 @@ class BasePool(_Steps, Generic[C]):
             lease.stop_waiting()
             if conn is None and lease.record is not None:
                 record, lease.record = lease.record, None
-                self._post(_CANCELLED, record)
+                self._post(CANCELLED, record)
 
     def _take(self, lease: PoolLease) -> C | None:
         """Return the connection object of a granted lease; ``None`` if it has to wait again."""
         record = lease.record
         assert record is not None
         idle: Any = record.idle
-        monitor = _LeaseMonitor(lease, self._clock)
+        monitor = LeaseMonitor(lease, self._clock)
         session = None if idle is None else self._open(idle, monitor)
         if idle is not None and session is None:
             lease.pending = True
-            self._post(_DEAD, record, idle)
+            self._post(DEAD, record, idle)
             return None
         conn = self._lend(lease, monitor, session, idle)
         self._machine.granted(record)
@@ -695,7 +254,7 @@ class BasePool(_Steps, Generic[C]):
             try:
                 if inbox and self._unfinished is None and not self._machine.is_closed:
                     found = inbox[-1]
-                    if found.__class__ is _Kept and found.place is place:
+                    if found.__class__ is Kept and found.place is place:
                         last = inbox.pop()
                         if last is found:
                             idle = found
@@ -712,18 +271,18 @@ class BasePool(_Steps, Generic[C]):
         if idle is None:
             return None
         lease = idle.previous
-        monitor = _LeaseMonitor(lease, self._clock)
+        monitor = LeaseMonitor(lease, self._clock)
         session = self._open(idle, monitor)
         if session is None:
             record, lease.record = lease.record, None
-            self._post(_ENDED, record)
+            self._post(LEASE_ENDED, record)
             return None
         lease.pool = self
         idle.previous = None
         lease.since = self._clock()
         return self._lend(lease, monitor, session, idle)
 
-    def _open(self, idle: _Kept, monitor: Monitor) -> Session | None:
+    def _open(self, idle: Kept, monitor: Monitor) -> Session | None:
         """Return a session that continues an idle one; ``None`` if it cannot be used again."""
         now, retired = self._clock(), idle.session
         if idle.expires is not None and now >= idle.expires:
@@ -738,7 +297,7 @@ class BasePool(_Steps, Generic[C]):
         return session
 
     def _lend(
-        self, lease: PoolLease, monitor: Monitor, session: Session | None, idle: _Kept | None
+        self, lease: PoolLease, monitor: Monitor, session: Session | None, idle: Kept | None
     ) -> C:
         watch = None
         if idle is not None:
@@ -769,7 +328,7 @@ class BasePool(_Steps, Generic[C]):
             return
         now = self._clock()
         if session is not None and (lease.expires is None or now < lease.expires):
-            kept = _Kept(lease, session, watch, now)
+            kept = Kept(lease, session, watch, now)
             try:
                 self._inbox.append(kept)
                 lease.pool = None  # the inbox refers to the lease, and would be part of a cycle
@@ -782,7 +341,7 @@ class BasePool(_Steps, Generic[C]):
         if session is not None:
             session.close()
         record, lease.record = lease.record, None
-        self._post(_ENDED, record)
+        self._post(LEASE_ENDED, record)
 
     def _is_connected(self, lease: PoolLease) -> None:
         if lease.record is not None:
@@ -811,11 +370,11 @@ class BasePool(_Steps, Generic[C]):
 
     def _close_expired(self) -> None:
         """Close the connections that have been idle for too long. Any other call does so, too."""
-        self._post(_TICK)
+        self._post(TICK)
 
     def close_idle(self) -> None:
         """Close all idle connections. Never waits."""
-        self._post(_EMPTY)
+        self._post(EMPTY)
 
     def close(self) -> None:
         """Close all connections, and end all leases. Never waits. May be called again.
@@ -823,7 +382,7 @@ class BasePool(_Steps, Generic[C]):
         Callers that wait for a lease, and calls that use a connection of the pool, raise. The pool
         cannot be used again.
         """
-        self._post(_CLOSE)
+        self._post(CLOSE)
 
     def _check_open(self) -> None:
         if self._machine.is_closed:
@@ -856,11 +415,11 @@ class BasePool(_Steps, Generic[C]):
                 places.move_to_end(key)
         return place
 
-    def _in_the_way(self, record: _Record) -> str:
+    def _in_the_way(self, record: Record) -> str:
         """Return which limit a lease waits for, and which leases use it up, for a message."""
         limit, records = self._machine.in_the_way(record)
         now = self._clock()
-        names = [each.describe(now) for each in records if isinstance(each, _Record)]
+        names = [each.describe(now) for each in records if isinstance(each, Record)]
         if len(names) > _MOST_NAMED:
             names[_MOST_NAMED:] = [f"{len(names) - _MOST_NAMED} more"]
         return f"{limit} slots are leased to {', '.join(names) or 'none'}"

@@ -28,6 +28,7 @@ from enum import StrEnum
 
 from ..errors import InvalidResponse, UnsupportedResponse
 from . import grammar
+from .headers import framing_fields
 from .messages import HTTPResponse
 
 
@@ -82,7 +83,7 @@ def frame(response: HTTPResponse) -> Framing:
         UnsupportedResponse: the body has a transfer coding other than chunked.
     """
     status = response.status
-    fields = response.headers.framing_fields()
+    fields = framing_fields(response.headers)
     connection = fields.get("connection")
     closes = connection != "keep-alive" and _closes(response, connection)
     if (response.method == "CONNECT" and 200 <= status < 300) or status == 101:

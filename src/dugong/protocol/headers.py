@@ -127,17 +127,6 @@ class Headers:
             return [index[name]]
         return [value for key, value in self._fields if key.lower() == name]
 
-    def framing_fields(self) -> dict[str, str]:
-        """Return `combined`, but only of the fields that `grammar.FRAMING_FIELD` lists.
-
-        The values are in lower case.
-        """
-        found = grammar.FRAMING_FIELD.findall(self._lower)
-        fields = dict(found)
-        if self._lines and len(fields) == len(found):
-            return fields
-        return {name: value.lower() for name, value in self.combined().items()}
-
     def combined(self) -> dict[str, str]:
         """Return a `dict` by lower-case name, repeats joined by commas (RFC 9110 section 5.3)."""
         index = self._first()
@@ -229,6 +218,18 @@ _set_lines, _set_lower, _set_pairs, _set_index = (
 def parsed(fields: Iterable[tuple[str, str]]) -> Headers:
     """Return `Headers` from pairs of `str`, without the checks of the constructor."""
     return Headers._of(fields)
+
+
+def framing_fields(headers: Headers) -> dict[str, str]:
+    """Return `Headers.combined` of at least the fields that `grammar.FRAMING_FIELD` lists.
+
+    The values are in lower case.
+    """
+    found = grammar.FRAMING_FIELD.findall(headers._lower)
+    fields = dict(found)
+    if headers._lines and len(fields) == len(found):
+        return fields
+    return {name: value.lower() for name, value in headers.combined().items()}
 
 
 def parsed_lines(lines: str) -> Headers:

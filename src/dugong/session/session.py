@@ -33,7 +33,7 @@ from typing import Self
 from ..errors import ConnectionClosed, DugongError
 from ..transport.monitor import Monitor
 from ..transport.poll import Co, T
-from ..transport.stream import UNREQUESTED, unusable
+from ..transport.stream import AT_ONCE, UNREQUESTED, unusable
 from ..transport.within import co_within
 from .conflict import ConflictDetector
 from .receiver import ResponseReceiver
@@ -178,6 +178,7 @@ class Session(RequestWriter, ResponseReceiver):
         successor.pipelined = False
         successor.send_while_reading = None
         successor.end_reported = True
+        successor.receive_flags = AT_ONCE
         successor.fresh_until = 0.0
         if self.stream is not None:
             self.stream.monitor = monitor
