@@ -20,9 +20,6 @@ from tests.support.wire import HOST, Certificates, tcp_pair
 from tests.transport.tools import Ends
 
 RECORD = 16 * 1024  # RFC 8446 section 5.1
-CORK: int | None = getattr(socket, "TCP_CORK", None)
-
-corks = pytest.mark.skipif(CORK is None, reason="this system has no TCP_CORK")
 
 
 @pytest.fixture
@@ -40,21 +37,14 @@ class Recording(ssl.SSLSocket):
     """Notes what is given to OpenSSL in one call, and lets calls lack what the test says."""
 
     writes: list[int]
-    corked: list[bool]
-    lacking: list[type[BaseException] | None]
+    lacking: list[type[Exception]]
 
     def _lack(self) -> None:
-        if self.lacking and (lacking := self.lacking.pop(0)) is not None:
-            raise lacking
-
-    @property
-    def is_corked(self) -> bool:
-        """Whether the system joins small pieces."""
-        return CORK is not None and self.getsockopt(socket.IPPROTO_TCP, CORK) == 1
+        if self.lacking:
+            raise self.lacking.pop(0)
 
     def send(self, data: Any, flags: int = 0) -> int:
         self.writes.append(len(data))
-        self.corked.append(self.is_corked)
         self._lack()
         return super().send(data, flags)
 
@@ -72,7 +62,7 @@ def recorded(certificates: Certificates) -> Iterator[tuple[Stream, Peer, Recordi
     route = Route(("", 0), sock=near, ssl_context=context, server_hostname=HOST)
     stream = drive(Dialer(route, Monitor()).co_dial(), peer)
     assert isinstance(stream.sock, Recording)
-    stream.sock.writes, stream.sock.corked, stream.sock.lacking = [], [], []
+    stream.sock.writes, stream.sock.lacking = [], []
     yield stream, peer, stream.sock
     stream.close()
     peer.abandon()
@@ -112,49 +102,6 @@ def test_large_piece_goes_record_by_record(recorded: tuple[Stream, Peer, Recordi
     peer.expect(data)
     drive(stream.co_send_all(views(data)), peer)
     assert sock.writes == [RECORD] * 10
-
-
-@corks
-@pytest.mark.parametrize(
-    ("size", "corked"),
-    [(1, [False]), (RECORD, [False]), (RECORD + 1, [True] * 2), (10 * RECORD, [True] * 10)],
-)
-def test_records_of_one_call_are_joined(
-    recorded: tuple[Stream, Peer, Recording], size: int, corked: list[bool]
-) -> None:
-    stream, peer, sock = recorded
-    peer.expect(bytes(size))
-    drive(stream.co_send_all(views(bytes(size))), peer)
-    assert sock.corked == corked
-    assert not sock.is_corked, "the last record would be held back"
-
-
-@corks
-@pytest.mark.parametrize("before", [0, 2])
-@pytest.mark.parametrize("exc", [ssl.SSLWantWriteError, ssl.SSLEOFError, KeyboardInterrupt])
-def test_nothing_is_held_back_after_a_call_that_sends_a_part(
-    recorded: tuple[Stream, Peer, Recording], exc: type[BaseException], before: int
-) -> None:
-    stream, _, sock = recorded
-    sock.lacking = [*[None] * before, exc]
-    try:
-        stream.send(views(bytes(10 * RECORD)))
-    except (ConnectionClosed, KeyboardInterrupt):
-        pass
-    assert sock.corked == [True] * (before + 1)
-    assert not sock.is_corked
-
-
-@corks
-def test_large_piece_of_a_pipeline(recorded: tuple[Stream, Peer, Recording]) -> None:
-    """More requests follow, so the system continues to join them."""
-    stream, peer, sock = recorded
-    stream.expect_more()
-    peer.expect(bytes(2 * RECORD))
-    drive(stream.co_send_all(views(bytes(2 * RECORD))), peer)
-    assert sock.is_corked
-    stream.push()
-    assert not sock.is_corked
 
 
 def test_everything_arrives_through_small_buffers(certificates: Certificates) -> None:

@@ -106,7 +106,6 @@ _NO_TIMEOUT = struct.pack("@ll", 0, 0)
 #: The fault of an idle connection on which data has arrived.
 UNREQUESTED = "the server sent data that was not requested"
 
-
 #: The end of the sentence "the connection was closed …", if the server announced the close.
 AS_ANNOUNCED = "after the last response, as announced"
 
@@ -328,31 +327,25 @@ class Stream:
         this also joins TLS records, and the data of ``sendfile``. On systems without ``TCP_CORK``
         it does nothing.
         """
-        if not self._joins:
+        if not self._joins and _CORK is not None:
             self._joins = True
-            self._join(1)
+            self._cork(_CORK, 1)
 
     def push(self) -> None:
         """Undo `expect_more`: the system sends what it has held back."""
-        if self._joins:
+        if self._joins and _CORK is not None:
             self._joins = False
-            self._join(0)
+            self._cork(_CORK, 0)
 
-    def _join(self, value: int) -> None:
+    def _cork(self, option: int, value: int) -> None:
         try:
             with self._send_lock:
-                self._cork(value)
+                self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        except OSError:
+            pass  # the socket is closed, or not a TCP socket
         finally:
             if self.closed:
                 self._end()
-
-    def _cork(self, value: int) -> None:
-        """Set ``TCP_CORK``, if there is such an option. The caller holds the lock for sending."""
-        if _CORK is not None:
-            try:
-                self.sock.setsockopt(socket.IPPROTO_TCP, _CORK, value)
-            except OSError:
-                pass  # the socket is closed, or not a TCP socket
 
     def co_send_all(self, pieces: Sequence[memoryview]) -> Co[None]:
         """Send all of *pieces*, none of them empty, and wait as necessary. Raises as `send`."""
