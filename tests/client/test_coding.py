@@ -272,8 +272,9 @@ def test_a_large_zstd_window_is_refused() -> None:
 # --------------------------------------------------------------------------------- bombs
 
 BOMBS = [
-    ("gzip", 0.3), ("deflate", 0.3), ("raw", 0.3), ("zstd", 0.3), ("br", 0.3), ("gzip,gzip", 0.3),
-    ("br,br,br", 0.3), ("zstd,zstd,gzip,br,deflate", 0.3),
+    ("gzip", 0.3), ("zstd,zstd,gzip,br,deflate", 0.3),
+    *(pytest.param(codings, 0.3, marks=pytest.mark.slow)
+      for codings in ("deflate", "raw", "zstd", "br", "gzip,gzip", "br,br,br")),
     *(pytest.param(codings, 10, marks=[pytest.mark.slow, pytest.mark.timeout(600)])
       for codings in ("gzip", "deflate", "zstd", "br", "gzip,gzip,gzip")),
 ]  # fmt: skip
