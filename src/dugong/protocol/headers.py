@@ -48,7 +48,7 @@ class Headers:
     __slots__ = ("_index", "_lines", "_lower", "_pairs")
 
     _lines: str  # with an LF before the first; empty if the object was made from pairs
-    _lower: str
+    _lower: str  # the same in lower case, until the first lookup
     _pairs: tuple[tuple[str, str], ...] | None
     _index: Mapping[str, str] | None
 
@@ -104,14 +104,14 @@ class Headers:
     def get(self, name: str, default: T) -> str | T: ...
     def get(self, name: str, default: Any = None) -> Any:
         """Return the first value of field *name*, or *default*."""
-        name = name.lower()
-        lines = self._lines
-        if not lines or ":" in name or "\n" in name:  # which would match more than a name
+        name, lower = name.lower(), self._lower
+        if not lower or ":" in name or "\n" in name:  # which would match more than a name
             return self._first().get(name, default)
-        start = self._lower.find(f"\n{name}:") + len(name) + 2
+        _set_lower(self, "")  # the second lookup makes the index, which is faster for many
+        start = lower.find(f"\n{name}:") + len(name) + 2
         if start < len(name) + 2:
             return default
-        return lines[start : lines.find("\r", start)].lstrip(" \t")
+        return self._lines[start : self._lines.find("\r", start)].lstrip(" \t")
 
     @overload
     def get_all(self, name: str) -> list[str] | None: ...
@@ -227,7 +227,7 @@ def framing_fields(headers: Headers) -> dict[str, str]:
     """
     found = grammar.FRAMING_FIELD.findall(headers._lower)
     fields = dict(found)
-    if headers._lines and len(fields) == len(found):
+    if headers._lower and len(fields) == len(found):
         return fields
     return {name: value.lower() for name, value in headers.combined().items()}
 
