@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dugong import ConnectionClosed, HTTPConnection, PollNeeded
+from dugong import ConnectionClosed, HTTPConnection, PollNeeded, eval_coroutine
 from dugong.transport import stream
 
 pytestmark = pytest.mark.skipif(not stream.AT_ONCE, reason="no MSG_DONTWAIT here")
@@ -82,6 +82,31 @@ def test_an_interrupt_loses_nothing(
             read()
     far.sendall(b"hello")
     assert conn.readall() == b"hello"
+
+
+def test_a_later_exception_has_another_origin(
+    pair: tuple[HTTPConnection, socket.socket],
+    on_signal: Callable[[Callable[[], None]], None],
+) -> None:
+    """It breaks the connection if data was consumed, as it does without an interrupted wait."""
+
+    class Failing:
+        def update(self, data: object) -> None:
+            raise Interrupted
+
+    conn, far = pair
+    conn.send_request("GET", "/")
+    far.sendall(RESPONSE[:-5])
+    conn.read_response()
+    conn.hash_body(Failing())
+    on_signal(interrupt)
+    with pytest.raises(Interrupted):
+        conn.readall()
+    far.sendall(b"hello")
+    with pytest.raises(Interrupted):
+        eval_coroutine(conn.co_readall(), 10)
+    with pytest.raises(ConnectionClosed):
+        conn.readall()
 
 
 def test_an_interrupted_request_has_been_sent(

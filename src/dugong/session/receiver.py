@@ -148,7 +148,7 @@ class ResponseReceiver(Lifecycle):
             self._gathered = Gathered()  # do not deliver corrupt data
         elif isinstance(exc, (GeneratorExit, StateError)):
             pass
-        elif self.stream is None or not self.stream.interrupted_wait:
+        elif self.stream is None or not self.stream.take_interrupted_wait():
             self.state.fail(exc)  # an interrupt: what was consumed is unknown
 
     def _receive(self, room: memoryview, flags: int) -> int | PollNeeded:

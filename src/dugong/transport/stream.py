@@ -47,7 +47,7 @@ about signals that arrive just before the system call.
 A signal handler may raise during a brief wait. That must not break the connection, because nothing
 was received. But the handler may also raise after the system call has received data and before the
 caller has the result. To tell the two apart, C code stores the result, in the same instruction as
-the call (`_briefly`). So `interrupted_wait` is true only if nothing was received.
+the call (`_briefly`). So `take_interrupted_wait` returns True only if nothing was received.
 """
 
 from __future__ import annotations
@@ -194,6 +194,7 @@ class Stream:
                     if flags != AT_ONCE and (self._blocks or self._let_wait()):
                         count = self._briefly(self._recv_into, view, 0, flags)
                     else:
+                        self._waits_briefly = False
                         count = self._recv_into(view, 0, AT_ONCE)
                 except OSError as exc:
                     return self._recv_lacks(exc)
@@ -243,6 +244,7 @@ class Stream:
                     if flags != AT_ONCE and (self._blocks or self._let_wait()):
                         data = self._briefly(self._recv, count, flags)
                     else:
+                        self._waits_briefly = False
                         data = self._recv(count, AT_ONCE)
                 except OSError as exc:
                     return self._recv_lacks(exc)
@@ -280,10 +282,14 @@ class Stream:
         self._waits_briefly = False
         return received[0]
 
-    @property
-    def interrupted_wait(self) -> bool:
-        """Whether an exception of a signal handler has ended the last receive while it waited."""
-        return self._waits_briefly and not self._received
+    def take_interrupted_wait(self) -> bool:
+        """Return whether an exception of a signal handler has ended the last receive in its wait.
+
+        Only the first call after such a receive returns True. A later exception has another origin.
+        """
+        interrupted = self._waits_briefly and not self._received
+        self._waits_briefly = False
+        return interrupted
 
     def send(self, pieces: Sequence[memoryview]) -> int | PollNeeded:
         """Send as much of *pieces* as the socket takes.
