@@ -82,7 +82,7 @@ def send_drip(sock: socket.socket, size: int, total: int) -> None:
 
 
 def send_slowly(sock: socket.socket, milliseconds: int, _: int) -> None:
-    """Send a head, as to a HEAD request; the second number only makes a URL of its own."""
+    """Send a head, as to a HEAD request; the second number only makes the URL unique."""
     time.sleep(milliseconds / 1000)
     sock.sendall(head(f"Content-Length: {len(DOCUMENT)}"))
 
@@ -146,7 +146,7 @@ def serve(sock: socket.socket, context: ssl.SSLContext | None) -> None:
 
 
 def accept(listener: socket.socket, context: ssl.SSLContext | None) -> None:
-    """Serve every connection, in a thread of its own."""
+    """Serve every connection in its own thread."""
     while True:
         sock, _ = listener.accept()
         Thread(target=serve, args=(sock, context), daemon=True).start()

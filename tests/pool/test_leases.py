@@ -132,7 +132,7 @@ class Pool:
 
     def check(self) -> None:
         assert list(self.machine.faults()) == []
-        for lease in self.machine.leases:  # nobody waits for a grant that was lost
+        for lease in self.machine.leases:  # no lease waits for a grant that was lost
             assert lease.state is not GRANTED or lease in self.seen
 
 
@@ -378,7 +378,7 @@ def closing(pool: Pool) -> Callable[[], list[Action]]:
 
 @pytest.mark.parametrize("name", INTERRUPTED)
 def test_interrupted_before_each_line(name: str) -> None:
-    """After the repair, and the event once more, as many have a slot as without an interrupt.
+    """After the repair and the repeated event, as many have a slot as without an interrupt.
 
     Only whose turn it is may differ.
     """
@@ -454,7 +454,7 @@ def test_the_slot_of_a_caller_that_has_gone_passes_on() -> None:
     assert idle is not None
     pool.cancel(second)
     assert third.state is GRANTED
-    assert third.idle is idle  # nobody has used it
+    assert third.idle is idle  # it was not used
 
 
 def test_most_recently_returned_first() -> None:

@@ -337,7 +337,7 @@ async def test_event_of_waiting(plain: StyledWire) -> None:
 
 
 @pytest.mark.styles("generator")
-async def test_closing_fails_whoever_waits(plain: StyledWire) -> None:
+async def test_closing_fails_waiting_callers(plain: StyledWire) -> None:
     listener, pool = plain.listen(), StyledPool(plain, per_host=1)
     origin = origin_of(listener, plain)
     peer = answering(listener)

@@ -73,7 +73,7 @@ def test_every_argument_is_part_of_the_key() -> None:
 
 
 class Sharing:
-    """Callers with settings of their own, which share one pool."""
+    """Callers with different settings that share one pool."""
 
     def __init__(self) -> None:
         self.pool = Pool(timeout=20)

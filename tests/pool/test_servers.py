@@ -104,7 +104,7 @@ def test_it_closes_idle_connections(tmp_path: Path) -> None:
                     need = conn._session.stream.want_read  # type: ignore[union-attr]
                     assert need.poll(10)  # it has closed
             with pool.connection(origin) as conn:
-                conn.send_request("GET", "/")  # which does not reconnect by itself
+                conn.send_request("GET", "/")  # which never reconnects
                 assert conn.read_response().status == 200
                 conn.discard()
 

@@ -65,7 +65,7 @@ def in_turn(
 
 def _row(names: tuple[str, ...], value: Any) -> dict[str, Any]:
     if isinstance(value, ParameterSet):
-        assert not value.marks, "a row that shares its test cannot have marks of its own"
+        assert not value.marks, "a row that shares its test cannot have its own marks"
         value = value.values if len(names) > 1 else value.values[0]
     return dict(zip(names, value if len(names) > 1 else (value,), strict=True))
 

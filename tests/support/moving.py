@@ -1,4 +1,4 @@
-"""A program in a network namespace of its own, where a name moves from one address to another.
+"""A program in its own network namespace, where a name moves from one address to another.
 
 Run as ``unshare --net --mount python -m tests.support.moving DNSMASQ DIRECTORY``. dnsmasq answers
 for the name. Two servers say their own address. The program prints ``ok``, or fails.

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Tap:
-    """What happens around each call that sends or receives; by itself, nothing does.
+    """What happens around each call that sends or receives. The base class does nothing.
 
     The names of the calls are those of the methods: ``send`` and ``sendmsg``, ``recv`` and
     ``recv_into``; over TLS ``send``, and ``read``, which is behind both ways of receiving.

@@ -29,7 +29,7 @@ from ..errors import InvalidRequest
 from ..protocol import grammar
 from ..protocol.arguments import exactly_str, shown
 from ..protocol.content import BytesContent, CompositeBody, Content, content_of, is_replayable
-from .url import flatten
+from .url import flatten, pairs_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO, TypeAlias
@@ -179,24 +179,9 @@ class Multipart(CompositeBody):
 def _files(files: Any) -> list[tuple[str, Any]]:
     if files is None:
         return []
-    if hasattr(files, "read") or isinstance(files, (str, bytes)):
-        raise TypeError(
-            f"files must be a mapping or pairs (name, file), not {type(files).__name__}"
-        )
-    try:
-        pairs = list(files.items() if hasattr(files, "items") else files)
-    except TypeError:
-        raise TypeError(
-            f"files must be a mapping or pairs (name, file), not {type(files).__name__}"
-        ) from None
     found: list[tuple[str, Any]] = []
-    for number, pair in enumerate(pairs, 1):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(
-                f"files must be pairs (name, file), but item {number} is a {type(pair).__name__}"
-            )
-        name = exactly_str(pair[0], f"the name of item {number} in files")
-        found += [(name, file) for file in (pair[1] if isinstance(pair[1], list) else [pair[1]])]
+    for name, given in pairs_of(files, "files", "file"):
+        found += [(name, file) for file in (given if isinstance(given, list) else [given])]
     return found
 
 

@@ -367,27 +367,41 @@ def flatten(fields: Any, what: str) -> list[tuple[str, str | bytes]]:
     Raises:
         TypeError: *fields*, a name or a value has the wrong type.
     """
-    if isinstance(fields, (str, bytes, bytearray, memoryview)) or hasattr(fields, "read"):
-        hint = ": append it to the URL" if what == "params" else ": pass it as body="
-        raise TypeError(
-            f"{what} must be a mapping or pairs (name, value), not {type(fields).__name__}{hint}"
-        )
-    try:
-        pairs = list(fields.items() if hasattr(fields, "items") else fields)
-    except TypeError:
-        raise TypeError(
-            f"{what} must be a mapping or pairs (name, value), not {type(fields).__name__}"
-        ) from None
+    hint = ": append it to the URL" if what == "params" else ": pass it as body="
     found: list[tuple[str, str | bytes]] = []
+    for name, given in pairs_of(fields, what, "value", hint):
+        values = given if isinstance(given, (list, tuple)) else (given,)
+        found += [(name, as_text(value, name, what)) for value in values if value is not None]
+    return found
+
+
+def pairs_of(given: Any, what: str, kind: str, hint: str = "") -> list[tuple[str, Any]]:
+    """Return the pairs of an argument that is a mapping or pairs.
+
+    Args:
+        given: the argument.
+        what: its name, for messages.
+        kind: what the second part of a pair is called.
+        hint: what to do instead with text, bytes or a file, for a message.
+
+    Raises:
+        TypeError: *given* is something else, or a name is not a `str`.
+    """
+    wrong = f"{what} must be a mapping or pairs (name, {kind}), not {type(given).__name__}"
+    if isinstance(given, (str, bytes, bytearray, memoryview)) or hasattr(given, "read"):
+        raise TypeError(wrong + hint)
+    try:
+        pairs = list(given.items() if hasattr(given, "items") else given)
+    except TypeError:
+        raise TypeError(wrong) from None
     for number, pair in enumerate(pairs, 1):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(
-                f"{what} must be pairs (name, value), but item {number} is a {type(pair).__name__}"
+                f"{what} must be pairs (name, {kind}), but item {number} is a {type(pair).__name__}"
             )
         name = exactly_str(pair[0], f"the name of item {number} in {what}")
-        values = pair[1] if isinstance(pair[1], (list, tuple)) else (pair[1],)
-        found += [(name, as_text(value, name, what)) for value in values if value is not None]
-    return found
+        pairs[number - 1] = name, pair[1]
+    return pairs
 
 
 def as_text(value: Any, name: str, what: str) -> str | bytes:

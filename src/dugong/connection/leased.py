@@ -3,7 +3,7 @@
 Theory of operation
 ===================
 
-1. A pool gives each lease a connection object of its own, and the objects share what belongs to
+1. A pool gives each lease its own connection object, and the objects share what belongs to
    their route (`Blueprint`): the settings, and what was learned about the server. A blueprint
    copies the attributes of a model, because a constructor that validates them again would take
    longer than the rest of a lease.
@@ -66,7 +66,7 @@ class Leased(Connection):
         """Use what an `AsyncHTTPConnection` has left behind."""
 
 
-#: The monitor of all idle sessions: nobody reads what it counts.
+#: The monitor of all idle sessions. Its counters are never read.
 _IDLE = Monitor()
 
 

@@ -1,4 +1,4 @@
-"""The leases of a pool: who has a slot, who waits for one, and which connections are idle.
+"""The leases of a pool: the slots in use, the leases that wait for one, and the idle connections.
 
 This is a pure state machine. It does no I/O, reads no clock, takes no lock and calls nothing. The
 pool reports events to it, and carries out the *actions* that each event returns.
@@ -30,7 +30,7 @@ ENDED      For good. An ended lease ignores every event.
 3. **Order.** Within a host, leases are granted in the order of `want`. Across hosts it is round
    robin, among those that wait only for the pool's own limit (`_turns`). A host with *per_host*
    leases is not among them, so it delays no other.
-4. **Reuse.** A lease gets an idle connection only of its own host and route. Of those, it gets the
+4. **Reuse.** A lease gets an idle connection only of its host and route. Of those, it gets the
    one that was returned last: the others can then become old enough to be closed.
 5. **Cost.** No event takes longer with more connections, hosts or waiting leases. Hence the linked
    dictionaries: each removes any of its items, and its first one, in constant time. (Removing the

@@ -9,7 +9,7 @@ Theory of operation
    connections that are no longer wanted.
 2. **No call ever waits for another.** The right to carry out is `_free`, taken by deleting it, as
    in `ConflictDetector`. A call that does not get it leaves its event to the call that has it,
-   which looks into the inbox once more after it has returned the right. So events may be posted
+   which checks the inbox again after it has returned the right. So events may be posted
    anywhere: in any thread, in a signal handler and in a finalizer, even if they run in the middle
    of that very call. The callers that wait for an answer park (`waiting`).
 3. A call that waits for an answer in the middle of that very call would wait forever: in a
