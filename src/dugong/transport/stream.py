@@ -39,8 +39,9 @@ Brief waits
 
 A blocking method may wait for data inside the receive itself, which saves a call of `poll` for each
 response (`recv_into` with `BRIEFLY` or `TO_THE_END`). For that, the socket blocks (`_let_wait`),
-and the system limits each receive to `_BRIEF` seconds. All other calls pass ``MSG_DONTWAIT``. After
-a brief wait without data, the caller gets a `PollNeeded` like any other, and its driver waits as
+and the system limits each receive to `_BRIEF` seconds. All other calls pass ``MSG_DONTWAIT``,
+except ``sendfile``, which has no flags: a socket that sends files does not block any more. After a
+brief wait without data, the caller gets a `PollNeeded` like any other, and its driver waits as
 usual. So brief waits need not know about time limits, about other threads that close the stream, or
 about signals that arrive just before the system call.
 
@@ -97,10 +98,8 @@ TO_THE_END: int = getattr(socket, "MSG_WAITALL", 0)
 #: Other threads that close the stream, and a caller's time limit, are late by up to this much.
 _BRIEF = 0.05
 
-#: `_BRIEF` as a ``struct timeval``. A send on a socket that blocks waits for one tick of the
-#: system's clock, because ``sendfile`` has no flags.
+#: `_BRIEF` as a ``struct timeval``.
 _RECEIVE_TIMEOUT = struct.pack("@ll", 0, int(_BRIEF * 1e6))
-_SEND_TIMEOUT = struct.pack("@ll", 0, 1)
 _NO_TIMEOUT = struct.pack("@ll", 0, 0)
 
 #: The fault of an idle connection on which data has arrived.
@@ -156,6 +155,7 @@ class Stream:
         self._recv: Callable[[int, int], bytes] = sock.recv
         self._recv_into: Callable[[memoryview, int, int], int] = sock.recv_into
         self._blocks: bool | None = None  # whether the socket does; None if it was not tried
+        self._sends_files = False
         self._waits_briefly = False
         self._received: list[Any] = []  # the result of the last brief wait
         self.want_read = PollNeeded(sock.fileno(), POLLIN, phase="response")
@@ -265,13 +265,22 @@ class Stream:
             # gevent, for example, has sockets of its own, which never block.
             if AT_ONCE and type(self.sock).recv_into is _socket.socket.recv_into:
                 try:
-                    self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
                     self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _RECEIVE_TIMEOUT)
                     self.sock.setblocking(True)
                 except OSError:
                     return False  # the next call reports what is wrong with the socket
                 self._blocks = True
+                if self._sends_files:  # since another thread has called `send_file` meanwhile
+                    self._never_block()
         return self._blocks
+
+    def _never_block(self) -> None:
+        """Make every call return at once. ``sendfile`` has no flags for a single call."""
+        self._sends_files = True  # first: `_let_wait` looks at this last
+        blocks, self._blocks = self._blocks, False
+        if blocks:
+            self.sock.setblocking(False)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _NO_TIMEOUT)
 
     def _briefly(self, receive: Callable[..., T], *args: object) -> T:
         """Call *receive*, and store its result in the same instruction (see "Brief waits")."""
@@ -391,6 +400,7 @@ class Stream:
                 # reentrant.
                 self.holders.add(token)
                 try:
+                    self._never_block()
                     sent = os.sendfile(self.sock.fileno(), fd, offset, count)
                 except (BlockingIOError, ConnectionError, TimeoutError) as exc:
                     return self._send_lacks(exc)
@@ -611,8 +621,7 @@ class Stream:
             if self.trace is not None:
                 self.trace.close()
             if self._blocks:
-                for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-                    self.sock.setsockopt(socket.SOL_SOCKET, option, _NO_TIMEOUT)
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _NO_TIMEOUT)
             sock = give_away(self.sock)
         self._detached = True  # last: after an interrupt before this, `close` closes the socket
         return sock
