@@ -198,13 +198,18 @@ def test_no_thread_will_ever_start(monkeypatch: pytest.MonkeyPatch, text: str) -
     assert wait_for(lookup) == [ADDRESS]
 
 
+# Before 3.12, no interpreter can be destroyed while one of its threads has not ended, whatever it
+# does, so this one waits for the thread that looked the name up.
 SUBINTERPRETER = """
-import sys
+import sys, threading
 sys.path[:0] = {path}
 from dugong import HTTPConnection
 conn = HTTPConnection("localhost", {port}, timeout=10)
 conn.request("GET", "/")
 print(conn.readall().decode(), flush=True)
+for thread in threading.enumerate():
+    if thread.name == "dugong-resolver":
+        thread.join()
 """
 
 RUN_IN_SUBINTERPRETERS = """
