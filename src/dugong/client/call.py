@@ -36,13 +36,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from ..connection.leased import Leased
-from ..errors import ConnectionClosed, InvalidResponse, RedirectError
+from ..errors import ConnectionClosed, InvalidResponse, RedirectError, is_callers
 from ..protocol.content import AsyncIterableContent, is_replayable
 from ..protocol.messages import Request
 from ..transport.monitor import Monitor
 from ..transport.within import UNSET, ExchangeLimits, Unset
 from .authentication import Basic, fields_of, find_netrc
-from .callbacks import is_marked
+from .callbacks import marked
 from .coding import accept_encoding
 from .delay import co_delay
 from .events import Event
@@ -120,6 +120,7 @@ class Call(Generic[C, R]):
         self._history: list[R] = []
         self._request: ClientRequest
         self._reused = False
+        self._address: Any = None
         base = settings.base
         #: Whether this call may have the client's own credentials.
         self._has_credentials = base is None or base.origin == hop.url.origin
@@ -168,7 +169,7 @@ class Call(Generic[C, R]):
             self._rewind()
         self._attempts += 1
         report: Callable[[str], None] | None = None
-        self._reused = False
+        self._reused, self._address = False, None
         if settings.on_event is not None:
             report = self._report
         if self.deadline is not None or self.keeps_timeout:
@@ -184,8 +185,8 @@ class Call(Generic[C, R]):
                 conn.on_event = report
             if self.timeout is not UNSET:
                 conn.timeout = self.timeout
+            self._reused = conn.connected
             while True:
-                reused = self._reused = conn.connected
                 try:
                     return (yield conn.co_exchange(
                         self.brief,
@@ -195,10 +196,11 @@ class Call(Generic[C, R]):
                         usual,
                     ))  # fmt: skip
                 except ConnectionClosed as exc:
-                    if self.pieces is not None or is_marked(exc):
+                    if self.pieces is not None or is_callers(exc):
                         raise
-                    if not must_resend(exc, reused=reused):
+                    if not must_resend(exc, reused=self._reused):
                         raise
+                self._reused = False  # `co_exchange` makes another connection now
         except BaseException:
             self._release()
             raise
@@ -254,7 +256,7 @@ class Call(Generic[C, R]):
         )
 
     def _delay_after_error(self, exc: Exception) -> float | None:
-        if self.retries is None or is_marked(exc):
+        if self.retries is None or is_callers(exc):
             return None
         if self.pieces is not None and self._request.body is not None:
             return None  # it is closed by now
@@ -319,7 +321,7 @@ class Call(Generic[C, R]):
                 return fields
         if isinstance(auth, Basic):
             return [*fields, ("Authorization", auth.authorization)]
-        added = fields_of(auth, request)
+        added = fields_of(marked(auth), request)
         replaced = {name.lower() for name, _ in added}
         return [*(pair for pair in fields if lower_name(pair[0]) not in replaced), *added]
 
@@ -330,13 +332,14 @@ class Call(Generic[C, R]):
         if on_event is None:
             return
         conn = self.conn
-        address = None if conn is None else conn.peer_address
+        if conn is not None:  # otherwise it belongs to the response already, or has ended
+            self._address = conn.peer_address
         event = Event(
             name,
             time.monotonic(),
             self._request,
             self.hop.url.origin,
-            address,
+            self._address,
             self._reused,
             error,
         )

@@ -175,7 +175,7 @@ class ClientSettings(Generic[C]):
         self.max_body = None if max_body is None else check_size(max_body, "max_body")
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be a callable, not {type(on_event).__name__}")
-        self.on_event = on_event
+        self.on_event = None if on_event is None else marked(on_event)
         if allow is not None:
             allow = check_allow(allow)
             if unix_socket is not None:
