@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from dugong import (
+    AddressRefused,
     AsyncPool,
     Client,
     ConnectionClosed,
@@ -518,6 +519,64 @@ async def test_no_url_shows_user_information(style: Style, site: Site) -> None:
     texts += [repr(event) for event in events] + [event.request.url for event in events]
     for text in texts:
         assert "secret" not in text
+
+
+# -------------------------------------------------------------------------- address guard
+
+
+@styled
+async def test_the_guard_refuses_what_a_redirect_leads_to(style: Style) -> None:
+    with ExitStack() as stack:
+        origins = Origins(stack)
+        a, b = origins.sites["a"], origins.sites["b"]
+        resolve = {"a.test": "127.0.0.1", "b.test": "127.0.0.2"}
+        asked: list[str] = []
+
+        def allow(address: Any) -> bool:
+            asked.append(str(address))
+            return str(address) == "127.0.0.1"
+
+        async with style.client(resolve=resolve, allow=allow) as client:
+            await (await client.get(origins.url("a"))).discard()
+            a.on("/0", redirect(origins.url("b")))
+            with pytest.raises(AddressRefused) as caught:
+                await client.get(origins.url("a", "/0"))
+            assert (caught.value.name, caught.value.addresses) == ("b.test", ("127.0.0.2",))
+            assert idle(client) == 1
+        assert asked == ["127.0.0.1", "127.0.0.2"]
+        assert b.connections == 0
+        async with style.client(resolve=resolve, allow="public") as client:
+            for url in (origins.url("a"), a.url, f"http://[::ffff:127.0.0.1]:{a.port}/"):
+                with pytest.raises(AddressRefused):
+                    await client.get(url)
+            for notation in ("2130706433", "127.1", "0x7f000001", "017700000001", "127.0.1"):
+                with pytest.raises((AddressRefused, InvalidRequest)):
+                    await client.get(f"http://{notation}:{a.port}/")
+        assert a.connections == 1
+
+
+def test_the_guard_holds_with_proxies_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with site() as proxy, site() as server, Client(allow="public") as before:
+        for name in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        with Client(allow="public") as client:
+            for each in (before, client):
+                with pytest.raises(AddressRefused):
+                    each.get(server.url)
+        assert proxy.connections == server.connections == 0
+        with Client() as client:  # to see that it would have been used
+            client.get("http://any.test/").discard()
+        assert proxy.seen[0].target == "http://any.test/"
+
+
+def test_an_upper_case_http_proxy_is_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with site() as proxy, site() as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with Client() as client:
+            client.get(server.url).discard()
+        assert (proxy.connections, server.connections) == (0, 1)
 
 
 # -------------------------------------------------------------------------- pools and TLS
