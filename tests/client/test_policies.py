@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import http.cookiejar
 import re
+import ssl
 from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
@@ -579,6 +580,39 @@ def test_an_upper_case_http_proxy_is_ignored(
         assert (proxy.connections, server.connections) == (0, 1)
 
 
+@styled
+async def test_a_client_certificate_does_not_reach_another_origin(
+    style: Style, certificates: Certificates, tmp_path: Path
+) -> None:
+    file = tmp_path / f"{style.name}.pem"
+    issued = certificates.authority.issue_cert("client@example.org")
+    issued.private_key_and_cert_chain_pem.write_to_path(file)
+    ca = tmp_path / f"ca-{style.name}.pem"
+    certificates.authority.cert_pem.write_to_path(ca)
+    with ExitStack() as stack:
+        sites = []
+        for _ in "ab":
+            context = certificates.new_server()
+            context.verify_mode = ssl.CERT_OPTIONAL
+            certificates.authority.configure_trust(context)
+            sites.append(stack.enter_context(site(context)))
+        a, b = sites
+        a.on("/0", redirect(f"{a.url}/1"))
+        a.on("/1", redirect(f"{b.url}/2"))
+        b.on("/2", redirect(f"{a.url}/3"))
+        settings = {"verify": str(ca), "cert": (str(file), str(file))}
+        async with style.client(**settings) as client:
+            await (await client.get(f"{a.url}/0")).discard()
+        assert [(seen.target, seen.has_certificate) for seen in [*a.seen, *b.seen]] == [
+            ("/0", True), ("/1", True), ("/3", False), ("/2", False)
+        ]  # fmt: skip
+        async with style.client(base_url=a.url, **settings) as client:
+            await (await client.get("x")).discard()
+            await (await client.get(f"{b.url}/x")).discard()
+        assert a.seen[-1].has_certificate
+        assert not b.seen[-1].has_certificate
+
+
 # -------------------------------------------------------------------------- pools and TLS
 
 
@@ -646,7 +680,6 @@ async def test_auth_adds_no_field(style: Style, site: Site) -> None:
     assert site.seen == []
 
 
-# ------------------------------------------------------------------------ nothing is lost
 
 
 def test_a_response_is_decoded_in_bounded_memory() -> None:

@@ -23,6 +23,7 @@ class Seen:
         fields: pairs of lower-case name and value.
         connection: the number of the connection, from 1.
         port: the client's port.
+        has_certificate: whether the client has sent a certificate.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Seen:
     body: bytes
     connection: int
     port: int
+    has_certificate: bool = False
 
     def __getitem__(self, name: str) -> str | None:
         """Return the only value of a field, ``None`` if there is none."""
@@ -126,6 +128,8 @@ class Site:
                 self._socks.append(sock)
             with sock, sock.makefile("rb") as file:
                 while seen := _read(file, number, port):
+                    if isinstance(sock, ssl.SSLSocket):
+                        seen.has_certificate = bool(sock.getpeercert())
                     self.seen.append(seen)
                     reply = self._reply(seen)
                     if reply is None:

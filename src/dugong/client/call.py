@@ -158,10 +158,10 @@ class Call(Generic[C, R]):
 
     def _attempt(self) -> Generator[Co[Any], Any, HTTPResponse]:
         settings, pool, hop = self.settings, self.pool, self.hop
-        destination = settings.destination(hop.url.origin, pool)
-        usual = destination.trusted
-        if not (hop.trusted and self._has_credentials):
-            usual = destination.untrusted
+        trusted = hop.trusted and self._has_credentials
+        destinations = settings.trusted if trusted else settings.untrusted
+        destination = destinations.find(hop.url.origin, pool)
+        usual = destination.usual
         body = self.body if hop.has_body else None
         self._request = request = ClientRequest(hop, body, usual)
         fields = self._fields(request, destination)

@@ -64,14 +64,14 @@ class BaseResponse(Generic[C]):
     """
 
     __slots__ = (
-        "__weakref__", "_call", "_closed", "_conn", "_decoder", "_head", "_max_body", "_pace", "_pool",
+        "__weakref__", "_closed", "_conn", "_decoder", "_head", "_limits", "_max_body", "_pace", "_pool",
         "history", "request",
     )  # fmt: skip
 
     def __init__(self, call: Call[C, Any], head: HTTPResponse, conn: C | None) -> None:
         self._head = head
-        self._call: Call[C, Any] | None = call
         self._pool: BasePool[C] = call.pool
+        self._limits = call.limits
         self._max_body = call.settings.max_body
         self._closed = conn is None
         self._decoder: Decoder | None = None
@@ -155,7 +155,7 @@ class BaseResponse(Generic[C]):
 
     def _return_connection(self) -> None:
         """End the lease."""
-        conn, self._conn, self._call = self._conn, None, None
+        conn, self._conn = self._conn, None
         if conn is not None:
             self._pool.release(conn)
 
@@ -249,7 +249,6 @@ class BaseResponse(Generic[C]):
 
     def _co_feed(self, decoder: Decoder) -> Co[None]:
         """Give more data to a decoder that has returned nothing."""
-        call = self._call
         if decoder.needs_input:
             received = yield from self._co_receive(BUFFER_SIZE)
             if received:
@@ -257,8 +256,8 @@ class BaseResponse(Generic[C]):
             else:
                 decoder.end()
         else:  # it has decoded much data and dropped it: the driver gets a turn
-            if call is not None and call.limits is not None:
-                call.limits.check("body")
+            if self._limits is not None:
+                self._limits.check("body")
             yield from co_delay(0.0, time.monotonic)
 
     def _co_readinto(self, view: memoryview) -> Co[int]:
@@ -544,6 +543,7 @@ def _unpickled(
 ) -> BaseResponse[Any]:
     response = kind.__new__(kind)
     response._head, response.request, response.history = head, request, history
-    response._conn = response._call = response._decoder = response._pace = None
-    response._closed, response._max_body = True, None
+    response._conn = response._decoder = response._pace = None
+    response._limits = response._max_body = None
+    response._closed = True
     return response

@@ -4,9 +4,10 @@ A request's fields come from three places. The connection adds those that HTTP n
 those of its settings, and the caller those of the request. The later wins. The first two are the
 same for most requests to an origin, so they are serialised once (`Destination`).
 
-The client's own credentials (``Authorization``, ``Cookie`` and ``Host`` in its *headers*, and its
-*auth*) belong to the origin of *base_url*, if there is one. After a redirect to another origin, they
-are left out like those of the request (see `redirects`).
+The client's own credentials (``Authorization``, ``Cookie`` and ``Host`` in its *headers*, its
+*auth*, and its certificate *cert*) belong to the origin of *base_url*, if there is one. After a
+redirect to another origin, they are left out like those of the request (see `redirects`). So there
+are two kinds of destinations. Their connections are shared, unless there is a *cert*.
 """
 
 from __future__ import annotations
@@ -51,27 +52,6 @@ _OF_ONE_REQUEST = frozenset(
 
 #: The client's own fields that belong to an origin.
 _OF_ORIGIN = CREDENTIALS | {"host"}
-
-
-class Destination(Generic[C]):
-    """An origin, and what all requests of a client to it have in common.
-
-    Attributes:
-        place: the pool's place.
-        trusted: the usual fields of a request that may have the client's credentials.
-        untrusted: those of one that may not.
-    """
-
-    __slots__ = ("place", "takes_proxy_credentials", "trusted", "untrusted")
-
-    def __init__(self, place: Place[C], own: OwnFields) -> None:
-        self.place = place
-        route = place.blueprint.route
-        # Only a proxy that reads the request itself may see these.
-        self.takes_proxy_credentials = route.proxy is not None and route.tunnel is None
-        without = frozenset() if self.takes_proxy_credentials else {"proxy-authorization"}
-        self.trusted = own.added_to(route.defaults, without)
-        self.untrusted = own.added_to(route.defaults, _OF_ORIGIN & own.lines.keys())
 
 
 class OwnFields:
@@ -125,8 +105,98 @@ class OwnFields:
         return defaults.changed(lines, self.left_out)
 
 
+class Connections:
+    """The settings of connections, for each proxy.
+
+    Args:
+        arguments: those that all have.
+        proxy: the argument *proxy*.
+        proxies: the proxies from the environment, ``None`` if they do not count.
+    """
+
+    def __init__(
+        self, arguments: dict[str, Any], proxy: Any, proxies: EnvironmentProxies | None
+    ) -> None:
+        self._arguments = arguments
+        self._proxies = proxies
+        self._usual = ConnectionSettings(proxy=proxy, **arguments)
+        self._by_proxy: dict[str, ConnectionSettings] = {}
+
+    def settings_for(self, origin: Origin) -> ConnectionSettings:
+        """Return the settings of connections to *origin*."""
+        proxy = None if self._proxies is None else self._proxies.find(origin)
+        if proxy is None:
+            return self._usual
+        settings = self._by_proxy.get(proxy)
+        if settings is None:
+            # Connections must have the same settings, also if two threads come here at a time.
+            settings = self._by_proxy.setdefault(
+                proxy, ConnectionSettings(proxy=proxy, **self._arguments)
+            )
+        return settings
+
+
+class Destination(Generic[C]):
+    """An origin, and what all requests of a client to it have in common.
+
+    Attributes:
+        place: the pool's place.
+        usual: the fields of a request, unless it has its own.
+        takes_proxy_credentials: whether a proxy reads the requests.
+    """
+
+    __slots__ = ("place", "takes_proxy_credentials", "usual")
+
+    def __init__(self, place: Place[C], own: OwnFields, trusted: bool) -> None:
+        self.place = place
+        route = place.blueprint.route
+        self.takes_proxy_credentials = route.proxy is not None and route.tunnel is None
+        without = set() if trusted else set(_OF_ORIGIN)
+        if not self.takes_proxy_credentials:
+            without.add("proxy-authorization")
+        self.usual = own.added_to(route.defaults, without)
+
+
+class Destinations(Generic[C]):
+    """The destinations that were used last.
+
+    Args:
+        connections: the settings of their connections.
+        own: the client's own fields.
+        trusted: whether requests may have the client's credentials.
+    """
+
+    def __init__(self, connections: Connections, own: OwnFields, trusted: bool) -> None:
+        self._connections = connections
+        self._own = own
+        self._trusted = trusted
+        self._found: dict[Origin, Destination[C]] = {}
+        self._last: tuple[Origin, Destination[C]] | None = None
+
+    def find(self, origin: Origin, pool: BasePool[C]) -> Destination[C]:
+        """Return the destination of a request to *origin*."""
+        last = self._last
+        if last is not None and last[0] is origin:
+            return last[1]
+        found = self._found.get(origin)
+        if found is None:
+            place = pool.place_of(origin, self._connections.settings_for(origin))
+            found = Destination(place, self._own, self._trusted)
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[origin] = found
+        self._last = origin, found
+        return found
+
+
 class ClientSettings(Generic[C]):
     """The arguments of `Client`, checked. Immutable.
+
+    Attributes:
+        trusted: the destinations of requests that may have the client's credentials.
+        untrusted: those of other requests.
+
+    The other attributes have the names of the arguments.
 
     Raises:
         TypeError, InvalidRequest: an argument is not valid.
@@ -182,59 +252,37 @@ class ClientSettings(Generic[C]):
                 raise InvalidRequest("allow and unix_socket cannot be combined: pass only one")
             if allow is not is_public:
                 allow = marked(allow)
-        context = None
-        if verify is not True or cert is not None:
-            from .tls import context_for  # imported only if needed, because ssl takes long
-
-            context = context_for(verify, cert)
-        self._arguments = {
+        arguments = {
             "allow": allow,
             "resolve": resolver_for(resolve, family),
-            "ssl_context": context,
             "timeout": self.timeout,
             "continue_timeout": continue_timeout,
             "unix_socket": unix_socket,
             "source_address": source_address,
-            "socket_options": socket_options,
-            "proxy_headers": proxy_headers,
+            "socket_options": again(socket_options),
+            "proxy_headers": again(proxy_headers),
         }
-        for name in ("socket_options", "proxy_headers"):
-            if hasattr(self._arguments[name], "__next__"):  # every connection needs it
-                self._arguments[name] = list(self._arguments[name])
-        self._direct = ConnectionSettings(proxy=proxy, **self._arguments)
-        self._proxies = None
+        proxies = None
         if proxies_from_environment and allow is None and unix_socket is None:
-            self._proxies = EnvironmentProxies(os.environ) or None
-        self._by_proxy: dict[str, ConnectionSettings] = {}
-        self._destinations: dict[Origin, Destination[C]] = {}
-        self._last: tuple[Origin, Destination[C]] | None = None
+            proxies = EnvironmentProxies(os.environ) or None
 
-    def destination(self, origin: Origin, pool: BasePool[C]) -> Destination[C]:
-        """Return the destination of a request to *origin*."""
-        last = self._last
-        if last is not None and last[0] is origin:
-            return last[1]
-        found = self._destinations.get(origin)
-        if found is None:
-            place = pool.place_of(origin, self._settings_for(origin))
-            found = Destination(place, self.own)
-            if len(self._destinations) >= _REMEMBERED:
-                self._destinations.clear()
-            self._destinations[origin] = found
-        self._last = origin, found
-        return found
+        def connections(verify: Any, cert: Any) -> Connections:
+            context = None
+            if verify is not True or cert is not None:
+                from .tls import context_for  # imported only if needed, because ssl takes long
 
-    def _settings_for(self, origin: Origin) -> ConnectionSettings:
-        proxy = None if self._proxies is None else self._proxies.find(origin)
-        if proxy is None:
-            return self._direct
-        settings = self._by_proxy.get(proxy)
-        if settings is None:
-            # Connections must have the same settings, also if two threads come here at a time.
-            settings = self._by_proxy.setdefault(
-                proxy, ConnectionSettings(proxy=proxy, **self._arguments)
-            )
-        return settings
+                context = context_for(verify, cert)
+            return Connections({**arguments, "ssl_context": context}, proxy, proxies)
+
+        with_cert = connections(verify, cert)
+        without_cert = with_cert if cert is None else connections(verify, None)
+        self.trusted: Destinations[C] = Destinations(with_cert, self.own, trusted=True)
+        self.untrusted: Destinations[C] = Destinations(without_cert, self.own, trusted=False)
+
+
+def again(argument: Any) -> Any:
+    """Return an argument that can be used more than once, because every connection needs it."""
+    return list(argument) if hasattr(argument, "__next__") else argument
 
 
 def check_bool(value: Any, what: str) -> bool:
