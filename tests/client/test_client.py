@@ -274,9 +274,9 @@ def test_settings_are_checked_immediately(kind: type[Any]) -> None:
 
 
 def test_each_client_has_its_own_kind_of_pool() -> None:
-    with pytest.raises(TypeError, match="must be a Pool for a Client"):
+    with pytest.raises(TypeError, match="must be Pool, not AsyncPool"):
         Client(pool=AsyncPool())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="must be a AsyncPool for a AsyncClient"):
+    with pytest.raises(TypeError, match="must be AsyncPool, not Pool"):
         AsyncClient(pool=Pool())  # type: ignore[arg-type]
 
 

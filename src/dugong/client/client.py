@@ -111,8 +111,7 @@ class BaseClient(Generic[C, P, R]):
     ) -> None:
         if pool is not None and not isinstance(pool, self._pool_kind):
             raise TypeError(
-                f"pool must be a {self._pool_kind.__name__} for a {type(self).__name__}, not "
-                f"{type(pool).__name__}"
+                f"the type of pool must be {self._pool_kind.__name__}, not {type(pool).__name__}"
             )
         self._settings: ClientSettings[C] = ClientSettings(
             base_url=base_url,
