@@ -21,7 +21,7 @@
 
 While connecting, errors of the operating system and the TLS library pass through: connection
 refused, host unreachable, certificate not trusted. Every exception that ends an exchange has the
-four attributes of `DugongError`, including those errors.
+attributes of `DugongError`, including those errors.
 
 All exceptions can be pickled and copied. If a request in `unanswered` has a body that cannot be
 pickled, such as a file, `dugong.Request` leaves that body out.
@@ -74,8 +74,10 @@ class DugongError(Exception):
             section 9.2.2) and its body is not a used-up iterable. A file is then back at the
             position where it started. False if the headers were an iterator, which is used up.
         unanswered: the `dugong.Request` objects without a complete response, oldest first.
+        while_connecting: whether it was raised while connecting, so that no request was sent.
     """
 
+    while_connecting: bool = False
     bytes_sent: int = 0
     response_started: bool = False
     safe_to_retry: bool = False

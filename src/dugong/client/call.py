@@ -31,12 +31,19 @@ Theory of operation
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from ..connection.leased import Leased
-from ..errors import ConnectionClosed, InvalidResponse, RedirectError, is_callers
+from ..errors import (
+    ConnectionClosed,
+    ConnectionTimedOut,
+    InvalidResponse,
+    RedirectError,
+    is_callers,
+)
 from ..protocol.content import AsyncIterableContent, is_replayable
 from ..protocol.messages import Request
 from ..transport.monitor import Monitor
@@ -172,9 +179,9 @@ class Call(Generic[C, R]):
         self._reused, self._address = False, None
         if settings.on_event is not None:
             report = self._report
-        if self.deadline is not None or self.keeps_timeout:
-            timeout = self.timeout if self.keeps_timeout else UNSET
-            self.limits = ExchangeLimits(Monitor(), self.deadline, timeout, self._end)
+        has_limits = self.deadline is not None or self.keeps_timeout
+        if has_limits:
+            self.limits = self._limits(Monitor())
             self.limits.check("pool")
         self.conn = conn = pool.take_again(destination.place)
         try:
@@ -185,6 +192,8 @@ class Call(Generic[C, R]):
                 conn.on_event = report
             if self.timeout is not UNSET:
                 conn.timeout = self.timeout
+            if has_limits:
+                self.limits = self._limits(conn.monitor)
             self._reused = conn.connected
             while True:
                 try:
@@ -205,6 +214,10 @@ class Call(Generic[C, R]):
             self._release()
             raise
 
+    def _limits(self, monitor: Monitor) -> ExchangeLimits:
+        timeout = self.timeout if self.keeps_timeout else UNSET
+        return ExchangeLimits(monitor, self.deadline, timeout, self._end)
+
     def _discard(self, head: HTTPResponse) -> Generator[Co[Any], Any, None]:
         """Discard the body of a response that is not the result (rule 3)."""
         assert self.conn is not None
@@ -212,8 +225,10 @@ class Call(Generic[C, R]):
             return
         try:
             yield self.conn.co_readall(MAX_REDIRECT_BODY)
-        except (InvalidResponse, ConnectionClosed):
-            pass  # the next request needs another connection, that is all
+        except (InvalidResponse, ConnectionClosed, ConnectionTimedOut):
+            # The next request needs another connection, and that is all.
+            if self.limits is not None:
+                self.limits.check("body")
 
     def _release(self) -> None:
         conn, self.conn = self.conn, None
@@ -258,8 +273,8 @@ class Call(Generic[C, R]):
     def _delay_after_error(self, exc: Exception) -> float | None:
         if self.retries is None or is_callers(exc):
             return None
-        if self.pieces is not None and self._request.body is not None:
-            return None  # it is closed by now
+        if self.pieces is not None and self.hop.has_body:
+            return None  # they are closed by now
         return self._unless_too_long(self.retries.after_error(exc, self._retried))
 
     def _unless_too_long(self, delay: float | None) -> float | None:
@@ -312,9 +327,7 @@ class Call(Generic[C, R]):
         self, fields: list[tuple[Any, Any]], request: ClientRequest
     ) -> list[tuple[Any, Any]]:
         auth = self.auth
-        if auth == "netrc":
-            import os
-
+        if isinstance(auth, str):  # "netrc"
             auth = find_netrc(self.hop.url.origin.host, os.environ)
             self.auth = auth
             if auth is None:

@@ -67,6 +67,11 @@ class Leased(Connection):
             self._lease.end(self)
         return detached
 
+    @property
+    def monitor(self) -> Monitor:
+        """What counts the bytes of this lease."""
+        return self._monitor
+
     def co_exchange(
         self,
         brief: bool,
