@@ -20,6 +20,7 @@ from dugong import (
     Origin,
     RedirectError,
     Redirects,
+    Response,
     Retry,
     StatusError,
     TunnelRefused,
@@ -35,12 +36,22 @@ from tests.support.servers import (
 )
 from tests.support.site import Reply, site
 
+
+
+def status(response: Response) -> int:
+    """Return the status, and read the body."""
+    response.readall()
+    return response.status
+
+
 # ------------------------------------------------------------------------------- httpbin
 
 
 @pytest.fixture(scope="module")
 def httpbin() -> Iterator[str]:
     """httpbin, behind hyper."""
+    if sys.version_info < (3, 12):
+        pytest.skip("httpbin cannot be installed beside gevent here")
 
     def command(ports: Sequence[int]) -> list[str | Path]:
         return [
@@ -111,17 +122,17 @@ def test_what_it_sees(bin_client: Client) -> None:
     response.discard()
 
 
-def test_authentication(bin_client: Client) -> None:
+def test_authentication(bin_client: Client, httpbin: str) -> None:
     get = bin_client.get
     assert get("basic-auth/u/p", auth=("u", "p")).json() == {"authenticated": True, "user": "u"}
-    assert get("basic-auth/u/p", auth=("u", "x")).status == 401
-    assert get("hidden-basic-auth/u/p", auth=("u", "p")).status == 200
-    assert get("hidden-basic-auth/u/p").status == 404
+    assert status(get("basic-auth/u/p", auth=("u", "x"))) == 401
+    assert status(get("hidden-basic-auth/u/p", auth=("u", "p"))) == 200
+    assert status(get("hidden-basic-auth/u/p")) == 404
     token = get("bearer", auth=lambda request: {"Authorization": "Bearer t"}).json()
     assert token == {"authenticated": True, "token": "t"}
-    assert get("digest-auth/auth/u/p", auth=("u", "p")).status == 401  # Digest is not supported
-    with_credentials = str(bin_client.get("get").url).replace("://", "://u:p@")
-    assert get(with_credentials.replace("/get", "/basic-auth/u/p")).status == 200
+    assert status(get("digest-auth/auth/u/p", auth=("u", "p"))) == 401  # Digest is not supported
+    url = httpbin.replace("://", "://u:p@")
+    assert status(get(f"{url}/basic-auth/u/p")) == 200
 
 
 def test_redirects(bin_client: Client, httpbin: str) -> None:
@@ -182,11 +193,12 @@ def test_streams(bin_client: Client) -> None:
 
 
 def test_conditional_requests(bin_client: Client) -> None:
-    assert bin_client.get("cache").status == 200
-    assert bin_client.get("cache", headers={"If-Modified-Since": "x"}).status == 304
-    assert bin_client.get("etag/x", headers={"If-None-Match": "x"}).status == 304
-    assert bin_client.get("etag/x", headers={"If-Match": "y"}).status == 412
-    assert bin_client.get("cache/60").headers["cache-control"] == "public, max-age=60"
+    assert status(bin_client.get("cache")) == 200
+    assert status(bin_client.get("cache", headers={"If-Modified-Since": "x"})) == 304
+    assert status(bin_client.get("etag/x", headers={"If-None-Match": "x"})) == 304
+    assert status(bin_client.get("etag/x", headers={"If-Match": "y"})) == 412
+    with bin_client.get("cache/60") as response:
+        assert response.headers["cache-control"] == "public, max-age=60"
 
 
 def test_time_limits(bin_client: Client) -> None:
@@ -199,7 +211,7 @@ def test_time_limits(bin_client: Client) -> None:
 # --------------------------------------------------------------------------------- nginx
 
 LIMITED = """
-    limit_req_zone $server_name zone=all:1m rate=2r/s;
+    limit_req_zone $binary_remote_addr zone=all:1m rate=2r/s;
     limit_req_status 429;
     server {{
         listen 127.0.0.1:{ports[0]};
@@ -251,7 +263,7 @@ def test_limit_req(redirecting: Server) -> None:
             response = client.get(url)
             assert (response.status, response.text()) == (200, "at last")
         assert statuses == [None]
-        assert client.get(url, retries=None).status == 429
+        assert status(client.get(url, retries=None)) == 429
 
 
 def test_redirects_between_schemes(redirecting: Server, trusting_context: ssl.SSLContext) -> None:
@@ -305,12 +317,9 @@ def test_proxies(
     for proxy in (tinyproxy.open, tinyproxy.guarded_url()):
         with Client(proxy=proxy, verify=trusting_context) as client:
             for url in urls:
-                response = client.get(url)
-                assert response.status == 403
-                assert response.headers["server"] is not None
-                response.discard()
+                assert status(client.get(url)) == 403
     with Client(proxy=tinyproxy.guarded, verify=trusting_context) as client:
-        assert client.get(urls[0]).status == 407
+        assert status(client.get(urls[0])) == 407
         with pytest.raises(TunnelRefused) as caught:
             client.get(urls[1])
         assert caught.value.status == 407
@@ -328,15 +337,15 @@ def test_proxies_from_the_environment(
     monkeypatch.setenv("http_proxy", tinyproxy.guarded_url().removeprefix("http://"))
     monkeypatch.setenv("HTTPS_PROXY", f"{host}:{port}")
     with Client(verify=trusting_context) as client:
-        assert client.get(f"http://{HOST}:{nginx.plain.port}/denied").status == 403
+        assert status(client.get(f"http://{HOST}:{nginx.plain.port}/denied")) == 403
         with pytest.raises(TunnelRefused):
             client.get(f"https://{HOST}:{nginx.tls.port}/denied")
     monkeypatch.setenv("no_proxy", f"example.org, {HOST}")
     with Client(verify=trusting_context) as client:
-        assert client.get(f"https://{HOST}:{nginx.tls.port}/denied").status == 403
+        assert status(client.get(f"https://{HOST}:{nginx.tls.port}/denied")) == 403
     monkeypatch.delenv("no_proxy")
     with Client(verify=trusting_context, proxy=None) as client:
-        assert client.get(f"https://{HOST}:{nginx.tls.port}/denied").status == 403
+        assert status(client.get(f"https://{HOST}:{nginx.tls.port}/denied")) == 403
 
 
 # ------------------------------------------------------------------------------------ S3
@@ -362,12 +371,13 @@ def moto() -> Iterator[str]:
 def test_s3() -> None:
     """A 301 from S3 has no Location, and its body says where the bucket is. It is returned."""
     with moto() as url, Client(base_url=url) as client:
-        assert client.put("bucket").status == 200
-        assert client.put("bucket/a%20key", body=b"content").status == 200
+        assert status(client.put("bucket")) == 200
+        public = {"x-amz-acl": "public-read"}
+        assert status(client.put("bucket/a%20key", body=b"content", headers=public)) == 200
         assert client.get("bucket/a%20key").readall() == b"content"
-        assert client.get("bucket/none").status == 404
+        assert status(client.get("bucket/none")) == 404
         assert "<Key>a key</Key>" in client.get("bucket", params={"list-type": 2}).text()
-        assert client.delete("bucket/a%20key").status == 204
+        assert status(client.delete("bucket/a%20key")) == 204
     with site() as s3, Client(base_url=s3.url) as client:  # moto knows no other region
         s3.on("/bucket", Reply(301, PERMANENT_REDIRECT, {"Content-Type": "application/xml"}))
         response = client.get("bucket")
