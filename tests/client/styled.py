@@ -1,7 +1,7 @@
 """Clients in the four styles, for tests that run in each from one text.
 
-As with connections (see `tests.support.styles`), such a test is an ``async def``. Its client and its
-responses are used as in `AsyncClient`::
+As with connections (see `tests.support.styles`), such a test is an ``async def``. Its client and
+its responses are used as in `AsyncClient`::
 
     @styled
     async def test_it_reads(style: Style, site: Site) -> None:
@@ -170,7 +170,7 @@ def styled(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
     arguments = inspect.signature(test).parameters
     left = [arguments[name] for name in arguments if name not in ("style", "site")]
     run.__signature__ = inspect.Signature(left)  # type: ignore[attr-defined]
-    del run.__wrapped__  # type: ignore[attr-defined] - it is no coroutine function
+    del run.__wrapped__  # type: ignore[attr-defined]
     return run
 
 

@@ -49,7 +49,9 @@ def fail(client: Client) -> None:
 
 
 def prepare(server: Site) -> None:
-    server.on("/gzip", Reply(body=gzip.compress(b"x" * 200_000), headers={"Content-Encoding": "gzip"}))
+    server.on(
+        "/gzip", Reply(body=gzip.compress(b"x" * 200_000), headers={"Content-Encoding": "gzip"})
+    )
     server.on("/from", redirect("/plain", 307))
     server.on("/busy", Reply(503, b"", {"Retry-After": "0"}))
     server.on("/missing", Reply(404, b"no"))
@@ -132,10 +134,11 @@ def test_a_generator_that_is_dropped_at_any_wait() -> None:
                         next(crt).poll(10)
                     next(crt)
                 except StopIteration as stop:
-                    assert stop.value.readall() == b"ok"
+                    response = stop.value
                     break
                 crt.close()
                 assert pool.stats().leased == 0
                 waits += 1
+            assert response.readall() == b"ok"
             assert waits > 2
         pool.close()

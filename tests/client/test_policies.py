@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import http.cookiejar
+import itertools
 import re
 import ssl
 from base64 import b64encode
@@ -312,7 +313,7 @@ class Origins:
 
     def chain(self, *steps: str) -> str:
         """Have the sites redirect along these steps. Returns the first URL."""
-        for number, (here, there) in enumerate(zip(steps, steps[1:], strict=False)):
+        for number, (here, there) in enumerate(itertools.pairwise(steps)):
             self.sites[here].on(f"/{number}", redirect(self.url(there, f"/{number + 1}")))
         return self.url(steps[0], "/0")
 
@@ -470,14 +471,15 @@ async def test_secure_cookies_need_https(
 async def test_an_explicit_authorization_wins(style: Style, site: Site) -> None:
     url = site.url.replace("://", "://url:p@")
     async with style.client(auth=("client", "p")) as client:
-        for options, expected in [
+        rows: list[tuple[dict[str, Any], str | None]] = [
             ({"headers": {"authorization": "mine"}}, "mine"),
             ({"headers": {"authorization": "mine"}, "auth": ("call", "p")}, "mine"),
             ({"headers": {"Authorization": None}}, None),
             ({"auth": ("call", "p")}, basic("call", "p")),
             ({"auth": None}, None),
             ({}, basic("client", "p")),
-        ]:
+        ]
+        for options, expected in rows:
             await (await client.get(url, **options)).discard()
             assert site.seen[-1]["authorization"] == expected
     async with style.client() as client:
@@ -634,7 +636,14 @@ async def test_a_client_that_verifies_gets_no_connection_of_one_that_does_not(
 
 # ---------------------------------------------------------------------------- injection
 
-NASTY = ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0b", 'a"; x="b', "a\r\n\r\nGET /evil HTTP/1.1\r\n\r\n"]
+NASTY = [
+    "a\r\nX-Evil: 1",
+    "a\nb",
+    "a\rb",
+    "a\0b",
+    'a"; x="b',
+    "a\r\n\r\nGET /evil HTTP/1.1\r\n\r\n",
+]
 
 
 @styled
@@ -680,10 +689,8 @@ async def test_auth_adds_no_field(style: Style, site: Site) -> None:
     assert site.seen == []
 
 
-
-
 def test_a_response_is_decoded_in_bounded_memory() -> None:
-    """`discard` decodes nothing, and the address guard sees no body; see `test_coding` for bombs."""
+    """`discard` decodes nothing. `test_coding` has the bombs."""
     corrupt = Reply(body=b"not gzip", headers={"Content-Encoding": "gzip"})
     with site() as server, Client(base_url=server.url) as client:
         server.on("/", corrupt)

@@ -37,7 +37,6 @@ from tests.support.servers import (
 from tests.support.site import Reply, site
 
 
-
 def status(response: Response) -> int:
     """Return the status, and read the body."""
     response.readall()
@@ -160,8 +159,12 @@ def test_cookies(bin_client: Client) -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "brotli"])
 def test_codings(bin_client: Client, coding: str) -> None:
-    assert bin_client.get(coding).json()["brotli" if coding == "brotli" else
-                                        {"gzip": "gzipped", "deflate": "deflated"}[coding]] is True
+    assert (
+        bin_client.get(coding).json()[
+            "brotli" if coding == "brotli" else {"gzip": "gzipped", "deflate": "deflated"}[coding]
+        ]
+        is True
+    )
 
 
 def test_text(bin_client: Client) -> None:
@@ -273,9 +276,7 @@ def test_redirects_between_schemes(redirecting: Server, trusting_context: ssl.SS
         assert (response.url, response.text()) == (f"https://{HOST}:{tls}/end", "over TLS")
         with pytest.raises(RedirectError, match="from https to http"):
             client.get(f"https://{HOST}:{tls}/to-plain")
-        response = client.get(
-            f"https://{HOST}:{tls}/to-plain", redirects=Redirects(downgrade=True)
-        )
+        response = client.get(f"https://{HOST}:{tls}/to-plain", redirects=Redirects(downgrade=True))
         assert response.text() == "GET /plain"
         assert set(client.pool.stats().hosts) == {
             Origin("http", HOST, plain), Origin("https", HOST, tls)

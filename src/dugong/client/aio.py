@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from ..protocol.messages import AsyncBody, WholeBody
     from ..transport.poll import Co, T
     from .call import Call
-    from .client import Options
+    from .client import CommonOptions
 
-    class AsyncOptions(Options, total=False):
+    class AsyncOptions(CommonOptions, total=False):
         """The keyword arguments of a request. `Client.request` documents them."""
 
-        body: WholeBody | AsyncBody  # type: ignore[misc] - wider than in a blocking client
+        body: WholeBody | AsyncBody
 
 
 class AsyncResponse(BaseResponse[LeasedAsyncHTTPConnection]):
@@ -201,8 +201,7 @@ class AsyncClient(BaseClient[LeasedAsyncHTTPConnection, AsyncPool, AsyncResponse
             An awaitable for the response, which is also an async context manager. Nothing is sent
             before that. It can be used once.
         """
-        checked: Any = options
-        return PendingResponse(self, self._call(method, url, checked))
+        return PendingResponse(self, self._call(method, url, options))
 
     async def _perform(self, call: Call[LeasedAsyncHTTPConnection, AsyncResponse]) -> AsyncResponse:
         try:

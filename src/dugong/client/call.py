@@ -197,13 +197,14 @@ class Call(Generic[C, R]):
             self._reused = conn.connected
             while True:
                 try:
-                    return (yield conn.co_exchange(
+                    head: HTTPResponse = yield conn.co_exchange(
                         self.brief,
                         Request(hop.method, hop.url.target, fields, body),
                         self.expect100,
                         self.limits,
                         usual,
-                    ))  # fmt: skip
+                    )
+                    return head
                 except ConnectionClosed as exc:
                     if self.pieces is not None or is_callers(exc):
                         raise
@@ -309,18 +310,16 @@ class Call(Generic[C, R]):
             if "range" in given:
                 fields.append(("Accept-Encoding", "identity"))
             elif self.decode is not settings.decode:
-                fields.append(
-                    ("Accept-Encoding", accept_encoding() if self.decode else "identity")
-                )
+                fields.append(("Accept-Encoding", accept_encoding() if self.decode else "identity"))
         if cookies is not None and "cookie" not in given and "cookie" not in ours:
             cookie = cookies.header(hop.url)
             if cookie is not None:
                 fields.append(("Cookie", cookie))
         request.with_fields(fields)
-        if self.auth is not None and hop.trusted:
-            if "authorization" not in given and "authorization" not in ours:
-                fields = self._with_auth(fields, request)
-                request.with_fields(fields)
+        has_own = "authorization" in given or "authorization" in ours
+        if self.auth is not None and hop.trusted and not has_own:
+            fields = self._with_auth(fields, request)
+            request.with_fields(fields)
         return fields or None
 
     def _with_auth(

@@ -31,7 +31,6 @@ from .url import encode_params, join
 
 if TYPE_CHECKING:
     import os
-    import ssl
     from collections.abc import Callable, Iterable
     from http.cookiejar import CookieJar
     from types import TracebackType
@@ -49,12 +48,11 @@ if TYPE_CHECKING:
     from .tls import Cert, Verify
     from .url import Pairs
 
-    class Options(TypedDict, total=False):
+    class CommonOptions(TypedDict, total=False):
         """The keyword arguments of a request. `Client.request` documents them."""
 
         params: Pairs | None
         headers: HeadersArgument | None
-        body: WholeBody
         json: Any
         form: Pairs | Multipart | None
         auth: Auth | Unset | None
@@ -65,6 +63,11 @@ if TYPE_CHECKING:
         decode: bool | Unset
         expect100: bool | None
 
+    class Options(CommonOptions, total=False):
+        """Those of a blocking client, and of coroutines."""
+
+        body: WholeBody
+
 
 C = TypeVar("C", bound=Leased)
 R = TypeVar("R", bound=BaseResponse[Any])
@@ -72,6 +75,9 @@ P = TypeVar("P", bound=BasePool[Any])
 
 #: Seconds without a byte before a request fails.
 TIMEOUT = 30.0
+
+#: What is followed unless the caller determines it.
+REDIRECTS = Redirects()
 
 
 class BaseClient(Generic[C, P, R]):
@@ -88,7 +94,7 @@ class BaseClient(Generic[C, P, R]):
         params: Pairs | None = None,
         timeout: float | Timeouts | None = TIMEOUT,
         deadline: float | None = None,
-        redirects: Redirects | int | None = Redirects(),
+        redirects: Redirects | int | None = REDIRECTS,
         retries: Retry | int | None = None,
         auth: Auth | None = None,
         cookies: CookieJar | Unset | None = UNSET,
@@ -160,7 +166,7 @@ class BaseClient(Generic[C, P, R]):
         if self._owns_pool:
             self._pool.close()
 
-    def _call(self, method: str, url: str, options: Options) -> Call[C, R]:
+    def _call(self, method: str, url: str, options: CommonOptions) -> Call[C, R]:
         """Check the arguments of a call."""
         if self._is_closed:
             raise StateError("the client is closed: make a new one")
@@ -278,12 +284,12 @@ def check_method(method: Any) -> str:
         TypeError: it is not a `str`.
         InvalidRequest: it is not a method, or CONNECT, for which a client has no use.
     """
-    method = exactly_str(method, "method")
-    if not grammar.TOKEN.fullmatch(method):
-        raise InvalidRequest(f"method must be a token such as 'GET', not {shown(method)}")
-    if method == "CONNECT":
+    name = exactly_str(method, "method")
+    if not grammar.TOKEN.fullmatch(name):
+        raise InvalidRequest(f"method must be a token such as 'GET', not {shown(name)}")
+    if name == "CONNECT":
         raise InvalidRequest("a client cannot send CONNECT: use HTTPConnection")
-    return method
+    return name
 
 
 def _auth_for(call: Call[Any, Any], auth: Any) -> Any:
@@ -322,7 +328,7 @@ def _co_perform(call: Call[Any, R]) -> Co[R]:
 
 
 class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
-    """Requests for URLs: redirects, cookies, retries, forms, content codings, a pool of connections.
+    """Requests for URLs, with redirects, cookies, retries, forms, content codings and a pool.
 
     ::
 

@@ -34,7 +34,7 @@ class LineSplitter:
         ended: whether the body has ended.
     """
 
-    __slots__ = ("_decoder", "_head", "_lines", "_limit", "_rest", "_size", "ended")
+    __slots__ = ("_decoder", "_head", "_limit", "_lines", "_rest", "_size", "ended")
 
     def __init__(self, encoding: str, limit: int, head: HTTPResponse) -> None:
         decoder = codecs.getincrementaldecoder(encoding)("replace")

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     Address: TypeAlias = str | tuple[str, int]
     Addresses: TypeAlias = Address | Sequence[Address]
     Resolve: TypeAlias = (
-        Callable[[str, int], Addresses] | Mapping[str, Addresses] | Mapping[tuple[str, int], Addresses]
-    )  # fmt: skip
+        Callable[[str, int], Addresses]
+        | Mapping[str, Addresses]
+        | Mapping[tuple[str, int], Addresses]
+    )
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 

@@ -64,8 +64,8 @@ class BaseResponse(Generic[C]):
     """
 
     __slots__ = (
-        "__weakref__", "_closed", "_conn", "_decoder", "_head", "_limits", "_max_body", "_pace", "_pool",
-        "history", "request",
+        "__weakref__", "_closed", "_conn", "_decoder", "_head", "_limits", "_max_body", "_pace",
+        "_pool", "history", "request",
     )  # fmt: skip
 
     def __init__(self, call: Call[C, Any], head: HTTPResponse, conn: C | None) -> None:

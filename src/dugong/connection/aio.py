@@ -22,8 +22,8 @@ from ..drivers.loops import (
     running_task,
     running_trio,
     wait_in_asyncio,
-    wait_parked,
     wait_in_trio,
+    wait_parked,
     watches,
 )
 from ..errors import StateError

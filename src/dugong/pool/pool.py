@@ -174,9 +174,7 @@ class BasePool(Steps, Generic[C]):
         """
         return self.co_lease(self.place_of(check_origin(origin), settings), on_event)
 
-    def co_lease(
-        self, place: Place[C], on_event: Callable[[str], object] | None = None
-    ) -> Co[C]:
+    def co_lease(self, place: Place[C], on_event: Callable[[str], object] | None = None) -> Co[C]:
         conn = self.take_again(place)
         if conn is not None:
             conn.on_event = on_event

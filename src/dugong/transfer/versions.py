@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 OLD_ENOUGH = 60
 
 # Content-Range = range-unit SP ( range-resp / unsatisfied-range )   (RFC 9110 section 14.4)
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(
+    r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)", re.IGNORECASE
+)
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,18})", re.IGNORECASE)
 
 # entity-tag = [ weak ] opaque-tag   (RFC 9110 section 8.8.3), only the strong ones
@@ -101,7 +103,9 @@ class Kind(Enum):
     REFUSAL = "an error"
 
 
-def kind_of(status: int, headers: Headers, length: int | None, version: Version, first: int) -> Kind:
+def kind_of(
+    status: int, headers: Headers, length: int | None, version: Version, first: int
+) -> Kind:
     """Return the kind of a response to a request for the bytes from *first* on (rule 3).
 
     Args:
