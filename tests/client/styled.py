@@ -170,7 +170,7 @@ def styled(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
     arguments = inspect.signature(test).parameters
     left = [arguments[name] for name in arguments if name not in ("style", "site")]
     run.__signature__ = inspect.Signature(left)  # type: ignore[attr-defined]
-    del run.__wrapped__  # type: ignore[attr-defined]
+    del run.__wrapped__
     return run
 
 
