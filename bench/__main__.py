@@ -63,7 +63,7 @@ class Bench:
             str(self.servers.cafile) if case.tls else None,
             case.resume,
         )
-        fraction = peer.fraction if case.work in LOOPS else 1
+        fraction = peer.fraction if case.work in (*LOOPS, "client_asyncio") else 1
         spec: dict[str, Any] = {
             "module": peer.module,
             "work": case.work,

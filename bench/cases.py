@@ -172,6 +172,15 @@ def pools() -> list[Case]:
     ]  # fmt: skip
 
 
+def clients() -> list[Case]:
+    """Through clients that take URLs, dugong's own among them."""
+    return [
+        Case("client/sequential", "10,000 GETs one by one, by URL", "client", count=10_000),
+        Case("client/asyncio/50", "asyncio, 50 connections, 20,000 GETs by URL", "client_asyncio",
+             count=20_000, connections=50),
+    ]  # fmt: skip
+
+
 CASES = [
     Case("sequential", "10,000 GETs one by one", "sequential", count=10_000),
     Case("pipelined", "50,000 GETs, 100 in flight", "pipelined", count=50_000, depth=100),
@@ -189,6 +198,7 @@ CASES = [
          resume=True),
     Case("import", "import", "import", processes=10),
     *pools(),
+    *clients(),
     *growth(),
     *commands(),
 ]  # fmt: skip

@@ -41,6 +41,9 @@ ALL_OF_IT = BLOCKING | {"readinto", "pipelined", "resume"}
 
 POOL = frozenset({"pool", "pool_connect", "pool_asyncio"})
 
+#: Through clients that take URLs.
+CLIENT = frozenset({"client", "client_asyncio"})
+
 LIMIT = "limit"
 DUGONG = "dugong"
 
@@ -48,14 +51,18 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer(LIMIT, "bare", "socket", ALL_OF_IT | LOOPS),
-        Peer(DUGONG, "dugong4", "dugong", ALL_OF_IT | LOOPS | POOL | COMMAND, "dugong"),
+        Peer(DUGONG, "dugong4", "dugong", ALL_OF_IT | LOOPS | POOL | CLIENT | COMMAND, "dugong"),
         Peer("dugong 3.8", "dugong3", "dugong", ALL_OF_IT, "dugong", "dugong3"),
         Peer("http.client", "http_client", "http.client", BLOCKING | {"readinto", "resume"}),
-        Peer("urllib3", "urllib3_pool", "urllib3", BLOCKING | {"readinto"}, "urllib3"),
-        Peer("requests", "requests_session", "requests", BLOCKING, "requests"),
-        Peer("httpx", "httpx_client", "httpx", BLOCKING | LOOPS, "httpx", fraction=10),
+        Peer("urllib3", "urllib3_pool", "urllib3", BLOCKING | {"readinto", "client"}, "urllib3"),
+        Peer("requests", "requests_session", "requests", BLOCKING | {"client"}, "requests"),
+        Peer("httpx", "httpx_client", "httpx", BLOCKING | LOOPS | CLIENT, "httpx", fraction=10),
+        Peer("httpx2", "httpx2_client", "httpx2", CLIENT, "httpx2", fraction=10),
         Peer("httpcore", "httpcore_pool", "httpcore", BLOCKING | LOOPS, "httpcore", fraction=10),
-        Peer("aiohttp", "aiohttp_session", "aiohttp", LARGE | {"asyncio", "import"}, "aiohttp"),
+        Peer(
+            "aiohttp", "aiohttp_session", "aiohttp",
+            LARGE | {"asyncio", "import", "client_asyncio"}, "aiohttp",
+        ),
         Peer("pycurl", "pycurl_handle", "pycurl", BLOCKING | {"resume"}),
         Peer(
             "geventhttpclient",

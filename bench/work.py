@@ -264,6 +264,14 @@ def pooled(work: Callable[[ModuleType, Job], None], module: ModuleType, job: Job
     work(through, job)
 
 
+def by_url(work: Callable[[ModuleType, Job], None], module: ModuleType, job: Job) -> None:
+    """Do the same through `dugong.Client`. The other clients take URLs anyway."""
+    through: Any = module
+    if hasattr(module, "ByURL"):
+        through = SimpleNamespace(Client=module.ByURL, AsyncioClient=module.AsyncioByURL)
+    work(through, job)
+
+
 WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "sequential": sequential,
     "pipelined": pipelined,
@@ -282,4 +290,6 @@ WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "pool": partial(pooled, sequential),
     "pool_connect": partial(pooled, connect),
     "pool_asyncio": partial(pooled, in_asyncio),
+    "client": partial(by_url, sequential),
+    "client_asyncio": partial(by_url, in_asyncio),
 }

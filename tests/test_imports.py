@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 #: that share a layer do not know each other. The package's `__init__` gathers public names, so it
 #: may import anything; only `PROGRAMS` may import it.
 LAYERS = [
-    {"errors"},
+    {"errors", "version"},
     {"protocol"},
     {"transport"},
     {"session"},

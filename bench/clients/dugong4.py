@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from bench.clients import POOL_SIZE, AsyncClosing, Closing, Command, Target
 from bench.content import BUFFER_SIZE, FIELD
-from dugong import AsyncHTTPConnection, AsyncPool, HTTPConnection, Pool
+from dugong import AsyncClient, AsyncHTTPConnection, AsyncPool, HTTPConnection, Pool
+from dugong import Client as URLClient
 
 
 class Client(Closing):
@@ -146,4 +147,36 @@ class AsyncioPoolClient(AsyncClosing):
             return response.status, response.headers[FIELD], await conn.readall()
 
     async def aclose(self) -> None:
+        self.pool.close()
+
+
+class ByURL(Closing):
+    """`dugong.Client`, which leases a connection for each request."""
+
+    takes_framing = False
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.client = URLClient(proxy=None, verify=target.context() or True, decode=False)
+
+    def close(self) -> None:
+        self.client.close()
+
+    def get(self, path: str) -> tuple[int, str | None, bytes]:
+        response = self.client.get(self.target.url(path))
+        return response.status, response.headers[FIELD], response.readall()
+
+
+class AsyncioByURL(AsyncClosing):
+    def __init__(self, target: Target, tasks: int) -> None:
+        self.target = target
+        self.pool = AsyncPool(max_connections=POOL_SIZE, per_host=None)
+        self.client = AsyncClient(proxy=None, pool=self.pool, decode=False)
+
+    async def get(self, worker: int, path: str) -> tuple[int, str | None, bytes]:
+        response = await self.client.get(self.target.url(path))
+        return response.status, response.headers[FIELD], await response.readall()
+
+    async def aclose(self) -> None:
+        await self.client.close()
         self.pool.close()

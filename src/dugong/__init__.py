@@ -24,7 +24,9 @@ from .errors import (
     HostnameNotResolvable,
     InvalidRequest,
     InvalidResponse,
+    RedirectError,
     StateError,
+    StatusError,
     TunnelRefused,
     UnsupportedResponse,
     is_temp_network_error,
@@ -35,8 +37,7 @@ from .protocol.messages import BodyFollowing, HTTPResponse, Request
 from .transport import resolve
 from .transport.poll import POLLIN, POLLOUT, PollNeeded, eval_coroutine
 from .transport.timeouts import Timeouts
-
-__version__ = "4.0.0.dev0"
+from .version import __version__
 
 __all__ = [
     "BUFFER_SIZE",
@@ -49,16 +50,20 @@ __all__ = [
     "POLLOUT",
     "AddressRefused",
     "AioFuture",
+    "AsyncClient",
     "AsyncHTTPConnection",
     "AsyncPool",
+    "AsyncResponse",
     "BodyChanged",
     "BodyFollowing",
     "CaseInsensitiveDict",
+    "Client",
     "ConnectionClosed",
     "ConnectionTimedOut",
     "DNSUnavailable",
     "DigestMismatch",
     "DugongError",
+    "Event",
     "ExcessBodyData",
     "HTTPConnection",
     "HTTPResponse",
@@ -66,11 +71,17 @@ __all__ = [
     "HostnameNotResolvable",
     "InvalidRequest",
     "InvalidResponse",
+    "Multipart",
     "Origin",
     "PollNeeded",
     "Pool",
+    "RedirectError",
+    "Redirects",
     "Request",
+    "Response",
+    "Retry",
     "StateError",
+    "StatusError",
     "Timeouts",
     "TunnelRefused",
     "UnsupportedResponse",
@@ -103,14 +114,29 @@ DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
 #: Where the names are that are loaded on their first use, so that ``import dugong`` is fast.
 _LATER = {
     "AioFuture": "connection.aio",
+    "AsyncClient": "client.aio",
     "AsyncHTTPConnection": "connection.aio",
     "AsyncPool": "pool.aio",
+    "AsyncResponse": "client.aio",
+    "Client": "client.client",
+    "Event": "client.events",
+    "Multipart": "client.forms",
     "Origin": "pool.origin",
     "Pool": "pool.pool",
+    "Redirects": "client.redirects",
+    "Response": "client.response",
+    "Retry": "client.retries",
     "run_all": "drivers.many",
 }
 
 if TYPE_CHECKING:
+    from .client.aio import AsyncClient, AsyncResponse
+    from .client.client import Client
+    from .client.events import Event
+    from .client.forms import Multipart
+    from .client.redirects import Redirects
+    from .client.response import Response
+    from .client.retries import Retry
     from .connection.aio import AioFuture, AsyncHTTPConnection
     from .drivers.many import run_all
     from .pool.aio import AsyncPool

@@ -21,7 +21,7 @@
 
 While connecting, errors of the operating system and the TLS library pass through: connection
 refused, host unreachable, certificate not trusted. Every exception that ends an exchange has the
-four attributes of `DugongError`, including those errors.
+attributes of `DugongError`, including those errors.
 
 All exceptions can be pickled and copied. If a request in `unanswered` has a body that cannot be
 pickled, such as a file, `dugong.Request` leaves that body out.
@@ -74,8 +74,10 @@ class DugongError(Exception):
             section 9.2.2) and its body is not a used-up iterable. A file is then back at the
             position where it started. False if the headers were an iterator, which is used up.
         unanswered: the `dugong.Request` objects without a complete response, oldest first.
+        while_connecting: whether it was raised while connecting, so that no request was sent.
     """
 
+    while_connecting: bool = False
     bytes_sent: int = 0
     response_started: bool = False
     safe_to_retry: bool = False
@@ -339,6 +341,20 @@ class StatusError(DugongError):
         super().__init__(f"{f'{status} {reason}'.rstrip()} for {url}")
 
 
+def mark_as_callers(exc: BaseException) -> None:
+    """Note that a callable of the caller's has raised *exc*.
+
+    By the time it reaches the caller again, it must not have been changed, and nothing may have
+    been retried because of it, even if it looks like an error of the network.
+    """
+    exc._is_callers = True  # type: ignore[attr-defined]
+
+
+def is_callers(exc: BaseException) -> bool:
+    """Return whether *exc* was marked by `mark_as_callers`."""
+    return getattr(exc, "_is_callers", False) is True
+
+
 def add_address(exc: DugongError | OSError, where: str) -> None:
     """Add the destination to the message of *exc*, which was raised while connecting.
 
@@ -349,6 +365,8 @@ def add_address(exc: DugongError | OSError, where: str) -> None:
         exc: the exception.
         where: the destination, as `Dialer.where` describes it.
     """
+    if is_callers(exc):
+        return
     text = f" (connecting to {where})"
     if isinstance(exc, _NameError):
         if not where.startswith(exc.name):  # the failed name is that of the proxy

@@ -33,6 +33,7 @@ from dugong import (
     UnsupportedResponse,
     is_temp_network_error,
 )
+from dugong.errors import is_callers
 from tests.support.drive import drive
 from tests.support.exchanges import CHUNKED, LENGTH, READERS, ask, fetch, works
 from tests.support.in_turn import in_turn
@@ -423,3 +424,33 @@ def test_end_of_a_body_that_comes_after_it_was_given_up() -> None:
         with pytest.raises(ConnectionClosed) as info:
             conn.send_request("GET", "/")
         assert isinstance(info.value.__cause__, InvalidResponse)
+
+
+def test_errors_while_connecting_are_marked() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        with HTTPConnection(host, port) as conn:
+            conn.connect()
+            server.accept()[0].close()
+            with pytest.raises(ConnectionClosed) as closed:
+                conn.send_request("GET", "/")
+            assert closed.value.while_connecting is False
+    with HTTPConnection(host, port) as conn, pytest.raises(ConnectionRefusedError) as refused:
+        conn.request("GET", "/")
+    assert vars(refused.value)["while_connecting"] is True
+
+
+@pytest.mark.parametrize("method", ["__iter__", "read"])
+def test_exceptions_of_a_body_are_marked(method: str, wire: Wire) -> None:
+    """So they are not taken for errors of the network, whatever they are."""
+    failure = ConnectionResetError("of the body")
+
+    def fail(*args: object) -> Any:
+        raise failure
+
+    body: Any = type("Body", (), {method: fail})()
+    conn, peer = wire.pair()
+    with pytest.raises(ConnectionResetError) as caught:
+        drive(conn.co_request("PUT", "/", body=body, expect100=False), peer)
+    assert caught.value is failure
+    assert is_callers(failure)

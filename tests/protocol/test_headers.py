@@ -78,6 +78,8 @@ def test_finds_names_only(headers: Callable[[Fields], Headers], name: str) -> No
 def test_both_ways_are_equal(fields: Fields) -> None:
     assert from_lines(fields) == Headers(fields)
     assert from_lines(fields).combined() == Headers(fields).combined()
+    as_bytes = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    assert from_lines(fields).raw() == Headers(fields).raw() == as_bytes
     assert framing_fields(from_lines(fields)) == {}
     assert pickle.loads(pickle.dumps(from_lines(fields))) == Headers(fields)  # noqa: S301
 

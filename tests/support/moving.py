@@ -1,7 +1,7 @@
 """A program in its own network namespace, where a name moves from one address to another.
 
 Run as ``unshare --net --mount python -m tests.support.moving DNSMASQ DIRECTORY``. dnsmasq answers
-for the name. Two servers say their own address. The program prints ``ok``, or fails.
+for the name. Two servers send their own address. The program prints ``ok``, or fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from dugong import AsyncPool, Pool
+from dugong import AddressRefused, AsyncPool, Client, Pool
 
 NAME = "moving.example"
 PORT = 8080
@@ -106,6 +106,28 @@ async def in_asyncio(dnsmasq: subprocess.Popen[bytes], hosts: Path) -> None:
         assert await get() == NEW
 
 
+def rebinding(dnsmasq: subprocess.Popen[bytes], hosts: Path) -> None:
+    """A name that leads to an approved address first is of no use to reach another one."""
+    asked: list[str] = []
+
+    def allow(address: Any) -> bool:
+        asked.append(str(address))
+        return str(address) == OLD
+
+    with Client(allow=allow, headers={"Connection": "close"}) as client:
+        url = f"http://{NAME}:{PORT}/"
+        move(dnsmasq, hosts, OLD)
+        assert client.get(url).text() == OLD
+        move(dnsmasq, hosts, NEW)
+        refused: tuple[str, ...] = ()
+        try:
+            client.get(url)
+        except AddressRefused as exc:
+            refused = exc.addresses
+        assert refused == (NEW,)
+        assert asked == [OLD, NEW]
+
+
 def main(program: str, directory: Path) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)  # noqa: S607
     resolv = directory / "resolv.conf"
@@ -126,6 +148,7 @@ def main(program: str, directory: Path) -> None:
         try:
             await_address(OLD)  # before that, a signal would end it
             blocking(dnsmasq, hosts)
+            rebinding(dnsmasq, hosts)
             asyncio.run(in_asyncio(dnsmasq, hosts))
         finally:
             dnsmasq.terminate()

@@ -64,6 +64,11 @@ class Cookies:
                     self._jar = new_jar()
         return self._jar
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are no cookies."""
+        return self._jar is None or next(iter(self._jar), None) is None
+
     def header(self, url: URL) -> str | None:
         """Return the value of ``Cookie`` for a request; ``None`` if there are no cookies for it.
 
@@ -71,7 +76,7 @@ class Cookies:
             url: the URL of the request.
         """
         jar = self._jar
-        if jar is None or next(iter(jar), None) is None:
+        if jar is None or self.empty:
             return None
         request: Any = _Request(url)
         jar.add_cookie_header(request)

@@ -177,20 +177,22 @@ def follow(
         (name, value)
         for name, value in hop.fields
         if not (moved and _belongs_to_origin(name))
-        and (keeps_fields_about_body or not _is_about_body(name))
+        and (keeps_fields_about_body or not is_about_body(name))
     )
     return Hop(method, target, fields, has_body, hop.trusted and not moved, hop.number + 1)
 
 
-def _lower(name: str | bytes) -> str:
+def lower_name(name: str | bytes) -> str:
+    """Return a field name in lower case."""
     return (name.decode("latin-1") if isinstance(name, bytes) else name).lower()
 
 
 def _belongs_to_origin(name: str | bytes) -> bool:
-    name = _lower(name)
+    name = lower_name(name)
     return name in CREDENTIALS or name == "host"
 
 
-def _is_about_body(name: str | bytes) -> bool:
-    name = _lower(name)
+def is_about_body(name: str | bytes) -> bool:
+    """Return whether a field describes the body (RFC 9110 section 15.4)."""
+    name = lower_name(name)
     return name.startswith("content-") or name in _ABOUT_BODY

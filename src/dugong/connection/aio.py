@@ -23,6 +23,7 @@ from ..drivers.loops import (
     running_trio,
     wait_in_asyncio,
     wait_in_trio,
+    wait_parked,
     watches,
 )
 from ..errors import StateError
@@ -217,6 +218,8 @@ class AsyncHTTPConnection(Connection):
         self, need: PollNeeded, seconds: float | None, source: AsyncSource | None = None
     ) -> Awaitable[bool | None]:
         loop = asyncio.get_running_loop()
+        if need.parks:
+            return wait_parked(loop, need, seconds)
         kept = self._kept_watch()
         if kept is not None and kept.serves(loop, need):
             joined = (kept,) if source is None else (kept, source)

@@ -35,6 +35,7 @@ from ..protocol.buffer import writable_view
 from ..protocol.content import as_bytes
 from ..protocol.exchange import Exchange
 from ..protocol.messages import BodyFollowing, HTTPResponse, Request
+from ..protocol.request import Defaults
 from ..protocol.state import ConnectionState
 from ..protocol.states import Receiving
 from ..session.session import Session
@@ -535,10 +536,18 @@ class Connection(Settings):
         expect100: bool | None,
         timeout: float | Timeouts | Unset | None,
         deadline: float | None,
+        limits: ExchangeLimits | None = None,
+        defaults: Defaults | None = None,
     ) -> Co[HTTPResponse]:
-        """Perform `request`. *flags* are for receiving its response (see `Stream.recv_into`)."""
-        limits = None
-        if deadline is not None or timeout is not UNSET:
+        """Perform `request`.
+
+        Args:
+            flags: for receiving the response (see `Stream.recv_into`).
+            method, path, headers, body, expect100, timeout, deadline: those of `request`.
+            limits: time limits that have begun before, instead of *timeout* and *deadline*.
+            defaults: replaces those of the route.
+        """
+        if limits is None and (deadline is not None or timeout is not UNSET):
             limits = self._limits_of_exchange(deadline, timeout)
         if isinstance(body, BodyFollowing):
             raise TypeError(
@@ -549,7 +558,7 @@ class Connection(Settings):
             session = self._idle_session()
             used_before = session is not None
             route = self._route() if session is None else session.route
-            exchange = self._prepare(route, request, expect100)
+            exchange = self._prepare(route, request, expect100, defaults)
             if hasattr(headers, "__next__"):
                 exchange.headers_used_up = True
             session = session or self._new_session(route)

@@ -27,10 +27,15 @@ from ..errors import StateError
 from ..session.session import Session
 from ..transport.connect import Resumption, Route
 from ..transport.monitor import Monitor
+from ..transport.poll import Co, T
+from ..transport.stream import AT_ONCE
+from ..transport.within import UNSET, ExchangeLimits
 from .blocking import HTTPConnection
 from .connection import Connection
 
 if TYPE_CHECKING:
+    from ..protocol.messages import HTTPResponse, Request
+    from ..protocol.request import Defaults
     from ..transport.connect import Allow, Resolve
 
 C = TypeVar("C", bound="Leased")
@@ -61,6 +66,42 @@ class Leased(Connection):
         if self._lease is not None:
             self._lease.end(self)
         return detached
+
+    @property
+    def monitor(self) -> Monitor:
+        """What counts the bytes of this lease."""
+        return self._monitor
+
+    def co_exchange(
+        self,
+        brief: bool,
+        request: Request,
+        expect100: bool | None,
+        limits: ExchangeLimits | None,
+        defaults: Defaults | None,
+    ) -> Co[HTTPResponse]:
+        """Perform a whole exchange, as `co_request`.
+
+        Args:
+            brief: whether a blocking driver runs this, so that it may wait within a receive.
+            request: the request.
+            expect100: as for `co_request`.
+            limits: its time limits, which have begun before; ``None`` for none.
+            defaults: the fields to add unless the request has them, instead of the usual ones.
+        """
+        flags = self._receive_flags if brief and self._deadline is None else AT_ONCE
+        return self._co_exchange(
+            flags,
+            request.method,
+            request.path,
+            request.headers,
+            request.body,
+            expect100,
+            UNSET,
+            None,
+            limits,
+            defaults,
+        )
 
     def _continue_watch(self, kept: Any) -> None:
         """Use what an `AsyncHTTPConnection` has left behind."""
@@ -101,6 +142,10 @@ def _has_ended() -> StateError:
 
 class LeasedHTTPConnection(Leased, HTTPConnection):
     """An `HTTPConnection` that belongs to a pool."""
+
+    def run(self, crt: Co[T]) -> T:
+        """Run a coroutine of this connection, within the connection's time limits."""
+        return self._run(crt)
 
 
 class _EndedHTTPConnection(_Ended, LeasedHTTPConnection):

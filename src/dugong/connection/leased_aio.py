@@ -5,15 +5,28 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from ..transport.poll import Co, T
 from .aio import AsyncHTTPConnection
 from .leased import Leased, register
 
 if TYPE_CHECKING:
     from ..drivers.loops import Watch
+    from ..protocol.content import AsyncIterableContent
 
 
 class LeasedAsyncHTTPConnection(Leased, AsyncHTTPConnection):
     """An `AsyncHTTPConnection` that belongs to a pool."""
+
+    async def run(self, crt: Co[T], body: AsyncIterableContent | None = None) -> T:
+        """Run a coroutine of this connection, within the connection's time limits.
+
+        Args:
+            crt: the coroutine.
+            body: the body that it sends, if that is an async iterable. It is closed afterwards.
+        """
+        if body is not None:
+            return await self._and_close(self._run(crt), body.aclose)
+        return await self._run(crt)
 
     def _continue_watch(self, kept: weakref.ref[Watch]) -> None:
         """Take over the registration with an event loop that the previous lease has left."""

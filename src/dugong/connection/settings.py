@@ -235,11 +235,19 @@ class Settings:
             resolve=self._resolve,
         )
 
-    def _prepare(self, route: Route, request: Request, expect100: bool | None) -> Exchange:
+    def _prepare(
+        self,
+        route: Route,
+        request: Request,
+        expect100: bool | None,
+        defaults: Defaults | None = None,
+    ) -> Exchange:
         target = None
         if route.proxy is not None and route.tunnel is None:
             target = self._target_for_proxy(route, request)
-        exchange = prepare(request, expect100, route.defaults, target, self._traits.knows_expect)
+        exchange = prepare(
+            request, expect100, defaults or route.defaults, target, self._traits.knows_expect
+        )
         if exchange.chunked and self._traits.is_http10:
             if exchange.content is not None:
                 exchange.content.finish()

@@ -362,9 +362,10 @@ def park_in_asyncio(
     return need.park(_Unparking(loop, ready))
 
 
-async def _wait_parked(
+async def wait_parked(
     loop: asyncio.AbstractEventLoop, need: PollNeeded, seconds: float | None
 ) -> bool | None:
+    """Wait for *need*, which parks, at most *seconds*. Returns whether the wait is over."""
     ready: Ready = loop.create_future()
     timer = None
     unpark = park_in_asyncio(loop, need, ready)
@@ -548,7 +549,7 @@ async def run_in_loop(
             else:
                 loop = asyncio.get_running_loop()
                 if need.parks:
-                    ready = await _wait_parked(loop, need, seconds)
+                    ready = await wait_parked(loop, need, seconds)
                 else:
                     ready = await wait_in_asyncio(loop, watches(loop, need), seconds, keep=False)
             if ready:

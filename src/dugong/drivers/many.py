@@ -22,6 +22,7 @@ Theory of operation
 from __future__ import annotations
 
 import heapq
+import math
 import selectors
 import time
 from collections import deque
@@ -140,6 +141,23 @@ class Results(Generic[T]):
                     self.close()
                     raise StopIteration
                 self._sleep()
+        return self._results.popleft()
+
+    def co_next(self) -> Co[tuple[Co[T], T | Exception] | None]:
+        """Coroutine that returns the next pair; ``None`` if there are no more.
+
+        So one coroutine can run several others. It needs a selector that has a descriptor of its
+        own, which can be waited for like any other: epoll or kqueue.
+        """
+        while not self._results:
+            self._start_more()
+            while self._ready:
+                self._resume(*self._ready[0])
+            if not self._results:
+                if not self._tasks:
+                    self.close()
+                    return None
+                yield from self._co_sleep()
         return self._results.popleft()
 
     def close(self) -> None:
@@ -278,19 +296,41 @@ class Results(Generic[T]):
     def _sleep(self) -> None:
         """Wait until any task can be resumed, and list those in `_ready`."""
         assert self._selector is not None
-        wakeups = self._wakeups
-        seconds = WAIT  # as in `PollNeeded.poll`: for the sake of signal handlers
-        if self._timers:
-            seconds = min(seconds, max(0.0, self._timers[0][0] - self._clock()))
         try:
-            if wakeups is not None:
-                wakeups.sleeping = True  # in this order: see `_Wakeups.add`
-                if wakeups.numbers:
-                    seconds = 0
-            events = self._selector.select(seconds)
+            # As in `PollNeeded.poll`: in short waits, for the sake of signal handlers.
+            events = self._selector.select(min(WAIT, self._begin_to_sleep()))
         finally:
-            if wakeups is not None:
-                wakeups.sleeping = False
+            self._awake()
+        self._list_ready(events)
+
+    def _co_sleep(self) -> Co[None]:
+        """Do the same as a coroutine."""
+        assert self._selector is not None
+        try:
+            seconds = self._begin_to_sleep()
+            fd: int = self._selector.fileno()  # type: ignore[attr-defined]
+            yield PollNeeded(fd, POLLIN, None if seconds == math.inf else seconds)
+        finally:
+            self._awake()
+        if self._selector is not None:
+            self._list_ready(self._selector.select(0))
+
+    def _begin_to_sleep(self) -> float:
+        """Return for how many seconds nothing is to be done unless something happens."""
+        wakeups = self._wakeups
+        if wakeups is not None:
+            wakeups.sleeping = True  # in this order: see `_Wakeups.add`
+            if wakeups.numbers:
+                return 0.0
+        return max(0.0, self._timers[0][0] - self._clock()) if self._timers else math.inf
+
+    def _awake(self) -> None:
+        if self._wakeups is not None:
+            self._wakeups.sleeping = False
+
+    def _list_ready(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """List the tasks that can be resumed."""
+        wakeups = self._wakeups
         for key, ready in events:
             if wakeups is not None and key.fileobj is wakeups.near_end:
                 wakeups.drain()

@@ -84,7 +84,7 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
         self, origin: str | Origin
     ) -> AbstractAsyncContextManager[AsyncHTTPConnection, None]:
         """Return an async context manager that leases a connection. As `Pool.connection`."""
-        return _AsyncBorrowing(self, self._place_of(origin))
+        return _AsyncBorrowing(self, self._own_place(origin))
 
     async def acquire(self, origin: str | Origin) -> AsyncHTTPConnection:
         """Lease a connection. End the lease with `release`. As `Pool.acquire`.
@@ -92,19 +92,19 @@ class AsyncPool(BasePool[LeasedAsyncHTTPConnection]):
         Raises:
             StateError: another loop that is running uses the pool. Also as `Pool.acquire`.
         """
-        return await self._acquire_at(self._place_of(origin))
+        return await self._acquire_at(self._own_place(origin))
 
     async def _acquire_at(self, place: Place[LeasedAsyncHTTPConnection]) -> AsyncHTTPConnection:
         """Lease a connection to a known place."""
-        self._enter_loop()
-        conn = self._take_again(place)
+        self.enter_loop()
+        conn = self.take_again(place)
         if conn is not None:
             await pause()
             return conn
         settings = self._settings
-        return await run_in_loop(self._co_acquire(place), settings.timeout, settings.deadline)
+        return await run_in_loop(self.co_lease(place), settings.timeout, settings.deadline)
 
-    def _enter_loop(self) -> None:
+    def enter_loop(self) -> None:
         """Note that the running loop uses the pool, unless another one does.
 
         Raises:

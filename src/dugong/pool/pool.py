@@ -35,7 +35,7 @@ Theory of operation
    `_REMEMBERED`.
 9. **The short way.** While no caller waits, the end of a lease is only noted in the inbox. If the
    next call asks for the same place, it takes that back, and has the slot and the connection
-   without asking the machine (`_take_again`). To the machine, the two leases are one. Otherwise the
+   without asking the machine (`take_again`). To the machine, the two leases are one. Otherwise the
    next call carries it out first. So most leases cost little, and no caller can miss a slot: the
    end of a lease is posted before it looks for callers that wait, and a caller that begins to wait
    is counted before what was posted is carried out.
@@ -172,12 +172,10 @@ class BasePool(Steps, Generic[C]):
             on_event: called with ``waiting`` if there is no free slot. Then it becomes the
                 `on_event` of the connection.
         """
-        return self._co_acquire(self._place(check_origin(origin), settings), on_event)
+        return self.co_lease(self.place_of(check_origin(origin), settings), on_event)
 
-    def _co_acquire(
-        self, place: Place[C], on_event: Callable[[str], object] | None = None
-    ) -> Co[C]:
-        conn = self._take_again(place)
+    def co_lease(self, place: Place[C], on_event: Callable[[str], object] | None = None) -> Co[C]:
+        conn = self.take_again(place)
         if conn is not None:
             conn.on_event = on_event
             return conn
@@ -236,7 +234,7 @@ class BasePool(Steps, Generic[C]):
             self._check_open()
         return conn
 
-    def _take_again(self, place: Place[C]) -> C | None:
+    def take_again(self, place: Place[C]) -> C | None:
         """Return a connection object for the connection that was returned last (rule 9).
 
         Returns ``None`` if that was not for *place*.
@@ -388,16 +386,16 @@ class BasePool(Steps, Generic[C]):
         if self._machine.is_closed:
             raise StateError("the pool is closed: make a new one")
 
-    def _place_of(self, origin: str | Origin) -> Place[C]:
+    def _own_place(self, origin: str | Origin) -> Place[C]:
         """Return the place of *origin*, with the pool's own settings."""
         last = self._last_place  # of the same object, which most calls pass
         if last is not None and last[0] is origin:
             return last[1]
-        place = self._place(check_origin(origin), None)
+        place = self.place_of(check_origin(origin), None)
         self._last_place = (origin, place)
         return place
 
-    def _place(self, origin: Origin, settings: ConnectionSettings | None) -> Place[C]:
+    def place_of(self, origin: Origin, settings: ConnectionSettings | None) -> Place[C]:
         key: Any = origin if settings is None else (origin, settings)
         places = self._places
         place = places.get(key)
@@ -507,7 +505,7 @@ class Pool(BasePool[LeasedHTTPConnection]):
             TypeError, InvalidRequest: *origin* is not valid. Entering the block raises as
                 `acquire`.
         """
-        return _Borrowing(self, self._place_of(origin))
+        return _Borrowing(self, self._own_place(origin))
 
     def acquire(self, origin: str | Origin) -> HTTPConnection:
         """Lease a connection. End the lease with `release`.
@@ -524,11 +522,11 @@ class Pool(BasePool[LeasedHTTPConnection]):
             ConnectionTimedOut: no connection became free in time. The message names the leases.
             StateError: the pool is closed, or was closed while this waited.
         """
-        return self._acquire(self._place_of(origin))
+        return self._acquire(self._own_place(origin))
 
     def _acquire(self, place: Place[LeasedHTTPConnection]) -> HTTPConnection:
-        conn = self._take_again(place)
+        conn = self.take_again(place)
         if conn is not None:
             return conn
         settings = self._settings
-        return run(self._co_acquire(place), settings.timeout, settings.deadline, None)
+        return run(self.co_lease(place), settings.timeout, settings.deadline, None)

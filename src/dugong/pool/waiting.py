@@ -84,7 +84,7 @@ class SlotNeeded(PollNeeded):
     """Waits for a slot of a pool."""
 
     parks = True
-    phase = "pool"
+    phase: str | None = "pool"
     _waiter: Waiter
 
     def __new__(cls, waiter: Waiter, timeout: float | None = None) -> Self:

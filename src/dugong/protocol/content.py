@@ -69,7 +69,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from ..errors import BodyChanged, ExcessBodyData, InvalidRequest, StateError
+from ..errors import BodyChanged, ExcessBodyData, InvalidRequest, StateError, mark_as_callers
 from .limits import BLOCK_SIZE
 
 if TYPE_CHECKING:
@@ -270,8 +270,9 @@ class IterableContent(Content):
                 self._begin()
                 self._iterator = iter(self._body)
             return next(self._iterator, _END)
-        except BaseException:
+        except BaseException as exc:
             self.failed = True
+            mark_as_callers(exc)
             raise
 
     def _begin(self) -> None:
@@ -384,8 +385,9 @@ class AsyncIterableContent(IterableContent):
             return await anext(self._async_iterator)
         except StopAsyncIteration:
             return _END
-        except BaseException:
+        except BaseException as exc:
             self.failed = True
+            mark_as_callers(exc)
             raise
 
     def take(self) -> memoryview:
@@ -452,8 +454,9 @@ class ReadFileContent(IterableContent):
                 self._file.seek(self._start + self._received)
                 self._given_back = False
             block = self._body.read(size)
-        except BaseException:
+        except BaseException as exc:
             self.failed = True
+            mark_as_callers(exc)
             raise
         if block is None:
             raise InvalidRequest(

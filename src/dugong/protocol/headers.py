@@ -159,6 +159,12 @@ class Headers:
         """Return the pairs of name and value in order, with repeats."""
         return list(self._fields)
 
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """Return the pairs of name and value as bytes, in order, with repeats."""
+        if self._lines:
+            return grammar.FIELD_LINE_BYTES.findall(self._lines.encode("latin-1"))
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._fields]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented

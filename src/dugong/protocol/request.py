@@ -60,6 +60,22 @@ class Defaults:
         """Return the lines whose field is not in *given*."""
         return "".join([line for name, line in self._lines.items() if name not in given])
 
+    def fields(self, given: Container[str]) -> list[tuple[str, str]]:
+        """Return the same as `unless`, as pairs of name and value."""
+        return grammar.FIELD_LINE.findall(self.unless(given))
+
+    def changed(self, lines: Mapping[str, str], left_out: Container[str] = ()) -> Defaults:
+        """Return other defaults: these, with the fields in *lines*, and without those *left_out*.
+
+        Args:
+            lines: as for the constructor. A line may contain several field lines.
+            left_out: lower-case field names.
+        """
+        ours = {name: line.removesuffix("\r\n") for name, line in self._lines.items()}
+        return Defaults(
+            {name: line for name, line in {**ours, **lines}.items() if name not in left_out}
+        )
+
 
 #: For a request to which no field is added.
 NO_DEFAULTS = Defaults({})

@@ -117,7 +117,11 @@ class Lifecycle:
                 add_address(exc, dialer.where)
             if isinstance(exc, Exception):  # defaults, which a call that sends a request replaces
                 exc.__dict__.update(
-                    bytes_sent=0, response_started=False, safe_to_retry=True, unanswered=()
+                    bytes_sent=0,
+                    response_started=False,
+                    safe_to_retry=True,
+                    unanswered=(),
+                    while_connecting=True,
                 )
             self.close()
             if self._connect_failure is not None:

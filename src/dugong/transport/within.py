@@ -52,6 +52,7 @@ class ExchangeLimits:
         monitor: has the clock, and counts the bytes that move.
         deadline: seconds until the last byte, ``None`` for no limit.
         timeout: replaces `HTTPConnection.timeout` for this exchange; `UNSET` keeps that.
+        end: when the deadline passes, if it has begun before.
     """
 
     __slots__ = ("_deadline", "_end", "_monitor", "_timeout")
@@ -61,11 +62,12 @@ class ExchangeLimits:
         monitor: Monitor,
         deadline: float | None,
         timeout: float | Timeouts | Unset | None = UNSET,
+        end: float | None = None,
     ) -> None:
         self._monitor = monitor
         self._deadline = deadline
         self._timeout = timeout
-        self._end = None if deadline is None else monitor.clock() + deadline
+        self._end = monitor.clock() + deadline if deadline is not None and end is None else end
 
     @property
     def passed(self) -> bool:

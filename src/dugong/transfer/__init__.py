@@ -1,0 +1,1 @@
+"""Transfers: downloads that are resumed and verified, and uploads."""
