@@ -29,6 +29,7 @@ LAYERS = [
     {"connection"},
     {"pool"},
     {"client"},
+    {"transfer"},
     {"cli"},
     {"__main__"},
 ]
