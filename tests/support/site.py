@@ -166,7 +166,9 @@ def _read(file: Any, connection: int, port: int) -> Seen | None:
     if "content-length" in known:
         body = file.read(int(known["content-length"]))
     elif "transfer-encoding" in known:
-        while size := int(file.readline(), 16):
+        while size := int(file.readline() or b"-1", 16):
+            if size < 0:  # the client has closed the connection
+                return None
             body += file.read(size)
             file.readline()
         file.readline()

@@ -1,0 +1,1 @@
+"""Adapters that put dugong below other HTTP libraries. Each module imports its host library."""
