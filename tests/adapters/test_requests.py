@@ -12,7 +12,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from dugong import ConnectionTimedOut, InvalidRequest
 from dugong.adapters.requests import DugongAdapter
+from tests.adapters.scripted import scripted
 from tests.support.in_turn import in_turn
 from tests.support.servers import Certificate, NginxEndpoints, Proxies
 from tests.support.site import Reply, Seen, Site, redirect, site
@@ -65,22 +66,6 @@ def echo(seen: Seen) -> Reply:
 def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> Reply:
     data = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     return Reply(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data + end)
-
-
-@contextmanager
-def scripted(script: Callable[[socket.socket], object]) -> Iterator[str]:
-    """Serve one connection by *script*, in a thread. Yields the URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            sock, _ = listener.accept()
-            with sock:
-                script(sock)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join(60)
 
 
 class Gate:

@@ -55,6 +55,9 @@ _log = logging.getLogger("urllib3.connectionpool")
 #: Ends a request with the exception that an exhausted `Retry` raises.
 _NO_MORE = Retry(0, read=False)
 
+#: Fields that are added unless they are left out.
+_ADDED = frozenset({"accept-encoding", "expect"})
+
 #: Characters that may be in a request target: visible ASCII. All others are quoted.
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -187,7 +190,7 @@ class HTTPPool(HTTPConnectionPool):
                     raise
                 if isinstance(error, (EmptyPoolError, InvalidHeader)):
                     raise error from exc
-                if not call.can_resend(exc):
+                if retries.total is not False and not call.can_resend(exc):
                     retries = _NO_MORE
                 stack = sys.exc_info()[2]
                 retries = retries.increment(method, url, error=error, _pool=self, _stacktrace=stack)
@@ -252,27 +255,27 @@ class _Call:
     def prepare(self, headers: Mapping[str, Any], *, chunked: bool) -> None:
         """Collect the fields of the request."""
         pool, body = self._pool, self._body
-        fields = dict(headers.items())
+        pairs = list(headers.items())
         if pool.proxy is not None:
             scheme = None if self._url.startswith("/") else parse_url(self._url).scheme
             self._tunnel = connection_requires_http_tunnel(pool.proxy, pool.proxy_config, scheme)
             if not self._tunnel:
-                given = {name.lower() for name in pool.proxy_headers}
-                fields = {name: value for name, value in fields.items() if _low(name) not in given}
-                fields.update(pool.proxy_headers)
-        lower = {_low(name): name for name in fields}
-        for name, value in headers.items():
-            if value == SKIP_HEADER:
-                fields[name] = None
-        length = fields.get(lower.get("content-length", ""))
-        if "expect" in lower and (body is None or length in ("0", b"0") or body == b""):
-            del fields[lower["expect"]]  # with nothing to ask for (RFC 9110 section 10.1.1)
+                for_proxy = pool.proxy_headers
+                given = {name.lower() for name in for_proxy}
+                pairs = [pair for pair in pairs if _low(pair[0]) not in given]
+                pairs += for_proxy.items()
+        values = {_low(name): value for name, value in pairs}
+        left_out = {name for name, value in values.items() if value == SKIP_HEADER}
+        length = values.get("content-length")
+        if body is None or length in ("0", b"0") or body == b"":
+            left_out.add("expect")  # there is nothing to ask for (RFC 9110 section 10.1.1)
         if length is not None and _is_whole_file(body, length):
             # A file that dugong measures is sent by sendfile, and can be sent again.
-            del fields[lower["content-length"]]
-        elif length is None and chunked and "transfer-encoding" not in lower and body is not None:
-            fields["Transfer-Encoding"] = "chunked"
-        self._fields = list(fields.items())
+            left_out.add("content-length")
+        elif length is None and chunked and "transfer-encoding" not in values and body is not None:
+            pairs.append(("Transfer-Encoding", "chunked"))
+        self._fields = [pair for pair in pairs if _low(pair[0]) not in left_out]
+        self._fields += [(name, None) for name in left_out & _ADDED]
 
     def exchange(self) -> tuple[LeasedHTTPConnection, Head]:
         """Perform one exchange up to the head of the response."""
