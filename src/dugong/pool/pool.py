@@ -45,6 +45,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import math
 import random
 import weakref
 from collections import OrderedDict
@@ -140,7 +141,7 @@ class BasePool(Steps, Generic[C]):
             None if max_idle is None else check_size(max_idle, "max_idle"),
             check_seconds(idle_timeout, "idle_timeout"),
         )
-        self._keeps_few = max_idle is not None  # so one too many has to be closed immediately
+        self._max_idle = math.inf if max_idle is None else max_idle
         self._max_age = check_seconds(max_age, "max_age")
         self._settings = ConnectionSettings(
             ssl_context=ssl_context,
@@ -330,7 +331,9 @@ class BasePool(Steps, Generic[C]):
             try:
                 self._inbox.append(kept)
                 lease.pool = None  # the inbox refers to the lease, and would be part of a cycle
-                if self._machine.waiting or now >= self._due or self._keeps_few:
+                # At most one idle connection for each event. One too many is closed immediately.
+                idle = len(self._inbox) + len(self._machine.idle)
+                if self._machine.waiting or now >= self._due or idle > self._max_idle:
                     self._work()
             except BaseException:  # as in `_post`
                 self._work()
