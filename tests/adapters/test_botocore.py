@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import socket
 import ssl
 import subprocess
@@ -23,34 +22,16 @@ from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 
 from dugong.adapters.botocore import DugongSession, use
+from tests.adapters.s3 import MIB, moto, no_configuration
 from tests.adapters.scripted import scripted
 from tests.support.in_turn import in_turn
-from tests.support.servers import HOST, Certificate
+from tests.support.servers import Certificate
 from tests.support.site import Reply, site
 
-MIB = 1024 * 1024
+__all__ = ["moto", "no_configuration"]
 
 # botocore and moto use what Python 3.12 and later deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(HOST, port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
 
 
 def s3(url: str, **options: Any) -> Any:

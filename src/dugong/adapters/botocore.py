@@ -1,9 +1,8 @@
 """dugong below botocore, and so below boto3 and s3transfer.
 
-For all clients of a session::
+::
 
-    session = boto3.Session()
-    client = use(session.client("s3"))
+    client = use(boto3.client("s3"))
 
 `use` replaces one attribute of the client's endpoint, ``client._endpoint.http_session``, with a
 `DugongSession` that has the settings of the session it replaces. It patches nothing in botocore.
@@ -12,6 +11,8 @@ For all clients of a session::
 `dugong.adapters.urllib3`. So the settings and the exceptions of botocore are unchanged. What
 differs is below them: a request is sent again on a new connection if the server has closed the idle
 one, and a large body is sent only when the server has asked for it.
+
+`AsyncDugongSession` is for aiobotocore (see `dugong.adapters.aiobotocore`).
 """
 
 from __future__ import annotations
@@ -32,9 +33,20 @@ from .urllib3.pool import adopt
 if TYPE_CHECKING:
     from urllib3 import PoolManager
 
-__all__ = ["DugongSession", "use"]
+    from .aiobotocore import AsyncDugongSession
+
+__all__ = ["AsyncDugongSession", "DugongSession", "use"]
 
 T = TypeVar("T")
+
+
+def __getattr__(name: str) -> Any:
+    # Programs without aiobotocore do not have what it needs.
+    if name == "AsyncDugongSession":
+        from .aiobotocore import AsyncDugongSession
+
+        return AsyncDugongSession
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class DugongSession(URLLib3Session):  # type: ignore[misc]
