@@ -173,7 +173,10 @@ class BaseClient(Generic[C, P, R]):
         settings = self._settings
         if options:
             return self._call_with(method, url, **options)
-        hop = Hop(check_method(method), join(settings.base, url).with_params(settings.params))
+        target = join(settings.base, url)
+        if settings.params:
+            target = target.with_params(settings.params)
+        hop = Hop(method if method in _METHODS else check_method(method), target)
         call: Call[C, R] = Call(settings, self._pool, self._response_kind, hop, None, None)
         call.deadline = settings.deadline
         call.redirects = settings.redirects
@@ -275,6 +278,10 @@ class BaseClient(Generic[C, P, R]):
     def co_options(self, url: str, **options: Unpack[Options]) -> Co[R]:
         """Coroutine of `options`."""
         return self.co_request("OPTIONS", url, **options)
+
+
+#: Methods that need no check.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def check_method(method: Any) -> str:

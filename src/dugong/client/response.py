@@ -68,7 +68,9 @@ class BaseResponse(Generic[C]):
         "_pool", "history", "request",
     )  # fmt: skip
 
-    def __init__(self, call: Call[C, Any], head: HTTPResponse, conn: C | None) -> None:
+    def __init__(
+        self, call: Call[C, Any], head: HTTPResponse, conn: C | None, history: list[Self]
+    ) -> None:
         self._head = head
         self._pool: BasePool[C] = call.pool
         self._limits = call.limits
@@ -77,7 +79,7 @@ class BaseResponse(Generic[C]):
         self._decoder: Decoder | None = None
         self._pace: Pace | None = None
         self.request: ClientRequest = call.request
-        self.history: list[Self] = call.history
+        self.history = history
         self._conn: C | None = None
         if conn is not None:
             if call.decode:
@@ -443,7 +445,7 @@ class Response(BaseResponse[LeasedHTTPConnection]):
             InvalidResponse: the body is longer (`part` is ``'limit'``). Also as for `read`.
             DugongError: as for `read`.
         """
-        limit = self._limit(limit)
+        limit = self._max_body if limit is None else self._limit(limit)
         conn = self._conn
         if conn is None or self._decoder is not None or self._pace is not None:
             return self._run(self._co_readall(limit))
