@@ -11,6 +11,7 @@ import pytest
 from dugong import InvalidRequest
 from dugong.client.proxies import EnvironmentProxies
 from dugong.pool.origin import Origin, check_origin
+from tests.support.in_turn import in_turn
 
 PROXY = "http://127.0.0.1:1"
 
@@ -57,8 +58,8 @@ VARIABLES = [
 
 
 @needs_curl
-@pytest.mark.parametrize("environ", VARIABLES, ids=str)
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@in_turn("environ", VARIABLES, ids=str)
+@in_turn("scheme", ["http", "https"])
 def test_variables(environ: dict[str, str], scheme: str) -> None:
     proxy = found(f"{scheme}://a.example/", **environ)
     [expected] = curl(f"{scheme}://a.example/", **environ)
@@ -73,7 +74,7 @@ VALUES = [
 
 
 @needs_curl
-@pytest.mark.parametrize("value", VALUES)
+@in_turn("value", VALUES)
 def test_values(value: str) -> None:
     proxy = found("http://a.example/", http_proxy=value)
     assert proxy is not None
@@ -118,7 +119,7 @@ LISTS = [
 
 
 @needs_curl
-@pytest.mark.parametrize("without", LISTS, ids=str)
+@in_turn("without", LISTS, ids=str)
 def test_no_proxy(without: str) -> None:
     environ = {"all_proxy": PROXY, "no_proxy": without}
     urls = [f"http://{host}/" for host in HOSTS]
@@ -130,7 +131,7 @@ def skips(without: str, host: str) -> bool:
     return found(f"http://{host}/", all_proxy=PROXY, no_proxy=without) is None
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("without", "host", "expected"),
     [
         ("a example.org", "example.org", False),
@@ -168,7 +169,7 @@ def test_no_proxy_without_curl() -> None:
     assert not skips("a b.example", "b.example")
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "value",
     [
         "http://",
