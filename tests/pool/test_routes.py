@@ -13,6 +13,7 @@ from dugong import AddressRefused, HTTPConnection, Origin, Pool, eval_coroutine
 from dugong.connection.settings import Settings
 from dugong.pool.place import ConnectionSettings
 from dugong.transport.connect import Route
+from tests.support.in_turn import in_turn
 from tests.support.pooled import StyledPool, answering, ask, origin_of
 from tests.support.servers import NginxEndpoints, Proxies
 from tests.support.styles import StyledWire
@@ -55,7 +56,7 @@ def test_keys_differ() -> None:
     assert len({each.key for each in routes}) == len(routes) == len(keys)
 
 
-@pytest.mark.parametrize("settings", DIFFERENT, ids=range(len(DIFFERENT)))
+@in_turn("settings", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_keys_of_equal_routes(settings: dict[str, Any]) -> None:
     assert route("a.example", 80, settings).key == route("a.example", 80, settings).key
 
@@ -176,7 +177,7 @@ def test_guards_and_resolvers(sharing: Sharing, nginx: NginxEndpoints) -> None:
 # ------------------------------------------------------------------------------- TLS sessions
 
 
-@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@in_turn("version", ["TLSv1_2", "TLSv1_3"])
 async def test_sessions_are_resumed(tls: StyledWire, version: str) -> None:
     listener = tls.listen()
     context = tls.certificates.new_client()

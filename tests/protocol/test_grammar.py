@@ -204,7 +204,7 @@ def test_every_rule_has_its_examples() -> None:
     assert named == {*FULL, *FOUND, "STATUS_LINE", "NEXT_CHUNK"}
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("data", "size"),
     [
         (b"\r\n2000\r\nabc", b"2000"),
@@ -225,7 +225,7 @@ def test_next_chunk(data: bytes, size: bytes | None) -> None:
     assert (None if match is None else match[1]) == size
 
 
-@pytest.mark.parametrize("name", FULL)
+@in_turn("name", FULL)
 def test_taken_and_not_taken(name: str) -> None:
     valid, invalid = FULL[name]
     assert [text for text in valid if not rule(name).fullmatch(text)] == []

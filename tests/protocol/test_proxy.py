@@ -74,7 +74,7 @@ WRONG_TYPES: list[object] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "host", "port", "authorization"), GOOD)
+@in_turn(("given", "host", "port", "authorization"), GOOD)
 def test_proxy(
     given: str | tuple[str, int], host: str, port: int, authorization: str | None
 ) -> None:
@@ -88,13 +88,13 @@ def test_no_proxy(given: object) -> None:
         parse_proxy(given)
 
 
-@pytest.mark.parametrize("given", WRONG_TYPES, ids=repr)
+@in_turn("given", WRONG_TYPES, ids=repr)
 def test_wrong_type(given: object) -> None:
     with pytest.raises(TypeError, match="proxy"):
         parse_proxy(given)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "given",
     [
         "https://user:sec@h",
@@ -181,7 +181,7 @@ def test_fields_of_the_caller(ends: Ends) -> None:
     ends.peer.check()
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("headers", "error"),
     [
         ({"X": "secret\r\nY: z"}, InvalidRequest),
