@@ -215,8 +215,7 @@ class BasePool(Steps, Generic[C]):
         finally:
             lease.stop_waiting()
             if conn is None and lease.record is not None:
-                record, lease.record = lease.record, None
-                self._post(CANCELLED, record)
+                self._post_end(CANCELLED, lease)
 
     def _take(self, lease: PoolLease) -> C | None:
         """Return the connection object of a granted lease; ``None`` if it has to wait again."""
@@ -275,8 +274,7 @@ class BasePool(Steps, Generic[C]):
         monitor = LeaseMonitor(lease, self._clock)
         session = self._open(idle, monitor)
         if session is None:
-            record, lease.record = lease.record, None
-            self._post(LEASE_ENDED, record)
+            self._post_end(LEASE_ENDED, lease)
             return None
         lease.pool = self
         idle.previous = None
@@ -343,8 +341,7 @@ class BasePool(Steps, Generic[C]):
             return
         if session is not None:
             session.close()
-        record, lease.record = lease.record, None
-        self._post(LEASE_ENDED, record)
+        self._post_end(LEASE_ENDED, lease)
 
     def _is_connected(self, lease: PoolLease) -> None:
         if lease.record is not None:
