@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -121,12 +122,33 @@ class Model:
         self.idle: list[Connection] = []  # in the order of their return
         self.closed: list[Connection] = []  # that the pool should have closed, until looked at
 
+    @property
+    def free(self) -> list[Caller]:
+        return [caller for caller in self.callers if caller.place is None]
+
+    @property
+    def leased(self) -> list[Caller]:
+        return [caller for caller in self.callers if caller.is_leased]
+
+    @property
+    def usable(self) -> list[Caller]:
+        return [caller for caller in self.leased if caller.is_clean]
+
+    @property
+    def ended(self) -> list[Caller]:
+        return [caller for caller in self.callers if caller.ended is not None]
+
     def leases(self, host: int | None = None) -> int:
         return sum(each.is_leased and host in (None, each.host) for each in self.callers)
 
     def has_room(self, host: int | None) -> bool:
         """Whether a caller for *host* gets a slot."""
         return self.leases(host) < self.per_host and self.leases() < self.max
+
+    @property
+    def next_is_known(self) -> bool:
+        """Whether only the first caller that waits can be the next to get a slot."""
+        return len({caller.host for caller in self.waiting}) == 1
 
     def hosts_to_serve(self) -> set[int | None]:
         return {caller.host for caller in self.waiting if self.has_room(caller.host)}
@@ -199,6 +221,11 @@ class Model:
         return {host: Stats(*(counts[host, name] for name in names)) for host in range(HOSTS)}
 
 
+def if_any(name: str) -> Any:
+    """Have a rule apply while the model has any of these."""
+    return precondition(lambda self: bool(getattr(self.model, name)))
+
+
 class AnyCalls(RuleBasedStateMachine):
     """Each rule calls the pool, and has the model do the same."""
 
@@ -227,17 +254,6 @@ class AnyCalls(RuleBasedStateMachine):
         self.numbers: set[int] = set()
 
     # Steps.
-
-    def some(self, data: st.DataObject, *found: Any) -> Any:
-        return data.draw(st.sampled_from(found)) if found else None
-
-    def free(self, data: st.DataObject) -> Caller | None:
-        found: Caller | None = self.some(data, *[c for c in self.model.callers if c.place is None])
-        return found
-
-    def leased(self, data: st.DataObject) -> Caller | None:
-        found: Caller | None = self.some(data, *[c for c in self.model.callers if c.is_leased])
-        return found
 
     def cancellable(self) -> list[Caller]:
         are_tasks = self.callers.are_tasks
@@ -306,18 +322,32 @@ class AnyCalls(RuleBasedStateMachine):
 
     # Rules.
 
+    @if_any("free")
     @rule(data=st.data(), place=places, is_patient=st.booleans())
     def acquire(self, data: st.DataObject, place: Place, is_patient: bool) -> None:
-        if (caller := self.free(data)) is not None:
-            caller.is_patient = is_patient
-            self.begin_acquire(caller, place)
+        caller = data.draw(st.sampled_from(self.model.free))
+        caller.is_patient = is_patient
+        self.begin_acquire(caller, place)
 
+    @if_any("usable")
     @rule(data=st.data(), how=st.sampled_from(["all", "all", "half", "none", "/close"]))
     def use(self, data: st.DataObject, how: str) -> None:
-        caller = self.leased(data)
-        if caller is None or not caller.is_clean:
-            return
+        self.use_by(data.draw(st.sampled_from(self.model.usable)), how)
 
+    @precondition(lambda self: bool(self.model.free) and not self.model.waiting)
+    @rule(place=places, count=st.integers(1, 3))
+    def use_several(self, place: Place, count: int) -> None:
+        """At the same time. Afterwards, there are idle connections."""
+        callers = self.model.free[:count]
+        for caller in callers:
+            self.begin_acquire(caller, place)
+            if caller.is_leased:
+                self.use_by(caller, "all")
+        for caller in callers:
+            if caller.is_leased:
+                self.release_by(caller)
+
+    def use_by(self, caller: Caller, how: str) -> None:
         async def use() -> None:
             response = await caller.conn.request("GET", how if how == "/close" else "/")
             assert response.status == 200
@@ -346,12 +376,12 @@ class AnyCalls(RuleBasedStateMachine):
             caller.connection, caller.was_connected = Connection(int(number), caller.place), True
         assert int(number) == caller.connection.number
 
+    @if_any("leased")
     @rule(data=st.data(), twice=st.booleans())
     def release(self, data: st.DataObject, twice: bool) -> None:
-        caller = self.leased(data)
-        if caller is None:
-            return
+        self.release_by(data.draw(st.sampled_from(self.model.leased)), twice)
 
+    def release_by(self, caller: Caller, twice: bool = False) -> None:
         async def release() -> None:
             conn = caller.ended = bare(caller.conn)
             self.pool.release(conn)
@@ -363,20 +393,19 @@ class AnyCalls(RuleBasedStateMachine):
         self.do(caller, release)
         self.end(caller)
 
+    @if_any("ended")
     @rule(data=st.data())
     def release_late(self, data: st.DataObject) -> None:
         """Once more, perhaps while the connection belongs to another caller."""
-        caller = self.some(data, *[c for c in self.model.callers if c.ended is not None])
-        if caller is not None:
-            self.callers.run(lambda: self.pool.release(caller.ended))
+        caller = data.draw(st.sampled_from(self.model.ended))
+        self.callers.run(lambda: self.pool.release(caller.ended))
 
+    @precondition(lambda self: bool(self.model.leased) and not self.model.waiting)
     @rule(data=st.data(), place=st.none() | places)
     def release_and_acquire(self, data: st.DataObject, place: Place | None) -> None:
         """At once. To the same place, this is the short way (rule 9 of `pool`)."""
         model = self.model
-        caller = self.leased(data)
-        if caller is None or model.waiting:
-            return
+        caller = data.draw(st.sampled_from(model.leased))
         assert caller.place is not None
         target = caller.place
         if place is not None and model.leases(place[0]) < model.per_host:
@@ -395,12 +424,11 @@ class AnyCalls(RuleBasedStateMachine):
         call.wait()
         self.check_taken(caller)
 
+    @if_any("leased")
     @rule(data=st.data())
     def drop(self, data: st.DataObject) -> None:
         """Without an end of the lease: then the connection is not kept."""
-        caller = self.leased(data)
-        if caller is None:
-            return
+        caller = data.draw(st.sampled_from(self.model.leased))
 
         async def drop() -> None:
             caller.conn = None
@@ -409,11 +437,10 @@ class AnyCalls(RuleBasedStateMachine):
         caller.is_clean = False
         self.end(caller)
 
+    @if_any("usable")
     @rule(data=st.data())
     def detach(self, data: st.DataObject) -> None:
-        caller = self.leased(data)
-        if caller is None or not caller.is_clean:
-            return
+        caller = data.draw(st.sampled_from(self.model.usable))
 
         async def detach() -> None:
             headers = {"Upgrade": "x", "Connection": "Upgrade"}
@@ -429,26 +456,22 @@ class AnyCalls(RuleBasedStateMachine):
         caller.is_clean = False
         self.end(caller)
 
+    @precondition(lambda self: bool(self.cancellable()))
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        caller = self.some(data, *self.cancellable())
-        if caller is None:
-            return
+        caller = data.draw(st.sampled_from(self.cancellable()))
         self.callers.run(caller.call.cancel)
         with pytest.raises(Cancelled):
             caller.call.wait()
         self.model.waiting.remove(caller)
         caller.forget()
 
+    @precondition(lambda self: self.callers.are_tasks and self.model.next_is_known)
     @rule(data=st.data())
     def cancel_after_the_grant(self, data: st.DataObject) -> None:
         """The caller has a slot, and has gone before it noticed. The slot passes on."""
         model = self.model
-        holder = self.leased(data)
-        if holder is None or not self.callers.are_tasks:
-            return
-        if len({caller.host for caller in model.waiting}) != 1:  # so it is known who is next
-            return
+        holder = data.draw(st.sampled_from(model.leased))
         caller = model.waiting[0]
         call = caller.call
         assert call is not None
@@ -473,12 +496,25 @@ class AnyCalls(RuleBasedStateMachine):
             caller.forget()
         self.serve()
 
-    @rule(data=st.data(), acquires=st.booleans())
-    def server_closes(self, data: st.DataObject, acquires: bool) -> None:
-        """An idle connection, which perhaps the next call takes."""
-        connection = self.some(data, *self.model.idle)
-        if connection is None:
-            return
+    @if_any("idle")
+    @rule(data=st.data())
+    def server_closes(self, data: st.DataObject) -> None:
+        """An idle connection. The next call closes it, too."""
+        self.hang_up(data)
+        self.stats()
+        self.model.look_at_idle()
+
+    @precondition(lambda self: bool(self.model.idle and self.model.free))
+    @rule(data=st.data())
+    def server_closes_the_next(self, data: st.DataObject) -> None:
+        """An idle connection that the next call takes. That finds out."""
+        place = self.hang_up(data)
+        self.begin_acquire(self.model.free[0], place)
+        self.stats()
+        self.model.look_at_idle()
+
+    def hang_up(self, data: st.DataObject) -> Place:
+        connection = data.draw(st.sampled_from(self.model.idle))
         address = self.server.hang_up(connection.number)
         (session,) = [
             idle.session
@@ -487,29 +523,23 @@ class AnyCalls(RuleBasedStateMachine):
         ]
         assert session.stream.want_read.poll(GUARD)  # the end has arrived
         connection.is_dead = True
-        caller = self.free(data)
-        if acquires and caller is not None:
-            self.begin_acquire(caller, connection.place)
-        self.stats()
-        self.model.look_at_idle()
+        return connection.place
 
+    @if_any("idle")
     @rule()
     def close_idle(self) -> None:
         self.callers.run(self.pool.close_idle)
         self.model.close(*self.model.idle)
 
-    @rule(
-        data=st.data(), seconds=st.sampled_from([30.0, 60.0]), place=places, acquires=st.booleans()
-    )
-    def time_passes(
-        self, data: st.DataObject, seconds: float, place: Place, acquires: bool
-    ) -> None:
+    @if_any("idle")
+    @rule(data=st.data(), seconds=st.sampled_from([30.0, 60.0]), acquires=st.booleans())
+    def time_passes(self, data: st.DataObject, seconds: float, acquires: bool) -> None:
         """Then the next call closes what has been idle for too long, and does not use it."""
         self.clock.now += seconds
         self.model.now = self.clock.now
-        caller = self.free(data)
-        if acquires and caller is not None:
-            self.begin_acquire(caller, place)
+        if acquires and self.model.free:
+            place = data.draw(st.sampled_from(self.model.idle)).place
+            self.begin_acquire(self.model.free[0], place)
         self.stats()
         self.model.look_at_idle()
 
@@ -578,7 +608,7 @@ class AnyCalls(RuleBasedStateMachine):
 
 
 EXAMPLES = [
-    pytest.param(10, id=""),
+    pytest.param(15, id=""),
     pytest.param(40, id="many", marks=pytest.mark.slow),
 ]
 
@@ -591,7 +621,7 @@ def test_any_calls(style: str, examples: int) -> None:
         make,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=40,
+            stateful_step_count=60,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
