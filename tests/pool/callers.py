@@ -23,7 +23,7 @@ from dugong import AsyncPool, Pool, eval_coroutine
 from dugong.drivers.loops import run_in_loop
 from dugong.pool.place import ConnectionSettings
 from dugong.transport.poll import Co
-from tests.support.farend import GUARD
+from tests.pool.numbered import GUARD
 from tests.support.styles import Disguise, _call_through
 
 T = TypeVar("T")

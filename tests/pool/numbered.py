@@ -17,7 +17,8 @@ import threading
 from contextlib import suppress
 from itertools import count
 
-from tests.support.farend import GUARD
+#: Seconds after which a wait has failed.
+GUARD = 10.0
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Connection: %b\r\n%b\r\nhello"
 SWITCHING = (

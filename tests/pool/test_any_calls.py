@@ -8,14 +8,16 @@ one thing open, and looks at `stats` for that: which host is the next to get a s
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -30,10 +32,11 @@ from dugong import StateError
 from dugong.pool.leases import Stats
 from dugong.pool.place import ConnectionSettings
 from tests.pool.callers import STYLES, Call, Callers, Cancelled, Part
-from tests.pool.numbered import NumberedServer
+from tests.pool.numbered import GUARD, NumberedServer
 from tests.support.concurrency import nothing_left
-from tests.support.farend import GUARD
 from tests.support.pooled import bare
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 CALLERS = 6
 HOSTS = 2
@@ -221,7 +224,7 @@ class Model:
         return {host: Stats(*(counts[host, name] for name in names)) for host in range(HOSTS)}
 
 
-def if_any(name: str) -> Any:
+def if_any(name: str) -> Callable[[F], F]:
     """Have a rule apply while the model has any of these."""
     return precondition(lambda self: bool(getattr(self.model, name)))
 
@@ -460,9 +463,11 @@ class AnyCalls(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         caller = data.draw(st.sampled_from(self.cancellable()))
-        self.callers.run(caller.call.cancel)
+        call = caller.call
+        assert call is not None
+        self.callers.run(call.cancel)
         with pytest.raises(Cancelled):
-            caller.call.wait()
+            call.wait()
         self.model.waiting.remove(caller)
         caller.forget()
 
@@ -573,7 +578,7 @@ class AnyCalls(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.stack:
-            if not hasattr(self, "model"):
+            if sys.exc_info()[0] is not None:  # a rule has failed
                 return
             if len(self.numbers) % 2:
                 self.close_at_once()
@@ -623,6 +628,7 @@ def test_any_calls(style: str, examples: int) -> None:
             max_examples=examples,
             stateful_step_count=60,
             deadline=None,
+            phases=[Phase.generate],  # in failures, there are waits: shrinking takes long
             suppress_health_check=list(HealthCheck),
         ),
     )
