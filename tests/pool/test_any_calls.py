@@ -8,6 +8,7 @@ one thing open, and looks at `stats` for that: which host is the next to get a s
 from __future__ import annotations
 
 import math
+import select
 import sys
 import time
 from collections import Counter
@@ -567,6 +568,13 @@ class AnyCalls(RuleBasedStateMachine):
             if each.waiting:
                 assert leases[host] == model.per_host or sum(leases.values()) == model.max
         assert list(self.callers.run(lambda: [*self.pool._machine.faults()])) == []
+
+    @invariant()
+    def idle_connections_are_watched(self) -> None:
+        """And no others are."""
+        if hasattr(select, "epoll"):
+            watched = self.pool._idle_watch._watched.values()
+            assert {*watched} == {*self.pool._machine.idle}
 
     @invariant()
     def closed_connections_are_closed(self) -> None:
