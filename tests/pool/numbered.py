@@ -41,7 +41,8 @@ class NumberedServer:
         self._listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(ports)]
         self.ports = [listener.getsockname()[1] for listener in self._listeners]
         self._accepting = [
-            threading.Thread(target=self._accept, args=(listener,)) for listener in self._listeners
+            threading.Thread(target=self._accept, args=(listener,), daemon=True)
+            for listener in self._listeners
         ]
         for thread in self._accepting:
             thread.start()
@@ -53,9 +54,8 @@ class NumberedServer:
                 number = next(self._numbers)
                 port = listener.getsockname()[1]
                 self._socks[number] = sock
-                thread = threading.Thread(
-                    target=self._serve, args=(sock, f"{number} {port} {peer}")
-                )
+                name = f"{number} {port} {peer}"
+                thread = threading.Thread(target=self._serve, args=(sock, name), daemon=True)
                 self._threads[number] = thread
                 thread.start()
 
