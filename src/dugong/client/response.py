@@ -69,7 +69,7 @@ class BaseResponse(Generic[C]):
     )  # fmt: skip
 
     def __init__(
-        self, call: Call[C, Any], head: HTTPResponse, conn: C | None, history: list[Self]
+        self, call: Call[C, Any], head: HTTPResponse, conn: C | None, history: list[Any]
     ) -> None:
         self._head = head
         self._pool: BasePool[C] = call.pool
@@ -79,7 +79,7 @@ class BaseResponse(Generic[C]):
         self._decoder: Decoder | None = None
         self._pace: Pace | None = None
         self.request: ClientRequest = call.request
-        self.history = history
+        self.history: list[Self] = history
         self._conn: C | None = None
         if conn is not None:
             if call.decode:

@@ -27,7 +27,7 @@ from ..errors import StateError
 from ..session.session import Session
 from ..transport.connect import Resumption, Route
 from ..transport.monitor import Monitor
-from ..transport.poll import Co, T
+from ..transport.poll import Co
 from ..transport.stream import AT_ONCE
 from ..transport.within import UNSET, ExchangeLimits
 from .blocking import HTTPConnection

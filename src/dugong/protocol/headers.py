@@ -162,7 +162,7 @@ class Headers:
     def mentions(self, name: str) -> bool:
         """Return whether there is a field *name*, given in lower case.
 
-        In contrast to ``in``, this makes no index, so it is fast for a field that is usually absent.
+        In contrast to ``in``, this makes no index. That is faster for a field that is rarely there.
         """
         if self._index is None and self._lines:
             return f"\n{name}:" in self._lower
