@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..connection.leased import Blueprint, Leased
-from ..connection.settings import Settings
+from ..connection.settings import Settings, check_guarded
 from ..transport.connect import load_tls
 from .origin import Origin
 
@@ -39,6 +39,8 @@ class ConnectionSettings:
             if hasattr(arguments.get(name), "__next__"):  # every connection needs it
                 arguments[name] = list(arguments[name])
         checked = Settings("localhost", **arguments)
+        if allow is not None:
+            check_guarded(checked)
         self.timeout = checked.timeout
         self.deadline = checked.deadline
         self._context: ssl.SSLContext | None = arguments.pop("ssl_context", None)
