@@ -325,6 +325,16 @@ def test_what_no_guard_can_see(setting: dict[str, Any]) -> None:
         ConnectionSettings(allow=lambda address: True, **setting)
 
 
+def test_guard_of_a_connection_that_is_changed() -> None:
+    """A caller may set attributes of a leased connection."""
+    settings = ConnectionSettings(allow=lambda address: True, proxy="socks5://h")
+    with Pool() as pool:
+        conn = drive(pool.co_acquire("http://two.example", settings))
+        conn.proxy = "socks5h://h"
+        with pytest.raises(InvalidRequest, match="allow cannot be combined"):
+            conn.connect()
+
+
 # ------------------------------------------------------------------------------- refusals and ends
 
 

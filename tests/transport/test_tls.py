@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -306,6 +307,19 @@ def test_both_layers_are_ended(certificates: Certificates) -> None:
     assert ends.peer._outer is not None
     assert ends.peer._outer.saw_close_notify
     ends.close()
+
+
+def test_stream_that_is_dropped(certificates: Certificates) -> None:
+    """It closes its socket with the last reference to it. There is no cycle."""
+    ends = Ends(certificates, nested=True)
+    gc.disable()
+    try:
+        del ends.stream
+        ends.peer.expect_eof()
+        ends.peer.run()
+    finally:
+        gc.enable()
+        ends.peer.abandon()
 
 
 def test_receiving_while_a_record_is_half_sent(certificates: Certificates) -> None:
