@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import ssl
 from collections.abc import Iterator
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from dugong import (
+    AddressRefused,
     AsyncHTTPConnection,
     AsyncPool,
+    Client,
     HTTPConnection,
+    InvalidRequest,
     Origin,
     Pool,
     TunnelRefused,
     eval_coroutine,
     is_temp_network_error,
 )
-from dugong.client.proxies import EnvironmentProxies
 from dugong.pool.place import ConnectionSettings
 from tests.support.apps import document
 from tests.support.in_turn import in_turn
@@ -253,14 +258,65 @@ def test_guard(nginx: NginxEndpoints, socks_proxies: Proxies) -> None:
     assert "127.0.0.1" in seen
 
 
-def test_environment(nginx: NginxEndpoints, through: Through) -> None:
-    """What a client finds there is what a connection takes."""
-    proxies = EnvironmentProxies({"all_proxy": through.guarded()["proxy"]})
-    for endpoint in (nginx.plain, nginx.tls):
-        origin = Origin("https" if endpoint.context else "http", HOST, endpoint.port)
-        options = {**through.options, "proxy": proxies.find(origin)}
-        with endpoint.connection(**options) as conn:
-            assert get(conn, "/doc/3.txt") == document(3)
+# ------------------------------------------------------------------------------- clients
+
+
+@pytest.fixture
+def authorities(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with the tests' authority, which is also that of the system."""
+    file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(file)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    return file
+
+
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_client(
+    nginx: NginxEndpoints,
+    through: Through,
+    authorities: Path,
+    from_environment: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy = through.guarded()["proxy"]
+    options: dict[str, Any] = {"verify": authorities, "timeout": 30}
+    if from_environment:
+        monkeypatch.setenv("all_proxy", proxy)
+    else:
+        options["proxy"] = proxy
+    with Client(**options) as client:
+        for scheme, endpoint in (("http", nginx.plain), ("https", nginx.tls)):
+            for n in range(2):
+                resp = client.get(f"{scheme}://{HOST}:{endpoint.port}/doc/{n}.txt")
+                assert resp.readall() == document(n)
+        with pytest.raises(TunnelRefused):
+            client.get(f"https://{HOST}:{refusing_address()[1]}/")
+
+
+def test_client_within_a_guard(nginx: NginxEndpoints, socks_proxies: Proxies) -> None:
+    url = f"http://localhost:{nginx.plain.port}/doc/1.txt"
+    proxy = socks_proxies.open_url("socks5")
+    with Client(proxy=proxy, allow=lambda address: address.version == 4, timeout=30) as client:
+        assert client.get(url).readall() == document(1)
+    with Client(proxy=proxy, allow="public", timeout=30) as client:
+        with pytest.raises(AddressRefused):
+            client.get(url)
+    with pytest.raises(InvalidRequest, match="allow cannot be combined"):
+        Client(proxy=socks_proxies.open_url("socks5h"), allow="public")
+
+
+@pytest.mark.usefixtures("authorities")
+def test_lax_client(
+    nginx: NginxEndpoints, https_proxies: Proxies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """verify=False is about the servers: a proxy is verified nevertheless."""
+    with Client(proxy=https_proxies.open_url("https"), verify=False, timeout=30) as client:
+        url = f"https://{HOST}:{nginx.tls.port}/doc/1.txt"
+        assert client.get(url).readall() == document(1)
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
+    with Client(proxy=https_proxies.open_url("https"), verify=False, timeout=30) as client:
+        with pytest.raises(ssl.SSLCertVerificationError, match="with the proxy"):
+            client.get(url)
 
 
 # ------------------------------------------------------------------------------- pools

@@ -11,8 +11,8 @@ Rules
    files with the names that ``openssl rehash`` gives. A context is used as it is.
 3. *cert* is the client's own certificate, with its key. A context has its own, so *cert* cannot be
    passed with one.
-4. Connections are shared only by callers with the same context. So a client that verifies never gets
-   a connection of another one that does not, and it makes its contexts only once.
+4. Connections are shared only by callers with the same context. So a client that verifies never
+   gets a connection of another one that does not, and it makes its contexts only once.
 5. An https proxy is always verified, as with ``verify=True``. Neither *verify* nor *cert* applies
    to it, as in curl: both are about the servers.
 6. Files are read immediately. OpenSSL reports a missing file without its name, ignores a directory
