@@ -241,20 +241,35 @@ def test_clients_that_share_a_pool(nginx: NginxEndpoints, authority: Any, tmp_pa
 # ------------------------------------------------------------------------------- truststore
 
 
-def test_truststore_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless the environment names the authorities: on some systems it ignores that."""
+@pytest.fixture
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-    assert type(system_context()) is truststore.SSLContext
+
+
+@pytest.mark.usefixtures("no_environment")
+@pytest.mark.parametrize("platform", ["darwin", "linux without a file", "linux"])
+def test_truststore_is_used_where_openssl_has_no_authorities(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the environment names some: on some systems, truststore ignores that."""
+    paths = ssl.get_default_verify_paths()
+    file: Any = "/ca.pem" if platform == "linux" else None
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths._replace(cafile=file))
+    monkeypatch.setattr(sys, "platform", platform.partition(" ")[0])
+    kind = ssl.SSLContext if platform == "linux" else truststore.SSLContext
+    assert type(system_context()) is type(context_for(True, None)) is kind
     assert is_verifying(system_context())
+    url = Origin("https", "h.example", 443)
+    with Client() as client:
+        settings = client._settings.trusted._connections.settings_for(url)
+        assert type(settings.for_origin(url)["ssl_context"]) is kind
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.setenv(name, "/nothing")
         assert type(system_context()) is ssl.SSLContext
         monkeypatch.delenv(name)
-    url = Origin("https", "h.example", 443)
-    with Client() as client:
-        settings = client._settings.trusted._connections.settings_for(url)
-        assert type(settings.for_origin(url)["ssl_context"]) is truststore.SSLContext
+    monkeypatch.setitem(sys.modules, "truststore", None)
+    assert type(system_context()) is ssl.SSLContext
 
 
 @pytest.fixture

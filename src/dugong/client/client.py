@@ -356,10 +356,10 @@ class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
             determines it, as for curl.
         proxy_headers: fields for the proxy, when it opens a tunnel.
         verify: how the certificates of servers are verified. True: by the authorities of the
-            system, which the package truststore finds if it is installed (extra ``truststore``).
-            The path of a file in PEM form, or of a directory as for ``openssl rehash``: by these
-            authorities. An `ssl.SSLContext` is used as it is. False verifies nothing. An https
-            proxy is always verified, by the authorities of the system.
+            system (on macOS and Windows, these need the extra ``truststore``). The path of a file
+            in PEM form, or of a directory as for ``openssl rehash``: by these authorities. An
+            `ssl.SSLContext` is used as it is. False verifies nothing. An https proxy is always
+            verified, by the authorities of the system.
         cert: the client's own certificate and key, in PEM form: ``(file, key)``, or one file with
             both. It is not offered to a proxy.
         allow: a callable that approves each address before it is connected to, or ``'public'``.
