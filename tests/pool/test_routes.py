@@ -34,6 +34,15 @@ DIFFERENT: list[dict[str, Any]] = [
     {"proxy": "http://user:one@p.example"},
     {"proxy": "http://user:two@p.example"},
     {"proxy": ("p.example", 80), "ssl_context": CONTEXT},
+    {"proxy": "https://p.example:80"},
+    {"proxy": "https://p.example:80", "proxy_ssl_context": CONTEXT},
+    {"proxy": "https://p.example:80", "proxy_ssl_context": OTHER_CONTEXT},
+    {"proxy": "https://p.example:80", "ssl_context": CONTEXT, "proxy_ssl_context": CONTEXT},
+    {"proxy": "socks5://p.example:80"},
+    {"proxy": "socks5h://p.example:80"},
+    {"proxy": "socks5h://user:one@p.example:80"},
+    {"proxy": "socks5h://user:two@p.example:80"},
+    {"proxy": "socks5h://p.example:80", "ssl_context": CONTEXT},
     {"proxy": ("p.example", 80), "proxy_headers": {"X": "1"}},
     {"proxy": ("p.example", 80), "proxy_headers": {"X": "2"}},
     {"unix_socket": "/one"},
@@ -66,8 +75,8 @@ def test_keys_of_equal_routes(settings: dict[str, Any]) -> None:
 def test_every_argument_is_part_of_the_key() -> None:
     """Whoever adds something to a route has to decide whether it is."""
     assert set(Route.__slots__) - {"_key", "defaults", "resumption"} == {
-        "address", "allow", "authority", "proxy", "resolve", "server_hostname", "sock",
-        "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
+        "address", "allow", "authority", "proxy", "proxy_context", "resolve", "server_hostname",
+        "sock", "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
         "unix_socket",
     }  # fmt: skip
 

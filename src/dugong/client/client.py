@@ -362,9 +362,13 @@ class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
         proxy: a proxy as for `HTTPConnection`; ``None`` for none. By default, the environment
             determines it, as for curl.
         proxy_headers: fields for the proxy, when it opens a tunnel.
-        verify: how certificates are verified: True, a file or folder with certificate
-            authorities, an `ssl.SSLContext`, or False, which verifies nothing.
-        cert: the client's own certificate and key: ``(file, key)``, or one file with both.
+        verify: how the certificates of servers are verified. True: by the authorities of the
+            system (on macOS and Windows, these need the extra ``truststore``). The path of a file
+            in PEM form, or of a directory as for ``openssl rehash``: by these authorities. An
+            `ssl.SSLContext` is used as it is. False verifies nothing. An https proxy is always
+            verified, by the authorities of the system.
+        cert: the client's own certificate and key, in PEM form: ``(file, key)``, or one file with
+            both. It is not offered to a proxy.
         allow: a callable that approves each address before it is connected to, or ``'public'``.
         unix_socket: the path of a Unix socket to connect to.
         source_address: the local host and port to connect from.

@@ -134,6 +134,7 @@ class BasePool(Steps, Generic[C]):
         unix_socket: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
         source_address: tuple[str, int] | None = None,
         proxy_headers: HeadersArgument | None = None,
+        proxy_ssl_context: ssl.SSLContext | None = None,
         socket_options: Iterable[tuple[int, int, int | bytes]] = (),
     ) -> None:
         super().__init__(
@@ -154,6 +155,7 @@ class BasePool(Steps, Generic[C]):
             unix_socket=unix_socket,
             source_address=source_address,
             proxy_headers=proxy_headers,
+            proxy_ssl_context=proxy_ssl_context,
             socket_options=socket_options,
         )
         self._places: OrderedDict[Any, Place[C]] = OrderedDict()
@@ -461,7 +463,7 @@ class Pool(BasePool[LeasedHTTPConnection]):
     caller that asks for one waits while its limit is reached. Callers for one host are served in
     their order, and hosts take turns.
 
-    A connection is used again for an equal route: origin, proxy and its credentials, TLS context,
+    A connection is used again for an equal route: origin, proxy and its credentials, TLS contexts,
     Unix socket and source address. TLS sessions are resumed for later connections of the route.
 
     Args:
