@@ -10,6 +10,7 @@ beside them, and who answers under the one name that is not this machine's.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -27,7 +28,7 @@ import trustme
 from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
-from dugong import HTTPConnection, StateError
+from dugong import Client, HTTPConnection, StateError
 
 #: A server on the Internet that some examples talk to, at ports 80 and 443.
 PUBLIC = "www.example.org"
@@ -55,6 +56,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     shutil.copy(Path(__file__).with_name("practice_server.py"), folder)
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder), public_server(patch):
         patch.syspath_prepend(folder)
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
         yield
     sys.modules.pop("practice_server", None)
 
@@ -123,6 +126,8 @@ def clean_up(namespace: dict[str, Any]) -> None:
         if isinstance(value, HTTPConnection):
             with contextlib.suppress(StateError):  # its lease has ended
                 value.disconnect()
+        elif isinstance(value, Client):
+            value.close()
     if "server" in namespace:
         namespace["server"].shutdown()
         namespace["server"].server_close()

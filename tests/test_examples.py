@@ -37,13 +37,17 @@ def test_demo() -> None:
     out = done.stdout.decode()
     assert (done.returncode, done.stderr.decode()) == (0, ""), out
     assert [trouble for trouble in ("WRONG", "INCOMPLETE") if trouble in out] == []
-    assert out.count("all bytes right") == 2
+    (head,) = [line for line in out.splitlines() if "http.client" in line and "┃" in line]
+    assert [cell.strip() for cell in head.split("┃")[2:-1]] == ["http.client", "requests", "dugong"]
+    times = re.findall(r"^│ .*?│ +(\S+)(?: s)? │ +(\S+)(?: s)? │ +([\d.]+) s │$", out, re.MULTILINE)
+    assert len(times) == 6
+    assert times[-1][:2] == ("–", "–")
     for word in ("complete", "200, digest right", "403, 1"):
         assert f"│ {word}" in out
     assert "\n$ dugong time http" in out
     # What the command prints into a pipe is for programs, and wide.
-    table = out[out.index("dugong, to granian") :]
-    assert max(map(len, table.splitlines())) <= 80
+    tables = out[out.index("The same work") :]
+    assert max(map(len, tables.splitlines())) <= 80
 
 
 @pytest.mark.usefixtures("rich")
@@ -61,7 +65,15 @@ def test_demo_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setenv("no_proxy", "*")
+    codes = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(codes) == 2
+    client, connection = (run_readme(code, monkeypatch) for code in codes)
+    assert client["text"] == "hello"
+    assert (connection["resp"].status, connection["body"]) == (200, b"hello")
+
+
+def run_readme(code: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     with Listener() as listener, ThreadPoolExecutor() as pool:
 
         def here(host: str | bytes, port: int, *, type: int, flags: int) -> list[Any]:  # noqa: A002
@@ -77,4 +89,4 @@ def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
         exec(code, names)  # noqa: S102
         [request] = serving.result(PATIENCE)
     assert request.startswith(b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\n")
-    assert (names["resp"].status, names["body"]) == (200, b"hello")
+    return names

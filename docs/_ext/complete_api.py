@@ -16,8 +16,11 @@ import dugong
 from dugong.connection.aio import AsyncPipeline
 from dugong.connection.blocking import BlockingPipeline
 
-#: What nobody calls by its name, or Python's own base classes have.
-_NOT_OURS = {"cancel", "name", "with_traceback", "add_note"}
+#: What users do not call by its name, or Python's own base classes have.
+_NOT_OURS = {"cancel", "contents", "name", "with_traceback", "add_note"}
+
+#: Classes whose coroutines are documented once, at the blocking class.
+_ASYNC = (dugong.AsyncHTTPConnection, dugong.AsyncClient, dugong.AsyncResponse)
 
 
 def public_names() -> Iterator[str]:
@@ -46,8 +49,8 @@ def members(cls: type) -> Iterator[str]:
 
 
 def _is_coroutine(cls: type, name: str) -> bool:
-    """Whether it is one of those that are documented once, at `HTTPConnection`."""
-    return cls is dugong.AsyncHTTPConnection and name.startswith("co_")
+    """Return whether it is one of those that are documented once, at the blocking class."""
+    return cls in _ASYNC and name.startswith("co_")
 
 
 def check(app: Sphinx, env: BuildEnvironment) -> None:

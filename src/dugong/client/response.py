@@ -54,14 +54,7 @@ MAX_ERROR_BODY = 64 * 1024
 
 
 class BaseResponse(Generic[C]):
-    """The common part of `Response` and `AsyncResponse`.
-
-    Attributes:
-        url: the URL of the request, a `str`, with the fragment and without user information.
-        request: the request: an object with ``method``, ``url``, ``headers`` and ``body``.
-        history: the responses that redirected to this one, oldest first. Their bodies were
-            discarded.
-    """
+    """The common part of `Response` and `AsyncResponse`. `Response` has the documentation."""
 
     __slots__ = (
         "__weakref__", "_closed", "_conn", "_decoder", "_head", "_limits", "_max_body", "_pace",
@@ -127,6 +120,7 @@ class BaseResponse(Generic[C]):
 
     @property
     def url(self) -> str:
+        """The URL of the request, with the fragment and without user information."""
         return self.request.url
 
     @property
@@ -365,6 +359,11 @@ class Response(BaseResponse[LeasedHTTPConnection]):
     The response has its connection until the last byte of the body was read, until `close`, or
     until the end of a ``with`` block. Any error that a reading method raises, except for a wrong
     argument, closes the connection.
+
+    Attributes:
+        request: the request: an object with ``method``, ``url``, ``headers`` and ``body``.
+        history: the responses that redirected to this one, oldest first. Their bodies were
+            discarded.
     """
 
     __slots__ = ()
