@@ -128,6 +128,11 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 (the names http.server wants)
 
+    def handle_expect_100(self) -> bool:
+        asked = super().handle_expect_100()
+        self.wfile.flush()  # the client waits for it
+        return asked
+
     def log_request(self, *args: Any) -> None:
         """Say nothing."""
 

@@ -5,7 +5,8 @@
 Prints, as JSON, for each row: the code; what its variables were in the end, as far as they are
 plain values; its output; and the requests that the server got. In the code, port 8000 of localhost
 is where the server listens, and port 3128 is the same server as a proxy. At port 8443, a server with
-TLS wants a client certificate. The environment has no proxies, other than those that the code sets.
+TLS wants a client certificate. The environment configures no proxies and no certificate authorities,
+except for what the code sets.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from tests.coming_from.server import Server, private_tls
 
 #: For the code, in the directory that it runs in.
 FILES = {"data.bin": bytes(range(256)) * 8192}
+
+#: Environment variables that replace the certificate authorities, also those of a session.
+AUTHORITIES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
 
 def plain(value: object) -> Any:
@@ -98,8 +102,9 @@ def run_row(language: str, code: str) -> dict[str, Any]:
 
 
 def main(page: str, column: int) -> None:
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        del os.environ[name]
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in AUTHORITIES:
+            del os.environ[name]
     results = {}
     for row in rows_of(PAGES / page):
         cell = row.cells[column]
