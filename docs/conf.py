@@ -50,6 +50,7 @@ nitpick_ignore_regex = [
     ),
     (r"py:class", r"dugong\.connection\.connection\.Connection"),
     (r"py:class", r"\w+Buffer|Requests|Unset|WholeBody"),
+    (r"py:class", r"Callable\[\[\]"),  # of a callable without arguments
     (r"py:class", r"Allow|Auth|Cert|Files|Options|Pairs|Resolve|Verify|CookieJar|(.*\.)?[PR]"),
 ]
 add_module_names = False

@@ -19,6 +19,9 @@ from dugong.connection.blocking import BlockingPipeline
 #: What users do not call by its name, or Python's own base classes have.
 _NOT_OURS = {"cancel", "contents", "name", "with_traceback", "add_note"}
 
+#: Methods of pools for the package `dugong.client`, which users do not call.
+_FOR_CLIENTS = {"co_lease", "enter_loop", "place_of", "take_again"}
+
 #: Classes whose coroutines are documented once, at the blocking class.
 _ASYNC = (dugong.AsyncHTTPConnection, dugong.AsyncClient, dugong.AsyncResponse)
 
@@ -42,7 +45,9 @@ def members(cls: type) -> Iterator[str]:
         ):
             continue
         for name, value in vars(base).items():
-            if name.startswith("_") or name in _NOT_OURS or _is_coroutine(cls, name):
+            if name.startswith("_") or name in _NOT_OURS | _FOR_CLIENTS:
+                continue
+            if _is_coroutine(cls, name):
                 continue
             if callable(value) or isinstance(value, property):
                 yield name

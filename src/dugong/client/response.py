@@ -125,7 +125,7 @@ class BaseResponse(Generic[C]):
 
     @property
     def closed(self) -> bool:
-        """Whether the response has no connection any more: its body was received, or it failed."""
+        """Whether the response no longer has a connection."""
         return self._conn is None
 
     def __repr__(self) -> str:
@@ -435,11 +435,11 @@ class Response(BaseResponse[LeasedHTTPConnection]):
         """Read the rest of the body.
 
         Args:
-            limit: the maximum acceptable number of decoded bytes. ``None`` for `max_body` of the
+            limit: the maximum acceptable number of decoded bytes. ``None`` for *max_body* of the
                 client.
 
         Raises:
-            InvalidResponse: the body is longer (`part` is ``'limit'``). Also as for `read`.
+            InvalidResponse: the body is longer (``part`` is ``'limit'``). Also as for `read`.
             DugongError: as for `read`.
         """
         limit = self._limit(limit)
@@ -493,7 +493,7 @@ class Response(BaseResponse[LeasedHTTPConnection]):
             limit: the maximum acceptable number of characters in a line.
 
         Raises:
-            InvalidResponse: a line is longer (`part` is ``'limit'``). Raised by the iterator.
+            InvalidResponse: a line is longer (``part`` is ``'limit'``). Raised by the iterator.
             DugongError: as for `read`. Raised by the iterator.
         """
         return ResponseLines(self, self._splitter(limit))
