@@ -1,10 +1,10 @@
 """What dugong does, beside `requests` and `http.client`: run it with ``make demo``.
 
 A line with latency lies between the clients and the server: a byte takes a millisecond in each
-direction. First, three clients do the same work. Then the command `dugong` shows where the time of a
-request goes, and downloads a film. Last, a connection uploads a large body that is wanted, and one
-that is not. The classes and functions at the top are the examples. The rest starts the server and
-prints the results.
+direction. First, three clients do the same work. Then the command `dugong` shows where the time of
+a request goes, and downloads a film. Last, a connection uploads a large body that is wanted, and
+one that is not. The classes and functions at the top are the examples. The rest starts the server
+and prints the results.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def compare(console: Console, port: int, folder: Path) -> Table:
         status.update("Fetching documents in a pipeline …")
         with HTTPConnection("127.0.0.1", port, timeout=30) as conn:
             shown = seconds_for(lambda: pipelined(conn, PATHS) == DOCUMENTS)
-        table.add_row(f"{COUNT} documents, pipelined", "–", "–", shown)
+        table.add_row(f"{COUNT} documents, pipelined", "-", "-", shown)
     return table
 
 

@@ -41,7 +41,7 @@ def test_demo() -> None:
     assert [cell.strip() for cell in head.split("┃")[2:-1]] == ["http.client", "requests", "dugong"]
     times = re.findall(r"^│ .*?│ +(\S+)(?: s)? │ +(\S+)(?: s)? │ +([\d.]+) s │$", out, re.MULTILINE)
     assert len(times) == 6
-    assert times[-1][:2] == ("–", "–")
+    assert times[-1][:2] == ("-", "-")
     for word in ("complete", "200, digest right", "403, 1"):
         assert f"│ {word}" in out
     assert out.startswith("$ dugong time http")

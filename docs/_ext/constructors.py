@@ -1,4 +1,4 @@
-"""Shows the arguments of the connection classes, which a common base class takes, and of clients."""
+"""Shows the arguments of connections, which a common base class takes, and those of clients."""
 
 from __future__ import annotations
 

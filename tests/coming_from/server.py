@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             return json.dumps(json.loads(body))
         if kind.startswith("multipart/form-data"):
             head = f"Content-Type: {kind}\r\n\r\n".encode()
-            message = email.message_from_bytes(head + body, policy=HTTP)
+            message: Any = email.message_from_bytes(head + body, policy=HTTP)
             parts = []
             for part in message.iter_parts():
                 names = part["Content-Disposition"].params

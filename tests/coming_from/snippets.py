@@ -4,9 +4,9 @@
 
 Prints, as JSON, for each row: the code; what its variables were in the end, as far as they are
 plain values; its output; and the requests that the server got. In the code, port 8000 of localhost
-is where the server listens, and port 3128 is the same server as a proxy. At port 8443, a server with
-TLS wants a client certificate. The environment configures no proxies and no certificate authorities,
-except for what the code sets.
+is where the server listens, and port 3128 is the same server as a proxy. At port 8443, a server
+with TLS wants a client certificate. The environment configures no proxies and no certificate
+authorities, except for what the code sets.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def run_row(language: str, code: str) -> dict[str, Any]:
         for port, real in ports.items():
             text = text.replace(str(real), port)
         in_order = "concurrent.futures" not in code
-        return json.loads(text) | {"requests": log if in_order else sorted(log)}
+        results: dict[str, Any] = json.loads(text)
+        return results | {"requests": log if in_order else sorted(log)}
 
 
 def main(page: str, column: int) -> None:
