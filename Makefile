@@ -1,5 +1,5 @@
 # Every target does its own set-up: a virtual environment in the checkout, made from pyproject.toml
-# and made anew when that changes.
+# and recreated when that changes.
 #
 #   make test PYTHON=python3.13 VENV=.venv-3.13 PYTEST="-x tests/test_imports.py"
 

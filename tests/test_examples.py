@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
 import socket
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -48,6 +50,22 @@ def test_demo() -> None:
     # What the command prints into a pipe is for programs, and wide.
     tables = out[out.index("The same work") :]
     assert max(map(len, tables.splitlines())) <= 80
+
+
+def test_demo_imports_only_what_it_installs() -> None:
+    """``make demo`` has an environment of its own, with the group `demo` and no other one."""
+    imported = set()
+    for path in DEMO.parent.glob("demo*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or "")
+    others = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        group = tomllib.load(file)["dependency-groups"]["demo"]
+    installed = {re.split(r"[^\w-]", requirement)[0] for requirement in group}
+    assert others - {"demo_server"} == {"dugong"} | installed - {"granian"}
 
 
 @pytest.mark.usefixtures("rich")
