@@ -35,6 +35,7 @@ HERE = Path(__file__).parent
 COUNT = 500  # documents
 SOME = 100  # redirects and pages
 THREADS = 8
+ROUNDS = 2  # of each task: the best one counts
 UPLOAD = b"Every byte of this counts.\n" * (1 << 21)
 BLOCK = 256 << 10
 
@@ -124,9 +125,10 @@ class WithDugong:
         return self._client.get(path).readall()
 
     def download(self, path: str, target: Path) -> None:
+        buffer = memoryview(bytearray(BLOCK))
         with self._client.get(path) as resp, target.open("wb") as file:
-            for piece in resp:
-                file.write(piece)
+            while count := resp.readinto(buffer):
+                file.write(buffer[:count])
 
 
 def pipelined(conn: HTTPConnection, paths: list[str]) -> list[bytes]:
@@ -179,11 +181,16 @@ def downloaded(client: AnyClient, folder: Path) -> bool:
     return target.stat().st_size == FILM_SIZE
 
 
-def seconds_for(task: Callable[[], bool]) -> str:
-    """Do a task, and return how long it took."""
+def seconds_for(task: Callable[[], bool]) -> float | None:
+    """Do a task, and return how long it took; ``None`` if the bytes are wrong."""
     started = time.perf_counter()
     is_right = task()
-    return f"{time.perf_counter() - started:.2f} s" if is_right else "WRONG BYTES"
+    return time.perf_counter() - started if is_right else None
+
+
+def shown(rounds: list[float | None]) -> str:
+    seconds = [each for each in rounds if each is not None]
+    return f"{min(seconds):.2f} s" if len(seconds) == len(rounds) else "WRONG BYTES"
 
 
 def compare(console: Console, port: int, folder: Path) -> Table:
@@ -196,23 +203,26 @@ def compare(console: Console, port: int, folder: Path) -> Table:
         (f"a film of {FILM_SIZE >> 20} MiB", lambda client: downloaded(client, folder)),
     ]
     clients: list[AnyClient] = [WithHttpClient(port), WithRequests(port), WithDugong(port)]
-    table = Table(title="The same work, all bytes compared", title_style="bold")
+    table = Table(title="The same work, the best round of each", title_style="bold")
     table.add_column("")
     for client in clients:
         table.add_column(client.name, justify="right", no_wrap=True)
     with console.status("") as status:
         for title, task in tasks:
-            cells = []
-            for client in clients:
+            rounds: dict[str, list[float | None]] = {client.name: [] for client in clients}
+            for client in clients * ROUNDS:
                 status.update(f"Fetching {title} with {client.name} …")
-                cells.append(seconds_for(lambda client=client, task=task: task(client)))
-            table.add_row(title, *cells)
+                seconds = seconds_for(lambda client=client, task=task: task(client))
+                rounds[client.name].append(seconds)
+            table.add_row(title, *map(shown, rounds.values()))
         for client in clients:
             client.close()
         status.update("Fetching documents in a pipeline …")
         with HTTPConnection("127.0.0.1", port, timeout=30) as conn:
-            shown = seconds_for(lambda: pipelined(conn, PATHS) == DOCUMENTS)
-        table.add_row(f"{COUNT} documents, pipelined", "-", "-", shown)
+            times = [
+                seconds_for(lambda: pipelined(conn, PATHS) == DOCUMENTS) for _ in range(ROUNDS)
+            ]
+        table.add_row(f"{COUNT} documents, pipelined", "-", "-", shown(times))
     return table
 
 
@@ -310,8 +320,8 @@ def main() -> int:
             results.add_row(*row)
     cells = [cell for table in (comparison, results) for column in table.columns
              for cell in column.cells]  # fmt: skip
-    for shown in (comparison, "", results, "", EXPLANATION):
-        console.print(shown)
+    for part in (comparison, "", results, "", EXPLANATION):
+        console.print(part)
     return 1 if any("WRONG" in str(cell) or "INCOMPLETE" in str(cell) for cell in cells) else 0
 
 
