@@ -22,10 +22,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import pytest
 import trustme
 from sybil import Example, Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 from dugong import Client, HTTPConnection, StateError
@@ -120,6 +122,29 @@ def run_session(example: Example) -> None:
     assert status == 0, screen
 
 
+#: The lines of the examples that were run in each page's namespace, by the identity of that.
+RAN: dict[int, set[int]] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Run the examples above this one first, unless that was done.
+
+    They may have run in another process, because pytest-xdist splits pages, or before this process
+    ran another page and came back.
+    """
+    if isinstance(item, SybilItem):
+        document = item.example.document
+        ran = RAN.setdefault(id(document.namespace), set())
+        for example in document.examples():
+            if example.line < item.example.line and example.line not in ran:
+                ran.add(example.line)
+                with contextlib.suppress(SkipTest):
+                    example.evaluate()
+        ran.add(item.example.line)
+    return (yield)
+
+
 def clean_up(namespace: dict[str, Any]) -> None:
     """Close what a page's examples have left open."""
     for value in namespace.values():
@@ -131,6 +156,8 @@ def clean_up(namespace: dict[str, Any]) -> None:
     if "server" in namespace:
         namespace["server"].shutdown()
         namespace["server"].server_close()
+    namespace.clear()
+    RAN.pop(id(namespace), None)
 
 
 pytest_collect_file = Sybil(
