@@ -327,7 +327,7 @@ class RedirectError(DugongError):
     """A redirect is not followed: its target is not valid or not allowed, or there are too many.
 
     Attributes:
-        response: the response that redirects; its body can be read if it was not closed.
+        response: the response that redirects, which is closed; ``None`` if it was left out.
     """
 
     def __init__(self, message: str, response: Any = None) -> None:

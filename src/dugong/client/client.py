@@ -377,7 +377,8 @@ class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
         resolve: a callable that gets host name and port and returns addresses, or a mapping.
         family: 4 or 6, for IPv4 or IPv6 only.
         rate: the most bytes to receive per second.
-        max_body: the most decoded bytes that `Response.readall`, `text` and `json` return.
+        max_body: the most decoded bytes that `Response.readall`, `Response.text` and
+            `Response.json` return.
         pool: a pool to share. By default, the client has its own, which `close` closes.
         on_event: called with an `Event` for each step of a request.
 
