@@ -29,7 +29,13 @@ from dugong import ConnectionTimedOut, InvalidRequest
 from dugong.adapters.requests import DugongAdapter
 from tests.adapters.scripted import scripted
 from tests.support.in_turn import in_turn
-from tests.support.servers import Certificate, NginxEndpoints, Proxies
+from tests.support.servers import (
+    PROXY_PASSWORD,
+    PROXY_USER,
+    Certificate,
+    NginxEndpoints,
+    Proxies,
+)
 from tests.support.site import Reply, Seen, Site, redirect, site
 
 THEIRS, OURS = HTTPAdapter, DugongAdapter
@@ -736,6 +742,65 @@ def test_tunnel(
             session.get(url, proxies={"https": proxy})
     with pytest.raises(wrong.ProxyError, match="Tunnel connection failed: 401"):
         session.get(url, proxies={"https": tinyproxy.guarded_url(password="wrong")}, verify=ca_pem)
+
+
+def test_https_proxies(
+    session: requests.Session, nginx: NginxEndpoints, https_proxies: Proxies, ca_pem: str
+) -> None:
+    """The proxy is verified as the server is, also for http URLs. requests does not do that."""
+    open_, guarded = ("https://{}:{}".format(*each) for each in
+                      (https_proxies.open, https_proxies.guarded))  # fmt: skip
+    guarded = guarded.replace("//", f"//{PROXY_USER}:{PROXY_PASSWORD}@")
+    for url in (f"http://127.0.0.1:{nginx.plain.port}/doc/1.txt",
+                f"https://127.0.0.1:{nginx.tls.port}/doc/1.txt"):  # fmt: skip
+        for proxy in (open_, guarded):
+            proxies = dict.fromkeys(("http", "https"), proxy)
+            for _ in range(2):
+                assert session.get(url, proxies=proxies, verify=ca_pem).status_code == 200
+            with pytest.raises(wrong.ProxyError, match="CERTIFICATE_VERIFY_FAILED"):
+                session.get(url, proxies=proxies)
+            with pytest.warns(InsecureRequestWarning):
+                assert session.get(url, proxies=proxies, verify=False).status_code == 200
+
+
+def test_names_behind_https_proxies(
+    nginx: NginxEndpoints, https_proxies: Proxies, ca_pem: str
+) -> None:
+    """TLS inside TLS checks what urllib3 checks."""
+    url = f"https://127.0.0.1:{nginx.tls.port}/doc/1.txt"
+    proxies = {"https": "https://{}:{}".format(*https_proxies.open)}
+    for name, works in (("localhost", True), ("example.org", False)):
+        with session_with(DugongAdapter()) as session:
+            adapter = session.get_adapter(url)
+            assert isinstance(adapter, DugongAdapter)
+            manager = adapter.proxy_manager_for(proxies["https"])
+            manager.connection_pool_kw["assert_hostname"] = name
+            if works:
+                assert session.get(url, proxies=proxies, verify=ca_pem).status_code == 200
+            else:
+                with pytest.raises(wrong.SSLError, match="doesn't match"):
+                    session.get(url, proxies=proxies, verify=ca_pem)
+
+
+@in_turn("scheme", ["socks5", "socks5h"])
+def test_socks(
+    session: requests.Session,
+    nginx: NginxEndpoints,
+    socks_proxies: Proxies,
+    ca_pem: str,
+    scheme: str,
+) -> None:
+    for url in (f"http://localhost:{nginx.plain.port}/doc/1.txt",
+                f"https://localhost:{nginx.tls.port}/doc/1.txt"):  # fmt: skip
+        for proxy in (socks_proxies.guarded_url(), "http://{}:{}".format(*socks_proxies.open)):
+            proxies = dict.fromkeys(("http", "https"), proxy.replace("http", scheme))
+            for _ in range(2):
+                assert session.get(url, proxies=proxies, verify=ca_pem).status_code == 200
+        proxy = socks_proxies.guarded_url(password="wrong").replace("http", scheme)
+        with pytest.raises(wrong.ProxyError):
+            session.get(url, proxies=dict.fromkeys(("http", "https"), proxy), verify=ca_pem)
+    with pytest.raises(wrong.InvalidSchema, match="socks4"):
+        session.get(url, proxies={"all": "socks4://127.0.0.1:1"})
 
 
 @in_turn("url", ["http://host.invalid", "https://host.invalid"])

@@ -38,6 +38,7 @@ from tests.support.drive import drive
 from tests.support.exchanges import CHUNKED, LENGTH, READERS, ask, fetch, works
 from tests.support.in_turn import in_turn
 from tests.support.peer import Peer
+from tests.support.servers import HOST, NginxEndpoints, Proxies
 from tests.support.styles import StyledWire
 from tests.support.wire import Wire
 
@@ -438,6 +439,21 @@ def test_errors_while_connecting_are_marked() -> None:
     with HTTPConnection(host, port) as conn, pytest.raises(ConnectionRefusedError) as refused:
         conn.request("GET", "/")
     assert vars(refused.value)["while_connecting"] is True
+    assert vars(refused.value)["at_proxy"] is False
+
+
+def test_errors_at_a_proxy_are_marked(nginx: NginxEndpoints, tinyproxy: Proxies) -> None:
+    """They say nothing about the server."""
+    context = ssl.create_default_context()  # it does not trust the server
+    for proxy, port, at_proxy in (
+        ((HOST, 1), nginx.tls.port, True),
+        (tinyproxy.open, 1, True),  # to which it opens no tunnel
+        (tinyproxy.open, nginx.tls.port, False),
+    ):
+        with HTTPConnection(HOST, port, ssl_context=context, proxy=proxy) as conn:
+            with pytest.raises(OSError) as failed:
+                conn.connect()
+        assert vars(failed.value)["at_proxy"] is at_proxy
 
 
 @pytest.mark.parametrize("method", ["__iter__", "read"])

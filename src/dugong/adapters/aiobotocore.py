@@ -44,7 +44,6 @@ from ..errors import (
     DNSUnavailable,
     HostnameNotResolvable,
     InvalidResponse,
-    TunnelRefused,
     UnsupportedResponse,
     is_callers,
 )
@@ -52,7 +51,6 @@ from ..pool.aio import AsyncPool
 from ..pool.origin import split_origin
 from ..pool.place import ConnectionSettings
 from ..protocol.content import AsyncIterableContent
-from ..protocol.messages import Request
 from ..transport.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -216,16 +214,18 @@ async def _exchange(conn: LeasedAsyncHTTPConnection, request: Any) -> Head:
         del fields[lower["expect"]]  # with nothing to ask for (RFC 9110 section 10.1.1)
     if isinstance(body, str):
         body = body.encode()
-    pieces = AsyncIterableContent(body) if hasattr(type(body), "__aiter__") else None
+    pieces: Any = AsyncIterableContent(body) if hasattr(type(body), "__aiter__") else None
     _, _, target = split_origin(request.url, "url")
     target = target.partition("#")[0]
     if not target.startswith("/"):
         target = f"/{target}"
     reused = conn.connected
     while True:
-        message = Request(request.method, target, list(fields.items()), pieces or body)
+        exchange = conn.co_exchange(
+            False, request.method, target, list(fields.items()), pieces or body, None, None, None
+        )
         try:
-            return await conn.run(conn.co_exchange(False, message, None, None, None), pieces)
+            return await conn.run(exchange, pieces)
         except ConnectionClosed as exc:
             if pieces is not None or is_callers(exc) or not must_resend(exc, reused=reused):
                 raise
@@ -244,14 +244,10 @@ def _translated(exc: Exception, request: Any, proxy: str | None) -> Exception:
     match exc:
         case _ if is_callers(exc):
             where = {"error": exc}
+        case _ if connecting and getattr(exc, "at_proxy", False):
+            kind = theirs.ProxyConnectionError
         case ssl.SSLError():
             kind = theirs.SSLError
-        case TunnelRefused():
-            kind = theirs.ProxyConnectionError
-        case ConnectionTimedOut(phase="tls"):
-            kind = theirs.ConnectTimeoutError
-        case OSError() | HostnameNotResolvable() | DNSUnavailable() if connecting and proxy:
-            kind = theirs.ProxyConnectionError
         case ConnectionTimedOut():
             kind = theirs.ConnectTimeoutError if connecting else theirs.ReadTimeoutError
         case HostnameNotResolvable() | DNSUnavailable():

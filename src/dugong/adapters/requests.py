@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
-    from requests.exceptions import RequestException
+    from requests.exceptions import InvalidSchema, RequestException
 except ImportError as exc:
     raise ImportError(
         "dugong.adapters.requests needs requests: pip install 'dugong[requests]'"
@@ -25,8 +25,9 @@ except ImportError as exc:
 
 from urllib3 import PoolManager, Retry
 
-from ..errors import is_callers
+from ..errors import InvalidRequest, is_callers
 from ..protocol.arguments import check_seconds
+from ..protocol.proxy import parse_proxy
 from .urllib3.pool import adopt
 
 if TYPE_CHECKING:
@@ -76,12 +77,34 @@ class DugongAdapter(HTTPAdapter):
         adopt(self.poolmanager, self.deadline)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> PoolManager:
-        """Return the pool manager for a proxy."""
-        known = proxy in self.proxy_manager
-        manager: PoolManager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        if not known:
-            adopt(manager, self.deadline)
+        """Return the pool manager for a proxy.
+
+        Raises:
+            requests.exceptions.InvalidSchema: it is a SOCKS proxy other than ``socks5`` and
+                ``socks5h``.
+        """
+        manager: PoolManager | None = self.proxy_manager.get(proxy)
+        if manager is not None:
+            return manager
+        if proxy.lower().startswith("socks"):  # for which urllib3 needs another library
+            manager = self.proxy_manager[proxy] = self._socks_manager(proxy, proxy_kwargs)
+        else:
+            manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        adopt(manager, self.deadline)
         return manager
+
+    def _socks_manager(self, proxy: str, options: dict[str, Any]) -> PoolManager:
+        try:
+            parse_proxy(proxy)
+        except InvalidRequest as exc:
+            raise InvalidSchema(str(exc)) from exc
+        return PoolManager(
+            num_pools=self._pool_connections,
+            maxsize=self._pool_maxsize,
+            block=self._pool_block,
+            _socks_options={"url": proxy},
+            **options,
+        )
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         """Send a request. The arguments are those of `HTTPAdapter.send`.

@@ -26,10 +26,11 @@ Theory of operation
    because it is written in C, and the next call ends the lease.
 6. While the interpreter shuts down, a thread that was at work here may have ended in the middle of
    it. Another thread then takes over (`sys.is_finalizing`).
-7. A connection is examined once when it is taken (`Session.idle_fault`). One that is closed is
-   replaced by the next of its route, or by a new one in the same slot. Where the system has epoll,
-   each call that carries out events also learns which idle connections have become readable,
-   without looking at the others (`IdleWatch`), and closes those that the server has closed.
+7. A connection is examined once when it is taken (`Session.idle_fault`). One that is closed, too
+   old or idle for too long is replaced by the next of its route, or by a new one in the same slot.
+   Where the system has epoll, each call that carries out events also learns which idle connections
+   have become readable, without looking at the others (`IdleWatch`), and closes those that the
+   server has closed.
 8. What is remembered of an origin, a *place*, is its settings in the form in which connections need
    them, what was learned about the server, and its TLS session. The pool keeps the last
    `_REMEMBERED`.
@@ -133,6 +134,7 @@ class BasePool(Steps, Generic[C]):
         unix_socket: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
         source_address: tuple[str, int] | None = None,
         proxy_headers: HeadersArgument | None = None,
+        proxy_ssl_context: ssl.SSLContext | None = None,
         socket_options: Iterable[tuple[int, int, int | bytes]] = (),
     ) -> None:
         super().__init__(
@@ -142,6 +144,7 @@ class BasePool(Steps, Generic[C]):
             check_seconds(idle_timeout, "idle_timeout"),
         )
         self._max_idle = math.inf if max_idle is None else max_idle
+        self._idle_timeout = math.inf if idle_timeout is None else idle_timeout
         self._max_age = check_seconds(max_age, "max_age")
         self._settings = ConnectionSettings(
             ssl_context=ssl_context,
@@ -152,6 +155,7 @@ class BasePool(Steps, Generic[C]):
             unix_socket=unix_socket,
             source_address=source_address,
             proxy_headers=proxy_headers,
+            proxy_ssl_context=proxy_ssl_context,
             socket_options=socket_options,
         )
         self._places: OrderedDict[Any, Place[C]] = OrderedDict()
@@ -213,8 +217,7 @@ class BasePool(Steps, Generic[C]):
         finally:
             lease.stop_waiting()
             if conn is None and lease.record is not None:
-                record, lease.record = lease.record, None
-                self._post(CANCELLED, record)
+                self._post_end(CANCELLED, lease)
 
     def _take(self, lease: PoolLease) -> C | None:
         """Return the connection object of a granted lease; ``None`` if it has to wait again."""
@@ -273,8 +276,7 @@ class BasePool(Steps, Generic[C]):
         monitor = LeaseMonitor(lease, self._clock)
         session = self._open(idle, monitor)
         if session is None:
-            record, lease.record = lease.record, None
-            self._post(LEASE_ENDED, record)
+            self._post_end(LEASE_ENDED, lease)
             return None
         lease.pool = self
         idle.previous = None
@@ -286,6 +288,8 @@ class BasePool(Steps, Generic[C]):
         now, retired = self._clock(), idle.session
         if idle.expires is not None and now >= idle.expires:
             fault: object = "too old"
+        elif now >= idle.since + self._idle_timeout:
+            fault = "idle for too long"
         else:
             fault = retired.retired_fault()
         if fault is not None:
@@ -341,8 +345,7 @@ class BasePool(Steps, Generic[C]):
             return
         if session is not None:
             session.close()
-        record, lease.record = lease.record, None
-        self._post(LEASE_ENDED, record)
+        self._post_end(LEASE_ENDED, lease)
 
     def _is_connected(self, lease: PoolLease) -> None:
         if lease.record is not None:
@@ -462,7 +465,7 @@ class Pool(BasePool[LeasedHTTPConnection]):
     caller that asks for one waits while its limit is reached. Callers for one host are served in
     their order, and hosts take turns.
 
-    A connection is used again for an equal route: origin, proxy and its credentials, TLS context,
+    A connection is used again for an equal route: origin, proxy and its credentials, TLS contexts,
     Unix socket and source address. TLS sessions are resumed for later connections of the route.
 
     Args:

@@ -58,13 +58,16 @@ if TYPE_CHECKING:
 _ENDED = (ConnectionClosed, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
-def translate(exc: Exception, pool: HTTPPool, url: str) -> Exception | None:
+def translate(
+    exc: Exception, pool: HTTPPool, url: str, *, forwards: bool = False
+) -> Exception | None:
     """Return urllib3's exception for one of an exchange.
 
     Args:
         exc: the exception.
         pool: the pool that has made the connection.
         url: the request target, for messages.
+        forwards: whether the connection is one to a proxy, which forwards the request.
 
     Returns:
         The exception to raise instead; *exc* itself if it is urllib3's; ``None`` to raise *exc*.
@@ -82,7 +85,7 @@ def translate(exc: Exception, pool: HTTPPool, url: str) -> Exception | None:
     if error is None:
         return None
     error.__cause__ = error.__cause__ or exc
-    if connecting and pool.proxy is not None and not _has_tunnel(exc, pool):
+    if connecting and (forwards or getattr(exc, "at_proxy", False)):
         wrapped = theirs.ProxyError("Unable to connect to proxy", error)
         wrapped.__cause__ = error
         return wrapped
@@ -163,12 +166,3 @@ def in_body(exc: Exception, pool: HTTPPool, received: int, missing: int | None) 
         case InvalidResponse() | UnsupportedResponse() | OSError():
             return theirs.ProtocolError(f"Connection broken: {exc!r}", exc)
     return None
-
-
-def _has_tunnel(exc: Exception, pool: HTTPPool) -> bool:
-    """Whether connecting failed when the proxy had opened its tunnel, in the handshake after it."""
-    if not pool.uses_tunnel:
-        return False
-    is_certificate = isinstance(exc, (CertificateError, ssl.SSLError))
-    is_reset = isinstance(exc, _ENDED) and not isinstance(exc, ConnectionClosed)
-    return is_certificate or is_reset or getattr(exc, "phase", None) == "tls"

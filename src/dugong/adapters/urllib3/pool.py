@@ -33,14 +33,13 @@ from ...pool.origin import Origin
 from ...pool.place import ConnectionSettings, Place
 from ...pool.pool import Pool
 from ...protocol.content import is_replayable
-from ...protocol.messages import Request
 from ...transport.poll import run
 from ...transport.timeouts import Timeouts
 from ...transport.within import UNSET, ExchangeLimits
 from .bodies import sendable
 from .errors import translate
 from .response import Response
-from .tls import context_for, settings_of
+from .tls import context_for, context_for_proxy, given_settings, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,13 +67,11 @@ class HTTPPool(HTTPConnectionPool):
     Attributes:
         deadline: seconds for each request, from waiting for a connection to the last byte of the
             body, with all retries; ``None`` for no limit.
-        uses_tunnel: whether its latest connection was to go through a proxy's tunnel.
     """
 
     def __init__(self, *args: Any, deadline: float | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.deadline = deadline
-        self.uses_tunnel = False
         kept = self.pool.maxsize if self.pool is not None else 0
         self._connections = Pool(
             max_connections=(kept or None) if self.block else None,
@@ -126,21 +123,34 @@ class HTTPPool(HTTPConnectionPool):
             found = self._places.setdefault(key, (place, defaults, is_open))
         return found
 
+    @property
+    def socks_proxy(self) -> str | None:
+        """The URL of a SOCKS proxy, ``None`` without one. urllib3 passes it in parts."""
+        options = dict(self.conn_kw.get("_socks_options") or {})
+        return options.get("url")
+
     def _proxy_settings(self) -> dict[str, Any]:
-        assert self.proxy is not None
-        return {
-            "proxy": f"{self.proxy.scheme}://{self.proxy.host}:{self.proxy.port}",
+        if self.socks_proxy is not None:
+            return {"proxy": self.socks_proxy}
+        proxy = self.proxy
+        assert proxy is not None
+        settings = {
+            "proxy": f"{proxy.scheme}://{proxy.host}:{proxy.port}",
             "proxy_headers": dict(self.proxy_headers),
         }
+        if proxy.scheme == "https":
+            settings["proxy_ssl_context"] = self._proxy_context(self)
+        return settings
 
     def _tls_settings(self) -> Any:
         return None
 
     def _tls_context(self, origin: Origin, *, tunnel: bool) -> Any:
-        if origin.scheme == "http":
-            return None
-        config = self.proxy_config  # it is the origin of an https proxy
-        return (config and config.ssl_context) or ssl.create_default_context()
+        return None
+
+    def _proxy_context(self, settings: Any) -> Any:
+        given = self.proxy_config and self.proxy_config.ssl_context
+        return given or context_for_proxy(settings)
 
     # Requests.
 
@@ -185,7 +195,9 @@ class HTTPPool(HTTPConnectionPool):
             try:
                 conn, head = call.exchange()
             except Exception as exc:
-                error = None if is_callers(exc) else translate(exc, self, url)
+                error = (
+                    None if is_callers(exc) else translate(exc, self, url, forwards=call.forwards)
+                )
                 if error is None:
                     raise
                 if isinstance(error, (EmptyPoolError, InvalidHeader)):
@@ -218,13 +230,21 @@ class HTTPPool(HTTPConnectionPool):
 class HTTPSPool(HTTPPool, HTTPSConnectionPool):
     """The same for https."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # requests passes its argument *verify* in this form, and then sets the attributes. For an
+        # http URL through an https proxy, it sets them to verify nothing.
+        self._given = given_settings(self)
+
     def _tls_settings(self) -> Any:
         return settings_of(self)
 
     def _tls_context(self, origin: Origin, *, tunnel: bool) -> Any:
-        if self.proxy is not None and not tunnel:
-            return super()._tls_context(origin, tunnel=tunnel)
-        return context_for(self)
+        if self.proxy is None or tunnel:
+            return context_for(self)
+        if origin.scheme == "http":  # a proxy that forwards https
+            return None
+        return self._proxy_context(self._given)
 
 
 class _Call:
@@ -251,15 +271,20 @@ class _Call:
         self._end = None if deadline is None else time.monotonic() + deadline
         self._fields: list[tuple[Any, Any]] = []
         self._tunnel = False
+        #: Whether a proxy forwards the request.
+        self.forwards = False
 
     def prepare(self, headers: Mapping[str, Any], *, chunked: bool) -> None:
         """Collect the fields of the request."""
         pool, body = self._pool, self._body
         pairs = list(headers.items())
-        if pool.proxy is not None:
+        if pool.socks_proxy is not None:
+            self._tunnel = True
+        elif pool.proxy is not None:
             scheme = None if self._url.startswith("/") else parse_url(self._url).scheme
             self._tunnel = connection_requires_http_tunnel(pool.proxy, pool.proxy_config, scheme)
-            if not self._tunnel:
+            self.forwards = not self._tunnel
+            if self.forwards:
                 for_proxy = pool.proxy_headers
                 given = {name.lower() for name in for_proxy}
                 pairs = [pair for pair in pairs if _low(pair[0]) not in given]
@@ -280,7 +305,6 @@ class _Call:
     def exchange(self) -> tuple[LeasedHTTPConnection, Head]:
         """Perform one exchange up to the head of the response."""
         pool = self._pool
-        pool.uses_tunnel = self._tunnel
         place, defaults, is_open = pool._find_place(tunnel=self._tunnel)
         if is_open:
             warnings.warn(
@@ -330,9 +354,18 @@ class _Call:
     ) -> Head:
         reused = conn.connected
         while True:
-            request = Request(self._method, self._url, self._fields, self._body)
+            exchange = conn.co_exchange(
+                limits is None,
+                self._method,
+                self._url,
+                self._fields,
+                self._body,
+                None,
+                limits,
+                defaults,
+            )
             try:
-                return conn.run(conn.co_exchange(limits is None, request, None, limits, defaults))
+                return conn.run(exchange)
             except ConnectionClosed as exc:
                 if is_callers(exc) or not must_resend(exc, reused=reused):
                     raise

@@ -8,12 +8,15 @@
    certificates but no names is common (botocore makes one), and urllib3 then checks the name. In
    these cases, dugong gets a `CheckingContext` instead, which checks each connection at the end of
    its handshake. So no request is ever sent on a connection that was not checked.
+3. TLS with an https proxy has a context of its own, which never has the client's certificate. It
+   trusts the same authorities as the one for servers.
 """
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from urllib3.exceptions import SSLError
 from urllib3.util.ssl_ import (
@@ -26,6 +29,8 @@ from urllib3.util.ssl_match_hostname import match_hostname
 
 if TYPE_CHECKING:
     from .pool import HTTPSPool
+
+S = TypeVar("S", ssl.SSLSocket, ssl.SSLObject)
 
 #: The attributes of a pool that determine its context.
 _ATTRIBUTES = (
@@ -61,6 +66,42 @@ def context_for(pool: HTTPSPool) -> Any:
     if given is None and context.check_hostname and name is None and not pool.assert_fingerprint:
         return context
     return CheckingContext(context, name, pool.assert_hostname, pool.assert_fingerprint)
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """Which certificates are trusted. The names are those of a pool's attributes."""
+
+    cert_reqs: Any
+    ca_certs: str | None
+    ca_cert_dir: str | None
+
+
+def given_settings(pool: HTTPSPool) -> VerifySettings:
+    """Return the present settings of *pool*."""
+    return VerifySettings(pool.cert_reqs, pool.ca_certs, pool.ca_cert_dir)
+
+
+def context_for_proxy(settings: VerifySettings | HTTPSPool) -> ssl.SSLContext:
+    """Return a new context for TLS with a proxy.
+
+    Raises:
+        urllib3.exceptions.SSLError: a certificate cannot be used.
+    """
+    mode = resolve_cert_reqs(settings.cert_reqs)
+    try:
+        context = create_urllib3_context(cert_reqs=mode)
+        if mode == ssl.CERT_NONE:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif settings.ca_certs or settings.ca_cert_dir:
+            context.load_verify_locations(settings.ca_certs, settings.ca_cert_dir)
+        else:
+            context.load_default_certs()
+        context.set_alpn_protocols(["http/1.1"])
+    except OSError as exc:
+        raise SSLError(exc) from exc
+    return context
 
 
 def _configure(context: ssl.SSLContext, pool: HTTPSPool, *, is_ours: bool) -> None:
@@ -113,20 +154,31 @@ class CheckingContext:
 
     def wrap_socket(self, sock: Any, *, server_hostname: Any, **options: Any) -> ssl.SSLSocket:
         """Wrap a socket, as `ssl.SSLContext.wrap_socket`."""
-        name: Any = self._server_hostname or server_hostname
-        wrapped = self._context.wrap_socket(sock, server_hostname=name, **options)
+        name = self._server_hostname or server_hostname
+        return self._checked(self._context.wrap_socket(sock, server_hostname=name, **options), name)
+
+    def wrap_bio(
+        self, incoming: Any, outgoing: Any, *, server_hostname: Any, **options: Any
+    ) -> ssl.SSLObject:
+        """Wrap two buffers, as `ssl.SSLContext.wrap_bio`: for TLS through an https proxy."""
+        name = self._server_hostname or server_hostname
+        return self._checked(
+            self._context.wrap_bio(incoming, outgoing, server_hostname=name, **options), name
+        )
+
+    def _checked(self, wrapped: S, name: str | bytes) -> S:
         shake_hands = wrapped.do_handshake
         expected = name.decode("ascii") if isinstance(name, bytes) else name
 
-        def do_handshake(block: bool = False) -> None:
-            shake_hands(block)
+        def do_handshake() -> None:
+            shake_hands()
             self._check(wrapped, expected)
-            del wrapped.do_handshake  # it refers to the socket: a cycle would keep that open
+            del wrapped.do_handshake  # it refers to the object: a cycle would keep that open
 
-        wrapped.do_handshake = do_handshake  # type: ignore[method-assign]
+        wrapped.do_handshake = do_handshake  # type: ignore[assignment, method-assign]
         return wrapped
 
-    def _check(self, sock: ssl.SSLSocket, name: str) -> None:
+    def _check(self, sock: ssl.SSLSocket | ssl.SSLObject, name: str) -> None:
         if self._fingerprint:
             assert_fingerprint(sock.getpeercert(binary_form=True), self._fingerprint)
             return
