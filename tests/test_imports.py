@@ -30,6 +30,7 @@ LAYERS = [
     {"pool"},
     {"client"},
     {"transfer"},
+    {"adapters"},
     {"cli"},
     {"__main__"},
 ]

@@ -188,6 +188,12 @@ class Dialer:
                 dialled += " from {}:{}".format(*route.source_address)
         return prefix + dialled
 
+    @property
+    def address(self) -> Any:
+        """The remote address of the latest socket, in the form that `socket` uses, or ``None``."""
+        race = self._race
+        return None if race is None or race.address is None else race.address[4]
+
     def cancel(self) -> None:
         """Cancel: `co_dial` raises `ConnectionClosed`. May be called in any thread, at any time.
 
