@@ -237,7 +237,7 @@ class BasePool(Steps, Generic[C]):
     def take_again(self, place: Place[C]) -> C | None:
         """Return a connection object for the connection that was returned last (rule 9).
 
-        Returns ``None`` if that was not for *place*.
+        Returns ``None`` if that was not for *place*, or was too long ago.
         """
         inbox, me = self._inbox, get_ident()
         if not inbox:
@@ -252,7 +252,11 @@ class BasePool(Steps, Generic[C]):
             try:
                 if inbox and self._unfinished is None and not self._machine.is_closed:
                     found = inbox[-1]
-                    if found.__class__ is Kept and found.place is place:
+                    if (
+                        found.__class__ is Kept
+                        and found.place is place
+                        and self._clock() < found.since + self._machine.idle_timeout
+                    ):
                         last = inbox.pop()
                         if last is found:
                             idle = found

@@ -121,7 +121,7 @@ class TransportCall(Generic[C]):
         timeout = self.request.extensions.get("timeout", {}).get("connect")
         tls = self._destination.tls
         tracing = Tracing(
-            self.request,
+            self.core_request(),
             {**self._destination.connecting, "timeout": timeout},
             None if tls is None else {**tls, "timeout": timeout},
         )
@@ -130,11 +130,12 @@ class TransportCall(Generic[C]):
             yield tracing.begin(conn.connected)
             ended = False
             while not ended:
-                ended = yield exchange.co_next()
-                for event in exchange.events():
-                    network_stream = self.library.network_stream(self, False)
-                    if reports := tracing.event(event, network_stream):
-                        yield reports
+                try:
+                    ended = yield exchange.co_next()
+                except Exception:
+                    yield self._reports(tracing, exchange.events())
+                    raise
+                yield self._reports(tracing, exchange.events())
             yield tracing.response(response_extensions(exchange.result))
             conn.on_event = None
         except Exception as exc:
@@ -144,6 +145,22 @@ class TransportCall(Generic[C]):
         finally:
             exchange.close()
         return exchange.result
+
+    def _reports(self, tracing: Tracing, events: list[str]) -> Reports:
+        network_stream = self.library.network_stream(self, False)
+        return [each for event in events for each in tracing.event(event, network_stream)]
+
+    def core_request(self) -> Any:
+        """Return the request in the form that traces get."""
+        request, core = self.request, self.library.core
+        url = request.url
+        return core.Request(
+            request.method,
+            core.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
 
     def _new_body(self) -> Any:
         """Return the body for one attempt."""

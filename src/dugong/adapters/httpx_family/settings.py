@@ -34,6 +34,8 @@ _MAX_KEEPALIVE = 20
 #: The schemes of URLs. Those of WebSocket connections begin with a request of HTTP.
 _SCHEMES = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
 
+_PORTS = range(1, 65536)
+
 #: Fields that our connections add to a request. httpx decides whether a request has them.
 _NOT_OURS = ("accept-encoding", "connection")
 
@@ -152,7 +154,8 @@ class TransportSettings(Generic[C]):
 
         Raises:
             UnsupportedProtocol: of the host library: the URL has another scheme.
-            InvalidRequest: the URL has no valid host and port, or the name for TLS is not valid.
+            ConnectError: of the host library: the URL has an impossible port.
+            InvalidRequest: the URL has no valid host, or the name for TLS is not valid.
         """
         url = request.url
         sni = request.extensions.get("sni_hostname")
@@ -162,6 +165,9 @@ class TransportSettings(Generic[C]):
             scheme = _SCHEMES.get(url.raw_scheme)
             if scheme is None:
                 raise _unsupported(library, request)
+            if url.port is not None and url.port not in _PORTS:
+                text = f"the port must be a number from 1 to 65535, not {url.port}"
+                raise library.host.ConnectError(text, request=request)
             origin = Origin(scheme, url.raw_host.decode("ascii"), url.port)
             found = self._new_destination(origin, sni, pool)
             if len(self._destinations) >= _REMEMBERED:

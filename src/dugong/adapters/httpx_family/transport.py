@@ -72,7 +72,7 @@ class BlockingBody(BaseBody[LeasedHTTPConnection]):
         call = self._call
         try:
             if self._is_traced:
-                report(call.trace, tracing.reading(call.request))
+                report(call.trace, tracing.reading(call.core_request()))
             while (conn := call.conn) is not None and not self.network_stream.switched:
                 piece = conn.read(RECEIVE_SIZE)
                 if not piece or not conn.response_pending():
@@ -100,7 +100,7 @@ class AwaitedBody(BaseBody[LeasedAsyncHTTPConnection]):
         call = self._call
         try:
             if self._is_traced:
-                await report_async(call.trace, tracing.reading(call.request))
+                await report_async(call.trace, tracing.reading(call.core_request()))
             while (conn := call.conn) is not None and not self.network_stream.switched:
                 piece = await conn.read(RECEIVE_SIZE)
                 if not piece or not conn.response_pending():
@@ -212,9 +212,15 @@ class BaseTransport(Generic[P, C]):
         settings = self._settings
         pool: BasePool[C] = self._pool  # type: ignore[assignment]
         destination = settings.destination(self._library, request, pool)
-        limits = settings.limits(request.extensions.get("timeout") or {})
+        timeouts = request.extensions.get("timeout") or {}
         return TransportCall(
-            self._library, pool, destination, request, limits, settings.retries, self._is_async
+            self._library,
+            pool,
+            destination,
+            request,
+            settings.limits(timeouts),
+            settings.retries,
+            self._is_async,
         )
 
     def _respond(self, call: TransportCall[C], head: HTTPResponse) -> Any:
@@ -269,9 +275,10 @@ class BlockingTransport(BaseTransport[Pool, LeasedHTTPConnection]):
         try:
             step = next(steps)
             while True:
+                result = None
                 try:
                     if isinstance(step, list):
-                        result = report(call.trace, step)
+                        report(call.trace, step)
                     else:
                         result = self._run(call, step)
                 except BaseException as exc:
@@ -315,7 +322,16 @@ class AwaitedTransport(BaseTransport[AsyncPool, LeasedAsyncHTTPConnection]):
         try:
             call = self._call(request)
             self._pool.enter_loop()
-            return self._respond(call, await self._perform(call))
+            try:
+                head = await self._perform(call)
+                await _close(call)
+            except GeneratorExit:  # the event loop is gone
+                raise
+            except BaseException:
+                call.release()
+                await _close(call)
+                raise
+            return self._respond(call, head)
         except Exception as exc:
             self._library.reraise(exc, request)
 
@@ -324,9 +340,10 @@ class AwaitedTransport(BaseTransport[AsyncPool, LeasedAsyncHTTPConnection]):
         try:
             step = next(steps)
             while True:
+                result = None
                 try:
                     if isinstance(step, list):
-                        result = await report_async(call.trace, step)
+                        await report_async(call.trace, step)
                     else:
                         result = await self._run(call, step)
                 except GeneratorExit:  # the event loop is gone
@@ -345,4 +362,10 @@ class AwaitedTransport(BaseTransport[AsyncPool, LeasedAsyncHTTPConnection]):
         conn = call.conn
         if conn is None:
             return await run_in_loop(crt, call.limits)
-        return await conn.run(crt, call.pieces)
+        return await conn.run(crt)
+
+
+async def _close(call: TransportCall[Any]) -> None:
+    """Close the body of a request if it is an async iterable, whether or not it was used."""
+    if call.pieces is not None:
+        await call.pieces.aclose()
