@@ -105,11 +105,15 @@ class TransportCall(Generic[C]):
             raise
 
     def _exchange(self, conn: C) -> Steps:
-        request, extensions = self.request, self.request.extensions
-        target: bytes = extensions.get("target") or request.url.raw_path
-        ours = Request(
-            request.method, target.decode("latin-1"), request.headers.raw, self._new_body()
-        )
+        request = self.request
+        fields, target = request.headers.raw, request.extensions.get("target")
+        if target is None:
+            target = request.url.raw_path
+        elif not target.startswith((b"/", b"*")):
+            # Host must be that of such a target (RFC 9112 section 3.2), but httpx takes it from the
+            # URL. Without the field, it is taken from the target.
+            fields = [pair for pair in fields if pair[0].lower() != b"host"]
+        ours = Request(request.method, target.decode("latin-1"), fields, self._new_body())
         defaults = self._destination.defaults
         crt = conn.co_exchange(not self._is_async, ours, None, None, defaults)
         if self.trace is None:
