@@ -116,8 +116,8 @@ async def test_information(kit: Kit, certificates: Certificates, site: Site) -> 
     async with kit.client() as client:
         async with client.stream("GET", site.url) as response:
             network = response.network
+            get = network.bare.get_extra_info
             for _ in range(2):
-                get = network.bare.get_extra_info
                 assert get("server_addr") == ("127.0.0.1", site.port)
                 assert get("client_addr") == ("127.0.0.1", site.seen[0].port)
                 assert get("ssl_object") is None

@@ -419,6 +419,22 @@ async def test_idle_for_too_long(plain: StyledWire) -> None:
         assert plain.step()
 
 
+async def test_idle_timeout_ends_what_was_returned_last(plain: StyledWire) -> None:
+    """Also if no other call comes between the two leases."""
+    listener, pool = plain.listen(), StyledPool(plain, idle_timeout=60)
+    now = 1000.0
+    pool.pool._clock = lambda: now
+    answering(listener)
+    async with pool.lease(origin_of(listener, plain)) as conn:
+        await ask(conn)
+    now += 61
+    answering(listener)
+    async with pool.lease(origin_of(listener, plain)) as conn:
+        assert not conn.connected
+        await ask(conn)
+    pool.check()
+
+
 async def test_a_connection_that_is_too_old(plain: StyledWire) -> None:
     listener, pool = plain.listen(), StyledPool(plain, max_age=100, idle_timeout=None)
     origin = origin_of(listener, plain)

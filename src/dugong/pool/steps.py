@@ -131,6 +131,8 @@ class Steps:
             event = (CANCELLED, event.record, None)
         what, record, idle = event
         if what is WANT:
+            if machine.idle:  # a lease must not get what has been idle for too long
+                self._act(machine.tick(now))
             self._act(machine.want(record, now))
         elif what is LEASE_ENDED:
             self._drops.pop(record, None)
