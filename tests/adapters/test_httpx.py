@@ -412,7 +412,9 @@ async def test_closed_connection_is_replaced(kit: Kit, site: Site) -> None:
     site.on("/closes", Reply(body=b"ok", close=True))
     site.on("/later", Reply(raw=b"", close=True), Reply(body=b"ok"))
     async with kit.client() as client:
-        await client.request("GET", site.url + "/closes")
+        response = await client.request("GET", site.url + "/closes")
+        sock = response.extensions["network_stream"].get_extra_info("socket")
+        select.select([sock], [], [])  # the end has arrived
         assert (await client.request("POST", site.url, content=b"x")).text == "ok"
         assert (await client.request("GET", site.url + "/later")).text == "ok"
     assert site.paths() == ["/closes", "/", "/later", "/later"]
