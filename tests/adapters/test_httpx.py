@@ -414,7 +414,8 @@ async def test_closed_connection_is_replaced(kit: Kit, site: Site) -> None:
     async with kit.client() as client:
         response = await client.request("GET", site.url + "/closes")
         sock = response.extensions["network_stream"].get_extra_info("socket")
-        select.select([sock], [], [])  # the end has arrived
+        if sock.fileno() >= 0:  # otherwise the end has arrived, and the pool has seen it
+            select.select([sock], [], [])
         assert (await client.request("POST", site.url, content=b"x")).text == "ok"
         assert (await client.request("GET", site.url + "/later")).text == "ok"
     assert site.paths() == ["/closes", "/", "/later", "/later"]
