@@ -1,5 +1,5 @@
 # Every target does its own set-up: a virtual environment in the checkout, made from pyproject.toml
-# and made anew when that changes.
+# and recreated when that changes.
 #
 #   make test PYTHON=python3.13 VENV=.venv-3.13 PYTEST="-x tests/test_imports.py"
 
@@ -39,8 +39,16 @@ format: $(READY)
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-demo: $(READY)
-	$(PY) examples/demo.py
+demo: .demo/.ready
+	.demo/bin/python examples/demo.py
+
+# The demo needs a small part of what the tests need.
+.demo/.ready: pyproject.toml
+	@echo "Setting up the demo in .demo …"
+	$(PYTHON) -m venv --clear .demo
+	.demo/bin/python -m pip install -qq --upgrade 'pip>=25.1'
+	.demo/bin/python -m pip install -qq --editable '.[cli]' --group demo
+	@touch $@
 
 # As HTML in build/docs; every warning is an error.
 docs: $(READY)
@@ -109,7 +117,7 @@ fuzz: $(READY)
 	done
 
 clean:
-	rm -rf .venv .venv-* .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .bench .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `pip install --group` came with pip 25.1.

@@ -42,14 +42,16 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:obj", r"errno|strerror|args|filename|safe_to_retry|AsyncPipeline\.aclose|.*\.T"),
-    (r"py:.*", r"(_?asyncio|collections|contextlib|email|hashlib)(\..*)?"),
-    (r"py:.*", r"(io|next|os|select|socket|ssl)(\..*)?"),
+    (r"py:.*", r"(_?asyncio|collections|contextlib|email|hashlib|http|ipaddress)(\..*)?"),
+    (r"py:.*", r"(io|next|os|select|socket|ssl|time)(\..*)?"),
     (
         r"py:class",
         r"Async\w+|Body|Co|ConnectionSettings|Hash|HeadersArgument|Items|Part|(.*\.)?[CT]",
     ),
     (r"py:class", r"dugong\.connection\.connection\.Connection"),
     (r"py:class", r"\w+Buffer|Requests|Unset|WholeBody"),
+    (r"py:class", r"Callable\[\[\]"),  # of a callable without arguments
+    (r"py:class", r"Allow|Auth|Cert|Files|Options|Pairs|Resolve|Verify|CookieJar|(.*\.)?[PR]"),
 ]
 add_module_names = False
 autodoc_member_order = "bysource"

@@ -10,6 +10,7 @@ beside them, and who answers under the one name that is not this machine's.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -21,13 +22,15 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import pytest
 import trustme
 from sybil import Example, Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
-from dugong import HTTPConnection, StateError
+from dugong import Client, HTTPConnection, StateError
 
 #: A server on the Internet that some examples talk to, at ports 80 and 443.
 PUBLIC = "www.example.org"
@@ -55,6 +58,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     shutil.copy(Path(__file__).with_name("practice_server.py"), folder)
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder), public_server(patch):
         patch.syspath_prepend(folder)
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
         yield
     sys.modules.pop("practice_server", None)
 
@@ -117,15 +122,42 @@ def run_session(example: Example) -> None:
     assert status == 0, screen
 
 
+#: The lines of the examples that were run in each page's namespace, by the identity of that.
+RAN: dict[int, set[int]] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Run the examples above this one first, unless that was done.
+
+    They may have run in another process, because pytest-xdist splits pages, or before this process
+    ran another page and came back.
+    """
+    if isinstance(item, SybilItem):
+        document = item.example.document
+        ran = RAN.setdefault(id(document.namespace), set())
+        for example in document.examples():
+            if example.line < item.example.line and example.line not in ran:
+                ran.add(example.line)
+                with contextlib.suppress(SkipTest):
+                    example.evaluate()
+        ran.add(item.example.line)
+    return (yield)
+
+
 def clean_up(namespace: dict[str, Any]) -> None:
     """Close what a page's examples have left open."""
     for value in namespace.values():
         if isinstance(value, HTTPConnection):
             with contextlib.suppress(StateError):  # its lease has ended
                 value.disconnect()
+        elif isinstance(value, Client):
+            value.close()
     if "server" in namespace:
         namespace["server"].shutdown()
         namespace["server"].server_close()
+    namespace.clear()
+    RAN.pop(id(namespace), None)
 
 
 pytest_collect_file = Sybil(

@@ -1,5 +1,7 @@
-"""A web server to try the tutorial's examples on, in a thread of the program that imports it."""
+"""A web server for the examples of these pages, in a thread of the program that imports it."""
 
+import gzip
+import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +16,15 @@ class Handler(BaseHTTPRequestHandler):
     flaky_requests = 0
 
     def do_GET(self):
-        if self.path == "/index.html":
+        if self.path.startswith("/echo"):
+            self.echo()
+        elif self.path == "/old":
+            self.answer(302, b"It has moved.\n", Location="/index.html")
+        elif self.path == "/login":
+            self.answer(200, b"Welcome.\n", Set_Cookie="session=1234")
+        elif self.path == "/compressed":
+            self.answer(200, gzip.compress(PAGE.encode()), "text/html", Content_Encoding="gzip")
+        elif self.path == "/index.html":
             self.answer(200, PAGE.encode("utf-8"), "text/html; charset=utf-8")
         elif self.path == "/big_movie.mp4":
             self.answer(200, MOVIE, "video/mp4")
@@ -48,7 +58,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, b"%d bytes received\n" % size)
 
     def do_POST(self):
-        self.do_PUT()
+        if self.path.startswith("/echo"):
+            self.echo()
+        else:
+            self.do_PUT()
+
+    def echo(self):  # answers with the request, as JSON
+        body = self.read_body().decode()
+        fields = {name.lower(): value for name, value in self.headers.items()}
+        shown = {"method": self.command, "target": self.path, "fields": fields, "body": body}
+        self.answer(200, json.dumps(shown, indent=1).encode(), "application/json")
 
     def handle_expect_100(self):
         if not self.path.startswith("/private/"):
@@ -60,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
     def read_body(self):
         if "Content-Length" in self.headers:
             return self.rfile.read(int(self.headers["Content-Length"]))
+        if "Transfer-Encoding" not in self.headers:
+            return b""
         body = b""
         while size := int(self.rfile.readline(), 16):
             body += self.rfile.read(size)
@@ -68,10 +89,12 @@ class Handler(BaseHTTPRequestHandler):
             pass  # the trailer section
         return body
 
-    def answer(self, status, body, content_type="text/plain"):
+    def answer(self, status, body, content_type="text/plain", **fields):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        for name, value in fields.items():
+            self.send_header(name.replace("_", "-"), value)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -60,6 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own: set[str] = set()  # arguments that the test gives values to, whatever their names
     for mark in metafunc.definition.iter_markers("parametrize"):
         own.update([mark.args[0]] if isinstance(mark.args[0], str) else mark.args[0])
+    omits_slow = _omits_slow(metafunc.config)
     for name, transports in TRANSPORTS.items():
         if name in metafunc.fixturenames and name not in own:
             cases = [
@@ -70,6 +71,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 )
                 for style in styles
                 for transport in transports
+                if not omits_slow or _is_quick(style, transport, styles, transports)
             ]
             metafunc.parametrize(name, cases, indirect=True)
 
@@ -82,6 +84,27 @@ def _is_quick(style: str, transport: str, styles: list[str], transports: list[st
     if len(styles) < len(STYLES) or len(transports) == 1:
         return True
     return transport == ("tls" if style in ("blocking", "trio") else "plain")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: object) -> Any:
+    """Make no items of slow tests where the command line leaves them out.
+
+    They would be more than the others, and each process collects all tests.
+    """
+    if _omits_slow(collector.config) and (_is_slow(collector.obj) or _is_slow(obj)):
+        return []
+    return None
+
+
+def _omits_slow(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "not slow")
+
+
+def _is_slow(obj: object) -> bool:
+    marks = getattr(obj, "pytestmark", ())
+    marks = marks if isinstance(marks, Sequence) else (marks,)
+    return any(mark.name == "slow" for mark in marks)
 
 
 @pytest.hookimpl(tryfirst=True)

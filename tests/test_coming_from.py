@@ -9,6 +9,7 @@ After a change of a page, ``make probes`` records anew.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -79,6 +80,57 @@ def test_you_wrote(page: str) -> None:
         pytest.skip("what this page comes from is not installed (make probes)")
     again = run("tests.coming_from.snippets", page, "0", python=OTHERS[page])
     assert again == recorded(page)
+
+
+# ------------------------------------------------------------------------ requests
+
+#: Everyday tasks: headings of ``requests.md``, each with a table of one row.
+TASKS = (
+    "Text",
+    "JSON",
+    "Forms",
+    "File uploads",
+    "Downloads with progress",
+    "Basic authentication",
+    "Redirects",
+    "Cookies",
+    "Retries",
+    "Proxies from the environment",
+    "Private certificate authorities and client certificates",
+    "Compression",
+    "Threads",
+    "Total time limits",
+)
+
+
+def tasks() -> dict[str, list[tuple[str, str]]]:
+    """Return the rows under each heading: the code of both columns."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in rows_of(PAGES / "requests.md"):
+        assert row.wrote is not None
+        assert row.write is not None
+        found.setdefault(row.title.rpartition(" ")[0], []).append((row.wrote[1], row.write[1]))
+    return found
+
+
+def statements(code: str) -> int:
+    return sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(code)))
+
+
+def test_everyday_tasks_are_there() -> None:
+    rows = tasks()
+    assert [title for title in rows if title in TASKS] == list(TASKS)
+    for title in TASKS:
+        ((wrote, write),) = rows[title]
+        assert "requests.Session()" in wrote, title
+        assert "Client(" in write, title
+
+
+def test_everyday_tasks_are_no_longer_than_with_requests() -> None:
+    rows = tasks()
+    for title in TASKS:
+        ((wrote, write),) = rows[title]
+        assert statements(write) <= statements(wrote), title
 
 
 # --------------------------------------------------------------------- dugong 3.8

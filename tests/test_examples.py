@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
 import socket
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -37,13 +39,33 @@ def test_demo() -> None:
     out = done.stdout.decode()
     assert (done.returncode, done.stderr.decode()) == (0, ""), out
     assert [trouble for trouble in ("WRONG", "INCOMPLETE") if trouble in out] == []
-    assert out.count("all bytes right") == 2
+    (head,) = [line for line in out.splitlines() if "http.client" in line and "┃" in line]
+    assert [cell.strip() for cell in head.split("┃")[2:-1]] == ["http.client", "requests", "dugong"]
+    times = re.findall(r"^│ .*?│ +(\S+)(?: s)? │ +(\S+)(?: s)? │ +([\d.]+) s │$", out, re.MULTILINE)
+    assert len(times) == 6
+    assert times[-1][:2] == ("-", "-")
     for word in ("complete", "200, digest right", "403, 1"):
         assert f"│ {word}" in out
-    assert "\n$ dugong time http" in out
+    assert out.startswith("$ dugong time http")
     # What the command prints into a pipe is for programs, and wide.
-    table = out[out.index("dugong, to granian") :]
-    assert max(map(len, table.splitlines())) <= 80
+    tables = out[out.index("The same work") :]
+    assert max(map(len, tables.splitlines())) <= 80
+
+
+def test_demo_imports_only_what_it_installs() -> None:
+    """``make demo`` has an environment of its own, with the group `demo` and no other one."""
+    imported = set()
+    for path in DEMO.parent.glob("demo*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or "")
+    others = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        group = tomllib.load(file)["dependency-groups"]["demo"]
+    installed = {re.split(r"[^\w-]", requirement)[0] for requirement in group}
+    assert others - {"demo_server"} == {"dugong"} | installed - {"granian"}
 
 
 @pytest.mark.usefixtures("rich")
@@ -61,7 +83,15 @@ def test_demo_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setenv("no_proxy", "*")
+    codes = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(codes) == 2
+    client, connection = (run_readme(code, monkeypatch) for code in codes)
+    assert client["text"] == "hello"
+    assert (connection["resp"].status, connection["body"]) == (200, b"hello")
+
+
+def run_readme(code: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     with Listener() as listener, ThreadPoolExecutor() as pool:
 
         def here(host: str | bytes, port: int, *, type: int, flags: int) -> list[Any]:  # noqa: A002
@@ -77,4 +107,4 @@ def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
         exec(code, names)  # noqa: S102
         [request] = serving.result(PATIENCE)
     assert request.startswith(b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\n")
-    assert (names["resp"].status, names["body"]) == (200, b"hello")
+    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_corpus_in_the_engine(path: Path) -> None:
         for end in range(len(check.ENDS)):
             for sizes in (0x00, 0x42, data[2]):
                 check_engine.check(bytes([data[0], reader, sizes, end]) + data[check.HEADER :])
+
+
+def test_one_input_of_four_is_compared() -> None:
+    """Also where all inputs resemble one another, as a fuzzer's do."""
+    for path in CORPUS.iterdir():
+        data = path.read_bytes()
+        changed = [data + bytes(pair) for pair in product(range(32), repeat=2)]
+        assert 200 < sum(map(check_engine.is_compared, changed)) < 312, path.name
 
 
 @in_turn("name", SEEDS)

@@ -97,17 +97,27 @@ class Client:
 
 
 class Dugong(Client):
+    """A connection; if redirects, cookies or decompression are wanted, a `dugong.Client`."""
+
     package = "dugong"
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        from dugong import HTTPConnection
+        import dugong
 
-        self._conn = HTTPConnection("127.0.0.1", setting.port, setting.context, timeout=TIMEOUT)
+        self._conn = dugong.HTTPConnection(
+            "127.0.0.1", setting.port, setting.context, timeout=TIMEOUT
+        )
+        self._client = dugong.Client(
+            base_url=setting.url, verify=setting.cafile or True, timeout=TIMEOUT, proxy=None
+        )
 
     def do(
         self, method: str, path: str, fields: Mapping[str, str], body: bytes | None = None
     ) -> Reply:
+        if self.setting.browser:
+            answer = self._client.request(method, path, headers=fields, body=body)
+            return Reply(answer.status, answer.readall())
         resp = self._conn.request(
             method, path, fields, body, expect100=self.setting.expect, deadline=self.setting.limit
         )
@@ -124,6 +134,7 @@ class Dugong(Client):
 
     def close(self) -> None:
         self._conn.disconnect()
+        self._client.close()
 
     @staticmethod
     async def fetch(url: str) -> int:

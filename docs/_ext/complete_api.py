@@ -16,8 +16,14 @@ import dugong
 from dugong.connection.aio import AsyncPipeline
 from dugong.connection.blocking import BlockingPipeline
 
-#: What nobody calls by its name, or Python's own base classes have.
-_NOT_OURS = {"cancel", "name", "with_traceback", "add_note"}
+#: What users do not call by its name, or Python's own base classes have.
+_NOT_OURS = {"cancel", "contents", "name", "with_traceback", "add_note"}
+
+#: Methods of pools for the package `dugong.client`, which users do not call.
+_FOR_CLIENTS = {"co_lease", "enter_loop", "place_of", "take_again"}
+
+#: Classes whose coroutines are documented once, at the blocking class.
+_ASYNC = (dugong.AsyncHTTPConnection, dugong.AsyncClient, dugong.AsyncResponse)
 
 
 def public_names() -> Iterator[str]:
@@ -39,15 +45,17 @@ def members(cls: type) -> Iterator[str]:
         ):
             continue
         for name, value in vars(base).items():
-            if name.startswith("_") or name in _NOT_OURS or _is_coroutine(cls, name):
+            if name.startswith("_") or name in _NOT_OURS | _FOR_CLIENTS:
+                continue
+            if _is_coroutine(cls, name):
                 continue
             if callable(value) or isinstance(value, property):
                 yield name
 
 
 def _is_coroutine(cls: type, name: str) -> bool:
-    """Whether it is one of those that are documented once, at `HTTPConnection`."""
-    return cls is dugong.AsyncHTTPConnection and name.startswith("co_")
+    """Return whether it is one of those that are documented once, at the blocking class."""
+    return cls in _ASYNC and name.startswith("co_")
 
 
 def check(app: Sphinx, env: BuildEnvironment) -> None:

@@ -5,7 +5,7 @@
     DugongError
      ├── ConnectionClosed        (ConnectionError)  an established connection ended
      ├── ConnectionTimedOut      (TimeoutError)     a time limit has passed
-     ├── TunnelRefused           (ConnectionError)  the proxy refused a CONNECT request
+     ├── TunnelRefused           (ConnectionError)  the proxy did not open a tunnel
      ├── HostnameNotResolvable                      the DNS works, but the host has no address
      ├── DNSUnavailable                             the DNS does not answer
      ├── AddressRefused                             the address guard approves no address
@@ -175,21 +175,37 @@ def _nothing() -> None:
 
 
 class TunnelRefused(DugongError, ConnectionError):
-    """The proxy did not open a tunnel to the server (RFC 9110 section 9.3.6).
+    """The proxy did not open a tunnel to the server (RFC 9110 section 9.3.6, RFC 1928 section 6).
+
+    A SOCKS proxy sends a reply code instead of a status code. `status` is then the HTTP status code
+    with the same meaning: 407 for missing or rejected credentials, 403 if the rules of the proxy
+    do not allow the server, 502 for a general failure and for a network, host or port that it
+    cannot reach, 504 for an expired TTL, 501 for what it does not support, 500 for any other code.
 
     Attributes:
         status: the status code of the proxy's response, an `int`.
-        reason: its reason phrase, a `str`.
-        headers: its fields, a `dugong.Headers`.
-        body: the part of its body that arrived within two seconds, at most 64 KiB of `bytes`.
+        reason: its reason phrase, or the meaning of the reply code; a `str`.
+        headers: its fields, a `dugong.Headers`. Empty for SOCKS.
+        body: the part of its body that arrived within two seconds, at most 64 KiB of `bytes`. Empty
+            for SOCKS.
+        reply: the code with which a SOCKS proxy refused, an `int`; ``None`` for an HTTP proxy.
     """
 
-    def __init__(self, status: int, reason: str, headers: Headers, body: bytes = b"") -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        headers: Headers,
+        body: bytes = b"",
+        reply: int | None = None,
+    ) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
         self.body = body
-        super().__init__(f"the proxy refused the tunnel: {status} {reason}".rstrip())
+        self.reply = reply
+        text = f"{status} {reason}".rstrip() if reply is None else f"{reason} (SOCKS reply {reply})"
+        super().__init__(f"the proxy refused the tunnel: {text}")
 
 
 class _NameError(DugongError):
@@ -258,11 +274,11 @@ class InvalidResponse(_ResponseError):
     Attributes:
         response: the `dugong.HTTPResponse` whose head had been parsed, or ``None``.
         part: the invalid part, one of these strings. ``status-line``: the status line, or the
-            first bytes are not HTTP. ``head``: a field line. ``framing``: the fields do not
-            determine where the body ends. ``chunk``: a chunk's size line, or the end of its data.
-            ``trailer``: the trailer section. ``coding``: the data do not match their content
-            coding. ``limit``: a limit is exceeded. ``early``: the response arrived before its
-            request was sent.
+            first bytes are not HTTP (or SOCKS). ``head``: a field line, or a later message of a
+            SOCKS proxy. ``framing``: the fields do not determine where the body ends. ``chunk``: a
+            chunk's size line, or the end of its data. ``trailer``: the trailer section.
+            ``coding``: the data do not match their content coding. ``limit``: a limit is exceeded.
+            ``early``: the response arrived before its request was sent.
     """
 
     def __init__(
@@ -311,7 +327,7 @@ class RedirectError(DugongError):
     """A redirect is not followed: its target is not valid or not allowed, or there are too many.
 
     Attributes:
-        response: the response that redirects; its body can be read if it was not closed.
+        response: the response that redirects, which is closed; ``None`` if it was left out.
     """
 
     def __init__(self, message: str, response: Any = None) -> None:
@@ -395,7 +411,7 @@ _TEMPORARY_ERRNOS = frozenset(
     if hasattr(errno, name)
 )  # fmt: skip
 
-#: Status codes with which proxies refuse a CONNECT while the server is temporarily unreachable.
+#: Status codes with which proxies refuse a tunnel while the server is temporarily unreachable.
 _TEMPORARY_TUNNEL_STATUSES = frozenset({502, 503, 504})
 
 
@@ -462,8 +478,9 @@ def is_temp_network_error(exc: BaseException) -> bool:
 
     True for every `ConnectionError` and `TimeoutError` (including dugong's own), `DNSUnavailable`,
     `InterruptedError`, unreachable hosts and networks, TLS connections that ended early, and
-    tunnels refused with 502, 503 or 504. False for other refused tunnels,
-    `HostnameNotResolvable`, certificate errors, protocol errors and misuse.
+    tunnels refused with 502, 503 or 504 (also where this stands for the reply of a SOCKS proxy).
+    False for other refused tunnels, `HostnameNotResolvable`, certificate errors, protocol errors
+    and misuse.
 
     Also false for any exception whose cause is a fatal TLS alert that rejects the certificate, the
     protocol version or the parameters (RFC 8446 section 6.2). In TLS 1.3, such an alert may arrive

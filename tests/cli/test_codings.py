@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dugong import Headers, HTTPResponse
 from dugong.cli.codings import codings, decoded
 from dugong.cli.output import Failure
+from tests.support.in_turn import in_turn
 
 PAGE = b"<a href=x>" * 5000
 LIMIT = 1 << 20
@@ -46,7 +47,7 @@ def response(*values: str) -> HTTPResponse:
     return HTTPResponse("GET", "/", 200, "OK", fields)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("values", "names"),
     [
         ([], []),
@@ -81,7 +82,7 @@ def test_unsupported(value: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("name", ENCODED)
+@in_turn("name", ENCODED)
 def test_decoded(name: str) -> None:
     body, names = ENCODED[name]
     assert decoded(body, names, LIMIT) == (PAGE if body else b"")
@@ -95,7 +96,7 @@ def test_truncated(name: str) -> None:
             decoded(body[:end], names, LIMIT)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("body", "names"),
     [
         (PAGE, ["gzip"]),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import NOT_FOUND, OK, ONCE, Done, Listener, ended, failure, head, run, start
-from tests.support.servers import HOST, NginxEndpoints
+from tests.support.apps import document
+from tests.support.servers import HOST, NginxEndpoints, Proxies
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,23 @@ def test_tls_troubles(nginx: NginxEndpoints, monkeypatch: pytest.MonkeyPatch) ->
         f"https://{tls}/: the certificate of {tls} is not trusted: unable to get local issuer "
         "certificate (to trust its authority, set SSL_CERT_FILE to a file of certificates)"
     )
+
+
+def test_tls_troubles_of_a_proxy(
+    nginx: NginxEndpoints, https_proxies: Proxies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate that is not trusted is not the server's."""
+    url = f"https://{HOST}:{nginx.tls.port}/doc/1.txt"
+    proxy = https_proxies.open_url("https")
+    assert run("get", "--proxy", proxy, url).out == document(1)
+    plain = f"{HOST}:{nginx.plain.port}"
+    assert run("get", "--proxy", f"https://{plain}", url) == failure(
+        f"{url}: the proxy {plain} does not speak TLS: try http:// instead of https://"
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
+    done = run("get", "--proxy", proxy, url)
+    where = proxy.removeprefix("https://")
+    assert f"{url}: the certificate of the proxy {where} is not trusted" in done.err
 
 
 def test_nobody_listens(refused: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dugong.cli.links import Links, decode
+from tests.support.in_turn import in_turn
 
 BASE = "http://host/dir/page"
 EURO = "http://host/€"
@@ -14,7 +15,7 @@ def links(page: str, base: str | None = BASE) -> list[str]:
     return list(Links(page, base))
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "element",
     [
         '<a href="{}">',
@@ -51,7 +52,7 @@ def test_elements(element: str) -> None:
     assert links(page) == ["http://host/dir/x/y"]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "page",
     [
         "",
@@ -79,7 +80,7 @@ def test_no_links(page: str) -> None:
     assert links(page) == []
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("link", "url"),
     [
         ("x", "http://host/dir/x"),
@@ -141,7 +142,7 @@ def test_each_once_in_the_order_of_the_page() -> None:
     assert links(page) == ["http://host/dir/b", "http://host/dir/a", "http://host/dir/c"]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("srcset", "names"),
     [
         ("a", "a"),
@@ -165,7 +166,7 @@ def test_attribute_given_twice() -> None:
     assert links("<a href=a href=b>") == ["http://host/dir/a"]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("page", "charset"),
     [
         (EURO.encode(), None),

@@ -16,6 +16,7 @@ from dugong.cli.ranges import (
     range_fields,
     source_of,
 )
+from tests.support.in_turn import in_turn
 
 ETAG = ("ETag", '"a-1"')
 OLD = ("Last-Modified", "Tue, 24 Nov 2026 10:00:00 GMT")
@@ -30,7 +31,7 @@ def response(status: int, *fields: tuple[str, str], length: int | None = None) -
     return HTTPResponse("GET", "/", status, "", Headers(fields), length)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("fields", "validator"),
     [
         ([ETAG], ETAG),
@@ -58,7 +59,7 @@ def test_request() -> None:
     assert range_fields(BY_ETAG, 10) == [("Range", "bytes=10-"), ("If-Range", '"a-1"')]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("status", "fields", "length", "expected"),
     [
         (206, [ETAG, ("Content-Range", "bytes 10-99/100")], 90, Answer.REST),

@@ -8,6 +8,7 @@ from dugong import Headers, HTTPResponse
 from dugong.cli.arguments import url
 from dugong.cli.output import Failure
 from dugong.cli.redirects import Trail, followed, location
+from tests.support.in_turn import in_turn
 
 SECRETS = [("Authorization", "x"), ("cookie", "x"), ("Proxy-Authorization", "x"), ("HOST", "x")]
 HARMLESS = [("Accept", "text/plain"), ("X-Host", "y")]
@@ -20,7 +21,7 @@ def led(start: str, *targets: str) -> Trail:
     return trail
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("start", "target", "there"),
     [
         ("http://a/b/c?d", "e", "http://a/b/e"),
@@ -48,7 +49,7 @@ def test_target(start: str, target: str, there: str) -> None:
     assert led(start, target).document.url == there
 
 
-@pytest.mark.parametrize("status", [200, 201, 300, 301, 302, 303, 304, 305, 307, 308, 404])
+@in_turn("status", [200, 201, 300, 301, 302, 303, 304, 305, 307, 308, 404])
 def test_location(status: int) -> None:
     fields = Headers([("Location", "/\xc3\xa9\xff")])
     said = location(HTTPResponse("GET", "/", status, "", fields))
@@ -71,7 +72,7 @@ def test_target_is_sent_as_it_came() -> None:
     assert led("http://a/", "//é.example/?").document.target == "/?"
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("start", "target", "same"),
     [
         ("http://a/b", "/c", True),
@@ -94,7 +95,7 @@ def test_secrets_do_not_come_back() -> None:
     assert led("http://a/1", "http://b/2", "http://a/3").fields == HARMLESS
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("start", "targets", "message"),
     [
         ("http://a/1", ["/1"], "the server redirects in a loop, back to http://a/1"),

@@ -122,6 +122,18 @@ def test_proxy(tinyproxy: Proxies, nginx: NginxEndpoints, scheme: str) -> None:
     assert row["resolving/ms"] == "-"  # the proxy has an address, and looks up the name
 
 
+@pytest.mark.parametrize("kind", ["https", "socks5", "socks5h"])
+def test_other_proxies(request: pytest.FixtureRequest, nginx: NginxEndpoints, kind: str) -> None:
+    name = "https_proxies" if kind == "https" else "socks_proxies"
+    proxies: Proxies = request.getfixturevalue(name)
+    url = f"https://localhost:{nginx.tls.port}/doc/3.txt"
+    done = run("time", "--proxy", proxies.guarded_url(scheme=kind), url)
+    assert (done.status, done.err) == (0, "")
+    [row] = table(done)
+    assert (row["status"], row["bytes"]) == ("200", str(len(document(3))))
+    assert (row["resolving/ms"] == "-") is (kind != "socks5")
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_interrupted(listener: Listener) -> None:
     with start("time", listener.url()) as process, listener.accept() as sock:

@@ -114,8 +114,8 @@ def test_url_with_password(user: str, rest: str, scheme: str) -> None:
         (["-H", "Transfer-Encoding: chunked"], "argument -H: Transfer-Encoding"),
         (["--proxy", "localhost:8080"], f"argument --proxy: {NO_PROXY}, not this value"),
         (
-            ["--proxy", "https://localhost"],
-            f"argument --proxy: {NO_PROXY}, not a URL with",
+            ["--proxy", "socks4://localhost"],
+            f"argument --proxy: {NO_PROXY} with the scheme http, https, socks5, socks5h, not",
         ),
         (["--proxy", "http://a b"], "argument --proxy: the host of proxy 'a b' is not a host"),
         (["--proxy", "http://a..b"], "argument --proxy: the host of proxy 'a..b' is not a host"),

@@ -15,6 +15,7 @@ from dugong import Headers
 from dugong.client.cookie_policy import CookiePolicy, is_public_suffix
 from dugong.client.cookies import Cookies
 from dugong.client.url import parse
+from tests.support.in_turn import in_turn
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -90,8 +91,8 @@ DOMAINS = [
 ]
 
 
-@pytest.mark.parametrize(("setter", "domain", "host", "expected"), DOMAINS)
-@pytest.mark.parametrize("make", [Cookies, lambda: Cookies(CookieJar())], ids=["own", "given"])
+@in_turn(("setter", "domain", "host", "expected"), DOMAINS)
+@in_turn("make", [Cookies, lambda: Cookies(CookieJar())], ids=["own", "given"])
 def test_hosts(
     setter: str, domain: str | None, host: str, expected: bool, make: Callable[[], Cookies]
 ) -> None:
@@ -122,9 +123,7 @@ def test_ports_and_versions_count_for_nothing() -> None:
     assert stored(Cookies(), "http://example.org/", "a=1", name="Set-Cookie2") == []
 
 
-@pytest.mark.parametrize(
-    "value", ["", ";", "=", "=x", "a", ";a=1", "a=1; Path", "a=\xe9\xff", 'a="b c"']
-)
+@in_turn("value", ["", ";", "=", "=x", "a", ";a=1", "a=1; Path", "a=\xe9\xff", 'a="b c"'])
 def test_odd_values_do_no_harm(value: str) -> None:
     cookies = set_by("http://example.org/", value)
     assert "\n" not in (sent(cookies, "http://example.org/") or "")
@@ -184,6 +183,7 @@ import sys
 from dugong import Headers
 from dugong.client.cookies import Cookies
 from dugong.client.url import parse
+from tests.support.in_turn import in_turn
 cookies, url = Cookies(), parse("http://example.org/")
 assert cookies.header(url) is None
 cookies.store(url, Headers([("A", "b")]))
@@ -210,7 +210,7 @@ def test_what_is_loaded(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("domain", "expected"),
     [
         ("com", True), ("co.uk", True), ("github.io", True), ("co.uk.", True), ("unknown", True),

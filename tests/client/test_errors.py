@@ -10,13 +10,14 @@ import pytest
 from dugong import DugongError, Headers, HTTPResponse, is_temp_network_error
 from dugong.errors import RedirectError, StatusError
 from tests.support.copies import every_way
+from tests.support.in_turn import in_turn
 
 
 def not_found() -> HTTPResponse:
     return HTTPResponse("GET", "/", 404, "Not Found", Headers([("A", "b")]))
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("exc", "text"),
     [
         (RedirectError("too many", not_found()), "too many"),

@@ -30,6 +30,7 @@ from dugong.client.forms import (
 from dugong.protocol.content import content_of
 from dugong.protocol.request import NO_DEFAULTS, prepare
 from tests.support.copies import WAYS
+from tests.support.in_turn import in_turn
 
 
 class Pipe(io.RawIOBase):
@@ -149,7 +150,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@in_turn("name", NAMES, ids=ascii)
 def test_names_add_no_part(name: str) -> None:
     """Quoted as browsers do it; control characters and the backslash as well."""
     seen = name
@@ -224,7 +225,7 @@ def test_several_files_of_one_name() -> None:
     assert [file[:2] for file in files] == [("f", "x"), ("f", "y")]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("files", "kind", "text"),
     [
         ({"f": "text"}, TypeError, "binary file"),
@@ -314,7 +315,7 @@ def test_in_a_request() -> None:
     assert copied.incomplete
 
 
-@pytest.mark.parametrize("cut", range(0, 500, 7))
+@in_turn("cut", range(0, 500, 7))
 def test_finished_and_restored_positions(cut: int) -> None:
     """After a request that was cut off, each file is behind what was sent, or at its start."""
     one, two = io.BytesIO(b"1" * 100), io.BytesIO(b"22")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dugong import AddressRefused, InvalidRequest, Pool, eval_coroutine
 from dugong.client.guard import check_allow, is_public, unwrap
 from dugong.pool.place import ConnectionSettings
+from tests.support.in_turn import in_turn
 
 
 def words(text: str) -> list[str]:
@@ -83,14 +84,14 @@ def samples(network: str) -> list[Any]:
     return [parsed[0], parsed[-1], parsed[middle], parsed[middle // 3]]
 
 
-@pytest.mark.parametrize("network", [*REGISTRY_4, *REGISTRY_6, *OTHERS])
+@in_turn("network", [*REGISTRY_4, *REGISTRY_6, *OTHERS])
 def test_special_purpose(network: str) -> None:
     for address in samples(network):
         if not any(address in ip_network(other) for other in WRAPPING if address.version == 6):
             assert not is_public(address), address
 
 
-@pytest.mark.parametrize("network", [*REGISTRY_4, "224.0.0.0/4"])
+@in_turn("network", [*REGISTRY_4, "224.0.0.0/4"])
 def test_special_purpose_wrapped(network: str) -> None:
     for address in samples(network):
         for kind, wrapping in wrapped(str(address)).items():
@@ -100,12 +101,12 @@ def test_special_purpose_wrapped(network: str) -> None:
             assert not is_public(IPv6Address(f"{wrapping}%eth0"))
 
 
-@pytest.mark.parametrize("address", PUBLIC)
+@in_turn("address", PUBLIC)
 def test_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in wrapped("8.8.8.8") if "subnet" not in kind])
+@in_turn("kind", [kind for kind in wrapped("8.8.8.8") if "subnet" not in kind])
 def test_public_wrapped(kind: str) -> None:
     address = IPv6Address(wrapped("8.8.8.8")[kind])
     assert is_public(address)

@@ -11,6 +11,7 @@ import pytest
 from dugong import InvalidRequest
 from dugong.client.proxies import EnvironmentProxies
 from dugong.pool.origin import Origin, check_origin
+from tests.support.in_turn import in_turn
 
 PROXY = "http://127.0.0.1:1"
 
@@ -19,16 +20,16 @@ def found(url: str, **environ: str) -> str | None:
     return EnvironmentProxies(environ).find(check_origin(url))
 
 
-def curl(url: str, **environ: str) -> str | None:
-    """Return the proxy that curl tries to connect to, as a URL; ``None`` if it uses none.
+def curl(*urls: str, **environ: str) -> list[str | None]:
+    """Return the proxy that curl tries to connect to for each URL; ``None`` if it uses none.
 
     Without a proxy, it tries to connect to port 2.
     """
-    command = ["curl", "-q", "-sS", "--connect-to", "::127.0.0.1:2", "--max-time", "10", url]
+    command = ["curl", "-q", "-sS", "--connect-to", "::127.0.0.1:2", "--max-time", "10", *urls]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    match = re.search(r"connect to (\S+) port (\d+)", done.stderr)
-    assert match, done.stderr
-    return None if match[2] == "2" else f"{match[1]}:{match[2]}"
+    tried = re.findall(r"connect to (\S+) port (\d+)", done.stderr)
+    assert len(tried) == len(urls), done.stderr
+    return [None if port == "2" else f"{host}:{port}" for host, port in tried]
 
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -57,11 +58,11 @@ VARIABLES = [
 
 
 @needs_curl
-@pytest.mark.parametrize("environ", VARIABLES, ids=str)
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@in_turn("environ", VARIABLES, ids=str)
+@in_turn("scheme", ["http", "https"])
 def test_variables(environ: dict[str, str], scheme: str) -> None:
     proxy = found(f"{scheme}://a.example/", **environ)
-    expected = curl(f"{scheme}://a.example/", **environ)
+    [expected] = curl(f"{scheme}://a.example/", **environ)
     assert proxy == (None if expected is None else f"http://{expected}")
 
 
@@ -73,12 +74,12 @@ VALUES = [
 
 
 @needs_curl
-@pytest.mark.parametrize("value", VALUES)
+@in_turn("value", VALUES)
 def test_values(value: str) -> None:
     proxy = found("http://a.example/", http_proxy=value)
     assert proxy is not None
     address = proxy.partition("://")[2].rpartition("@")[2]
-    expected = curl("http://a.example/", http_proxy=value)
+    [expected] = curl("http://a.example/", http_proxy=value)
     assert expected is not None
     assert address.replace("[", "").replace("]", "") == expected.replace("[", "").replace("]", "")
 
@@ -118,19 +119,19 @@ LISTS = [
 
 
 @needs_curl
-@pytest.mark.parametrize("without", LISTS, ids=str)
+@in_turn("without", LISTS, ids=str)
 def test_no_proxy(without: str) -> None:
-    for host in HOSTS:
-        environ = {"all_proxy": PROXY, "no_proxy": without}
-        expected = curl(f"http://{host}/", **environ)
-        assert (found(f"http://{host}/", **environ) is None) is (expected is None), host
+    environ = {"all_proxy": PROXY, "no_proxy": without}
+    urls = [f"http://{host}/" for host in HOSTS]
+    for url, expected in zip(urls, curl(*urls, **environ), strict=True):
+        assert (found(url, **environ) is None) is (expected is None), url
 
 
 def skips(without: str, host: str) -> bool:
     return found(f"http://{host}/", all_proxy=PROXY, no_proxy=without) is None
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("without", "host", "expected"),
     [
         ("a example.org", "example.org", False),
@@ -168,7 +169,7 @@ def test_no_proxy_without_curl() -> None:
     assert not skips("a b.example", "b.example")
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "value",
     [
         "http://",

@@ -10,6 +10,7 @@ from dugong import Headers, InvalidRequest
 from dugong.client.redirects import LIMIT, Hop, Redirects, check_redirects, follow
 from dugong.client.url import parse
 from dugong.errors import RedirectError
+from tests.support.in_turn import in_turn
 
 FOLLOWED = [301, 302, 303, 307, 308]
 
@@ -43,7 +44,7 @@ def test_followed(status: int) -> None:
     assert (str(hop.url), hop.method, hop.number, hop.trusted) == ("https://h/b", "GET", 1, True)
 
 
-@pytest.mark.parametrize("status", [200, 201, 204, 300, 304, 305, 306, 309, 399, 400, 404, 500])
+@in_turn("status", [200, 201, 204, 300, 304, 305, 306, 309, 399, 400, 404, 500])
 def test_not_followed(status: int) -> None:
     assert step(status) is None
 
@@ -65,7 +66,7 @@ METHODS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "method", "expected", "keeps"), METHODS)
+@in_turn(("status", "method", "expected", "keeps"), METHODS)
 def test_methods_and_bodies(status: int, method: str, expected: str, keeps: bool) -> None:
     fields = (
         ("Content-Type", "x/y"), (b"CONTENT-LENGTH", 3), ("Transfer-Encoding", "chunked"),
@@ -112,7 +113,7 @@ def test_targets(location: str, expected: str) -> None:
     assert hop.url.credentials is None
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "location",
     [
         "ftp://h/",
@@ -124,7 +125,7 @@ def test_targets(location: str, expected: str) -> None:
         "//h:0",
     ],
 )
-@pytest.mark.parametrize("status", FOLLOWED)
+@in_turn("status", FOLLOWED)
 def test_invalid_location(status: int, location: str) -> None:
     with pytest.raises(RedirectError, match=f"the {status} response has no valid Location") as info:
         step(status, location)

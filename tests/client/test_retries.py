@@ -19,6 +19,7 @@ from dugong import (
     InvalidResponse,
 )
 from dugong.client.retries import Retry, check_retries, must_resend, parse_date, retry_after
+from tests.support.in_turn import in_turn
 
 NOW = 1_800_000_000.0
 MIDDLE = 0.5
@@ -43,7 +44,7 @@ def error(
 # ------------------------------------------------------------------------------------ errors
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("exc", "expected"),
     [
         (error(), True),
@@ -76,7 +77,7 @@ def test_the_number_of_retries() -> None:
 # --------------------------------------------------------------------------------- responses
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("method", "status", "expected"),
     [
         ("GET", 429, True), ("GET", 502, True), ("HEAD", 503, True), ("PUT", 504, True),
@@ -128,7 +129,7 @@ def test_retry_after_beyond_a_custom_limit() -> None:
     assert Retry(1, max_wait=4).after_response("GET", 429, headers, 0, now=NOW) is None
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("value", "expected"),
     [
         ("0", 0.0), ("120", 120.0), (" 7\t", 7.0), ("007", 7.0), ("0" * 50, 0.0),
@@ -206,7 +207,7 @@ def test_retries_of_the_wrong_kind(value: Any) -> None:
         Retry(value)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("arguments", "kind", "text"),
     [
         ({"retries": -1}, InvalidRequest, "retries"),

@@ -21,6 +21,7 @@ from dugong import InvalidRequest
 from dugong.client.url import URL, encode_params, join, parse, parse_base
 from dugong.protocol.authority import check_host
 from tests.support.copies import WAYS
+from tests.support.in_turn import in_turn
 
 # ------------------------------------------------------- browsers and urllib.parse disagree
 
@@ -186,7 +187,7 @@ def test_any_text(text: str) -> None:
     assert of_browsers(url) == of_urllib(url) == seen
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "url",
     [
         "http:h", "http:///h", "http:\\\\h", " http://h", "http://h\\@v/", "http://u@v@h/",
@@ -221,7 +222,7 @@ def test_messages_and_representations_hide_user_information() -> None:
 # ----------------------------------------------------------------------------------- quoting
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("url", "expected"),
     [
         ("http://h", "http://h/"),
@@ -265,7 +266,7 @@ def test_quoting_adds_nothing(text: str) -> None:
     assert unquote_to_bytes(str(url)) == unquote_to_bytes(f"http://h/{text}")
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("url", "credentials"),
     [
         ("http://u:p@h/", ("u", "p")),
@@ -309,7 +310,7 @@ def test_a_url_is_a_value() -> None:
 # --------------------------------------------------------------------------------- base URLs
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("base", "url", "expected"),
     [
         ("https://h/api", "", "https://h/api"),
@@ -339,7 +340,7 @@ def test_join(base: str, url: str, expected: str) -> None:
     assert str(join(parse_base(base), url)) == expected
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "url",
     [
         "//other/x", "\\\\other", "/\\other", "\\/other", "/\t/other", " //other", "\t/\n\\other",
@@ -374,7 +375,7 @@ def test_a_relative_url_has_the_credentials_of_the_base() -> None:
 # -------------------------------------------------------------------------------- parameters
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("params", "expected"),
     [
         (None, ""),
@@ -436,7 +437,7 @@ class Text(str):
         return "other"
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "params", ["a=1", b"a=1", 1, [1], [("a",)], {1: "a"}, {"a": object()}, {"a": {}}, {"a": [[1]]}]
 )
 def test_params_of_the_wrong_kind(params: Any) -> None:
@@ -455,7 +456,7 @@ def test_subclasses_of_str_and_int() -> None:
 # -------------------------------------------------------------------------- redirect targets
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("location", "expected"),
     [
         ("/x", "https://h/x#f"),
@@ -478,7 +479,7 @@ def test_redirected(location: str, expected: str) -> None:
     assert target.credentials is None
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "location",
     [
         "/\\other", "\\\\other", "\\/other", "/\t/other", "\t//other", "http:\\\\other",

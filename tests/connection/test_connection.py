@@ -32,7 +32,7 @@ def test_attributes(wire: Wire) -> None:
     assert (conn.hostname, conn.port, conn.proxy, conn.timeout) == ("other", 81, None, 1.5)
 
 
-@pytest.mark.parametrize("url", ["https://p:1", "socks5://p:1", "ftp://p", "p:1", ""])
+@pytest.mark.parametrize("url", ["socks4://p:1", "socks://p:1", "ftp://p", "p:1", ""])
 def test_proxy_of_another_scheme(url: str) -> None:
     with pytest.raises(ValueError):
         HTTPConnection("example.com", proxy=url)

@@ -37,6 +37,7 @@ from dugong import (
     PollNeeded,
     Request,
     StateError,
+    StatusError,
     TunnelRefused,
     is_temp_network_error,
 )
@@ -76,6 +77,7 @@ ARGUMENTS: dict[type[DugongError], tuple[Any, ...]] = {
     HostnameNotResolvable: ("gone.example",),
     DNSUnavailable: ("name.example",),
     InvalidResponse: ("bad status line", response()),
+    StatusError: (404, "Not Found", "http://h/", None, b"gone"),
 }
 
 CLASSES = [

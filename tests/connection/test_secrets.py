@@ -124,7 +124,7 @@ async def test_trailers(plain: StyledWire) -> None:
         {"hostname": f"{CREDENTIALS}\ufe6bh"},
         {"hostname": f"h:80:{CREDENTIALS}"},
         {"hostname": "h", "proxy": f"http://{CREDENTIALS}@h:x"},
-        {"hostname": "h", "proxy": f"https://{CREDENTIALS}@h"},
+        {"hostname": "h", "proxy": f"socks4://{CREDENTIALS}@h"},
         {"hostname": "h", "proxy": f"http://{CREDENTIALS}@"},
         {"hostname": "h", "proxy": f"http://{CREDENTIALS}@h:80/path"},
         {"hostname": "h", "proxy": f"http://{CREDENTIALS}%00@h"},

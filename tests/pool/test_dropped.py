@@ -17,6 +17,7 @@ import trio.testing
 
 from dugong import AioFuture, AsyncPool, HTTPConnection, Pool, StateError, eval_coroutine
 from dugong.pool.waiting import SlotNeeded
+from tests.pool.numbered import NumberedServer
 from tests.support.answering import Answering
 
 
@@ -92,6 +93,25 @@ def test_a_dropped_coroutine(answering: Answering, started: bool) -> None:
     assert pool.stats().waiting == 0
     pool.release(conn)
     assert pool.stats().hosts == {}
+
+
+def test_the_connection_of_a_caller_that_has_gone() -> None:
+    """It is idle again, so it is closed when the server has closed it."""
+    server, pool = NumberedServer(1), Pool(per_host=1, timeout=10)
+    origin = f"http://127.0.0.1:{server.ports[0]}"
+    conn = pool.acquire(origin)
+    ask(conn)
+    crt = pool.co_acquire(origin)
+    next(crt)
+    pool.release(conn)  # which grants the connection
+    crt.close()
+    assert pool.stats().idle == 1
+    (idle,) = pool._machine.idle
+    server.hang_up(1)
+    stream = idle.session.stream  # type: ignore[attr-defined]
+    assert stream.want_read.poll(10)
+    assert pool.stats().idle == 0
+    server.close()
 
 
 def test_a_dropped_pool(answering: Answering) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -102,14 +103,15 @@ def test_interrupted_anywhere(
         place += step
 
 
-@steps
-def test_another_caller_waits(step: int, answering: Answering) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_another_caller_waits(kept: bool, answering: Answering) -> None:
     """It gets the slot, wherever the call that gives it back is interrupted."""
     origin, place = origin_of(answering), 0
     while True:
         pool = Pool(per_host=1, timeout=10)
         conn = pool.acquire(origin)
-        ask(conn)
+        if kept:
+            ask(conn)
         crt = pool.co_acquire(origin)
         need = next(crt)
         with Interrupt(place) as interrupt:
@@ -129,7 +131,7 @@ def test_another_caller_waits(step: int, answering: Answering) -> None:
         if interrupt.raised is None:
             assert place > 10
             return
-        place += step
+        place += 1
 
 
 # ------------------------------------------------------------------------------- entered again
@@ -161,6 +163,42 @@ def test_released_in_the_middle_of_a_call(answering: Answering) -> None:
     assert pool.stats().leased == 0
     assert pool.stats().idle == 1
     assert list(pool._machine.faults()) == []
+
+
+class Inbox(deque[Any]):
+    """Does something just after a call that carries out events has found no more of them."""
+
+    def __init__(self, pool: Pool, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.pool = pool
+        self.act: Callable[[], object] | None = act
+
+    def __bool__(self) -> bool:
+        found = len(self) > 0
+        if not found and self.act is not None and self.pool._worker:
+            act, self.act = self.act, None
+            act()
+        return found
+
+
+def test_an_event_that_comes_last(answering: Answering) -> None:
+    """Another thread posts it, and leaves it to a call that is about to end."""
+    origin = origin_of(answering)
+    pool = Pool(per_host=1, timeout=10)
+    one = pool.acquire(origin)
+    crt = pool.co_acquire(origin)
+    need = next(crt)
+
+    def release() -> None:
+        thread = threading.Thread(target=pool.release, args=(one,))
+        thread.start()
+        thread.join()
+
+    pool._inbox = Inbox(pool, release)
+    pool.close_idle()
+    assert need.poll(0)
+    crt.close()
+    assert pool.stats().hosts == {}
 
 
 def test_closed_in_the_middle_of_a_call(answering: Answering) -> None:

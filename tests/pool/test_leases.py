@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Self
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,37 +36,7 @@ from dugong.pool.leases import (
     State,
     Stats,
 )
-
-
-class Interrupted(BaseException):
-    """Stands for the exception of a signal handler."""
-
-
-class Lines:
-    """Counts the lines that run in the module, and raises before one of them."""
-
-    def __init__(self, stop_before: float = math.inf) -> None:
-        self.left = stop_before
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        self._before = sys.gettrace()
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        sys.settrace(self._before)
-
-    def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if frame.f_code.co_filename != leases.__file__:
-            return None
-        if event == "line":
-            self.count += 1
-            self.left -= 1
-            if self.left < 0:
-                sys.settrace(None)
-                raise Interrupted
-        return self._trace
+from tests.pool.lines import Interrupted, Lines
 
 
 class Pool:
@@ -153,7 +120,7 @@ class AnyEvents(RuleBasedStateMachine):
 
     def event(self, step: Callable[[], list[Action]]) -> None:
         """Report an event as the pool does: after an interrupt, repair and repeat."""
-        pool, lines = self.pool, Lines(self.interrupt_before)
+        pool, lines = self.pool, Lines(leases.__file__, self.interrupt_before)
         self.interrupt_before = math.inf
         try:
             with lines:
@@ -388,7 +355,7 @@ def test_interrupted_before_each_line(name: str) -> None:
         pool = busy_pool()
         step, done = INTERRUPTED[name](pool), False
         try:
-            with Lines(math.inf if expected is None else line):
+            with Lines(leases.__file__, math.inf if expected is None else line):
                 actions = step()
             done = expected is not None
         except Interrupted:
@@ -624,7 +591,7 @@ def cost(count: int) -> list[int]:
     ]
     counts = []
     for step in steps:
-        with Lines() as lines:
+        with Lines(leases.__file__) as lines:
             step()
         counts.append(lines.count)
     return counts

@@ -10,6 +10,7 @@ import pytest
 
 from dugong import InvalidRequest, Origin
 from dugong.pool.origin import check_origin
+from tests.support.in_turn import in_turn
 
 
 def test_value() -> None:
@@ -30,7 +31,7 @@ def test_value() -> None:
         del origin.host
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("url", "origin"),
     [
         ("http://a.example", Origin("http", "a.example")),
@@ -53,7 +54,7 @@ def test_url(url: str, origin: Origin) -> None:
     assert check_origin(origin) is origin
 
 
-@pytest.mark.parametrize("url", [
+@in_turn("url", [
     "", "a.example", "//a.example", "http:", "http:/a.example", "http://", "http:///path",
     "ftp://a.example", "ws://a.example", "http+unix://a.example", "http://a.example:0",
     "http://a.example:65536", "http://a.example:x", "http://a.example:80:80", "http://a..example",
@@ -70,7 +71,7 @@ def test_bad_url(url: str) -> None:
     assert "secret" not in str(info.value)
 
 
-@pytest.mark.parametrize("arguments", [
+@in_turn("arguments", [
     ("ftp", "a"), ("http", ""), ("http", "a b"), ("http", "a:80"), ("http", "[::1]"),
     ("http", "fe80::1%eth0"), ("http", "a", 0), ("http", "a", 65536), ("http", "http://a"),
 ])  # fmt: skip

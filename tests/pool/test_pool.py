@@ -419,19 +419,25 @@ async def test_idle_for_too_long(plain: StyledWire) -> None:
         assert plain.step()
 
 
-async def test_idle_timeout_ends_what_was_returned_last(plain: StyledWire) -> None:
-    """Also if no other call comes between the two leases."""
+@pytest.mark.parametrize("looked", [False, True], ids=["short way", "full way"])
+async def test_idle_for_too_long_when_it_is_taken(plain: StyledWire, looked: bool) -> None:
+    """It is closed, and not used: the server may be about to close it."""
     listener, pool = plain.listen(), StyledPool(plain, idle_timeout=60)
-    now = 1000.0
-    pool.pool._clock = lambda: now
-    answering(listener)
-    async with pool.lease(origin_of(listener, plain)) as conn:
-        await ask(conn)
-    now += 61
-    answering(listener)
-    async with pool.lease(origin_of(listener, plain)) as conn:
+    pool.pool._clock = clock = Clock()
+    origin = origin_of(listener, plain)
+    peer = answering(listener, 2)
+    peer.expect_eof()
+    for seconds in (59.9, 60):
+        async with pool.lease(origin) as conn:
+            await ask(conn)
+        if looked:
+            assert pool.counts == (1, 0, 0, 0)  # which carries out what was posted
+        clock.now += seconds
+    async with pool.lease(origin) as conn:
         assert not conn.connected
-        await ask(conn)
+    assert pool.counts == (0, 0, 0, 0)
+    while not peer.done:
+        assert plain.step()
     pool.check()
 
 
@@ -455,6 +461,19 @@ async def test_a_connection_that_is_too_old(plain: StyledWire) -> None:
         clock.now += 100
     assert pool.counts == (0, 0, 0, 0)  # too old when it is returned
     pool.check()
+
+
+@pytest.mark.styles("generator")
+async def test_connections_made_together_expire_at_different_times(plain: StyledWire) -> None:
+    listener, pool = plain.listen(), StyledPool(plain, max_age=100)
+    pool.pool._clock = clock = Clock()
+    conns = []
+    for _ in range(10):
+        listener.peer()
+        conns.append(await pool.acquire(origin_of(listener, plain)))
+        await conns[-1].connect()
+    expiries = {vars(bare(conn))["_lease"].expires - clock.now for conn in conns}
+    assert 90 <= min(expiries) < max(expiries) <= 100
 
 
 async def test_close_idle(plain: StyledWire) -> None:

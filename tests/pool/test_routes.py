@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import trustme
 
 from dugong import AddressRefused, HTTPConnection, Origin, Pool, eval_coroutine
 from dugong.connection.settings import Settings
 from dugong.pool.place import ConnectionSettings
 from dugong.transport.connect import Route
+from tests.support.in_turn import in_turn
 from tests.support.pooled import StyledPool, answering, ask, origin_of
-from tests.support.servers import NginxEndpoints, Proxies
+from tests.support.servers import Certificate, NginxEndpoints, Proxies, serving_by_nginx
 from tests.support.styles import StyledWire
 
 # ------------------------------------------------------------------------------- keys
@@ -31,6 +34,15 @@ DIFFERENT: list[dict[str, Any]] = [
     {"proxy": "http://user:one@p.example"},
     {"proxy": "http://user:two@p.example"},
     {"proxy": ("p.example", 80), "ssl_context": CONTEXT},
+    {"proxy": "https://p.example:80"},
+    {"proxy": "https://p.example:80", "proxy_ssl_context": CONTEXT},
+    {"proxy": "https://p.example:80", "proxy_ssl_context": OTHER_CONTEXT},
+    {"proxy": "https://p.example:80", "ssl_context": CONTEXT, "proxy_ssl_context": CONTEXT},
+    {"proxy": "socks5://p.example:80"},
+    {"proxy": "socks5h://p.example:80"},
+    {"proxy": "socks5h://user:one@p.example:80"},
+    {"proxy": "socks5h://user:two@p.example:80"},
+    {"proxy": "socks5h://p.example:80", "ssl_context": CONTEXT},
     {"proxy": ("p.example", 80), "proxy_headers": {"X": "1"}},
     {"proxy": ("p.example", 80), "proxy_headers": {"X": "2"}},
     {"unix_socket": "/one"},
@@ -55,7 +67,7 @@ def test_keys_differ() -> None:
     assert len({each.key for each in routes}) == len(routes) == len(keys)
 
 
-@pytest.mark.parametrize("settings", DIFFERENT, ids=range(len(DIFFERENT)))
+@in_turn("settings", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_keys_of_equal_routes(settings: dict[str, Any]) -> None:
     assert route("a.example", 80, settings).key == route("a.example", 80, settings).key
 
@@ -63,8 +75,8 @@ def test_keys_of_equal_routes(settings: dict[str, Any]) -> None:
 def test_every_argument_is_part_of_the_key() -> None:
     """Whoever adds something to a route has to decide whether it is."""
     assert set(Route.__slots__) - {"_key", "defaults", "resumption"} == {
-        "address", "allow", "authority", "proxy", "resolve", "server_hostname", "sock",
-        "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
+        "address", "allow", "authority", "proxy", "proxy_context", "resolve", "server_hostname",
+        "sock", "socket_options", "source_address", "ssl_context", "tunnel", "tunnel_fields",
         "unix_socket",
     }  # fmt: skip
 
@@ -72,20 +84,33 @@ def test_every_argument_is_part_of_the_key() -> None:
 # ------------------------------------------------------------------------------- sharing a pool
 
 
+class Got(NamedTuple):
+    """A response.
+
+    Attributes:
+        address: the local address of its connection.
+        used: whether the connection was used before.
+        body: the body.
+    """
+
+    address: Any
+    used: bool
+    body: bytes
+
+
 class Sharing:
     """Callers with different settings that share one pool."""
 
-    def __init__(self) -> None:
-        self.pool = Pool(timeout=20)
+    def __init__(self, **limits: Any) -> None:
+        self.pool = Pool(timeout=20, **limits)
 
-    def get(self, origin: str, path: str, settings: ConnectionSettings) -> tuple[Any, bool]:
-        """Return the local address of the connection, and whether it was used before."""
+    def get(self, origin: str, path: str, settings: ConnectionSettings) -> Got:
         conn = eval_coroutine(self.pool.co_acquire(origin, settings), 20)
         try:
             used = conn.connected
             assert conn.request("GET", path).status == 200
-            conn.readall()
-            return conn.local_address, used
+            body = conn.readall()
+            return Got(conn.local_address, used, body)
         finally:
             self.pool.release(conn)
 
@@ -173,10 +198,92 @@ def test_guards_and_resolvers(sharing: Sharing, nginx: NginxEndpoints) -> None:
     assert sharing.get(origin, "/doc/1.txt", guarded)[1] is True
 
 
+# ------------------------------------------------------------------------------- certificates
+
+ASKING_CONF = """
+    server {{
+        listen 127.0.0.1:{ports[0]} ssl;
+        ssl_certificate {certificate.chain};
+        ssl_certificate_key {certificate.key};
+        ssl_client_certificate {authority};
+        ssl_verify_client optional;
+        ssl_session_cache shared:sessions:1m;
+        location / {{ return 200 "$ssl_session_reused $ssl_client_verify $ssl_client_s_dn"; }}
+    }}
+"""
+
+#: What the server says of callers with and without a certificate.
+CLIENTS = {"walrus": "SUCCESS CN=walrus", "manatee": "SUCCESS CN=manatee", "": "NONE "}
+
+
+@pytest.fixture(scope="module")
+def asking(
+    authority: trustme.CA, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The origin of a server that asks for client certificates."""
+    path = tmp_path_factory.mktemp("authority") / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    values: dict[str, Any] = {"authority": path, "certificate": certificate}
+    with serving_by_nginx("nginx that asks", ASKING_CONF, **values) as (server, _):
+        yield f"https://127.0.0.1:{server.ports[0]}"
+
+
+def client_settings(authority: trustme.CA) -> dict[str, ConnectionSettings]:
+    """Return the settings of each of `CLIENTS`, which differ in the certificate alone."""
+    found = {}
+    for name in CLIENTS:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        authority.configure_trust(context)
+        if name:
+            issued = authority.issue_cert(f"{name}@sea.example", common_name=name)
+            issued.configure_cert(context)
+        found[name] = ConnectionSettings(ssl_context=context)
+    return found
+
+
+def test_client_certificates(sharing: Sharing, asking: str, authority: trustme.CA) -> None:
+    """Each caller is known to the server by its own certificate, also in a resumed session."""
+    clients = client_settings(authority)
+    addresses = set()
+    for used, resumed in ((False, "."), (True, "."), (False, "r"), (True, "r")):
+        for name, settings in clients.items():
+            got = sharing.get(asking, "/", settings)
+            assert got.body.decode().split(",")[0] == f"{resumed} {CLIENTS[name]}"
+            assert got.used is used
+            addresses.add(got.address)
+        assert sharing.pool.stats().idle == len(clients)
+        if used:
+            sharing.pool.close_idle()
+    assert len(addresses) == 2 * len(clients)
+
+
+def test_client_certificates_under_load(asking: str, authority: trustme.CA) -> None:
+    """There are fewer slots than routes, so the callers take over each other's slots."""
+    sharing = Sharing(per_host=len(CLIENTS) - 1)
+    seen: dict[str, set[str]] = {name: set() for name in CLIENTS}
+
+    def work(name: str, settings: ConnectionSettings) -> None:
+        for _ in range(30):
+            body = sharing.get(asking, "/", settings).body
+            seen[name].add(body.decode().split(",")[0][2:])
+
+    threads = [
+        threading.Thread(target=work, args=client)
+        for client in client_settings(authority).items()
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {name: {known} for name, known in CLIENTS.items()}
+    sharing.pool.close()
+
+
 # ------------------------------------------------------------------------------- TLS sessions
 
 
-@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@in_turn("version", ["TLSv1_2", "TLSv1_3"])
 async def test_sessions_are_resumed(tls: StyledWire, version: str) -> None:
     listener = tls.listen()
     context = tls.certificates.new_client()

@@ -25,7 +25,7 @@ def converter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return name
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "host",
     [
         "h", "example.com", "EXAMPLE.com.", "a_b.c-d", "xn--bcher-kva.example", LONGEST,
@@ -77,7 +77,7 @@ def test_no_name(host: str) -> None:
         check_host(host)
 
 
-@pytest.mark.parametrize("host", [None, b"h", 5, True, ["h"], ("h", 80), bytearray(b"h"), object()])
+@in_turn("host", [None, b"h", 5, True, ["h"], ("h", 80), bytearray(b"h"), object()])
 def test_no_text(host: Any) -> None:
     with pytest.raises(TypeError, match=r"^the host of proxy must be a str, not "):
         check_host(host, "the host of proxy")
@@ -207,7 +207,7 @@ def test_address(address: Any) -> None:
     assert check_address(address, "address") == ("h", 1)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("address", "error"),
     [
         ("h:1", TypeError), (None, TypeError), ({"h": 1}, TypeError), (iter(("h", 1)), TypeError),

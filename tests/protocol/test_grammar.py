@@ -62,10 +62,14 @@ FULL = {
     ),
     "ZONE": (["eth0", "1", "a.b-c_d~"], ["", "%", "a%b", "a b", "a/b", "eth0\r\n"]),
     "PROXY_URL": (
-        ["http://h", "HTTP://h:1/", "http://u:p@h", "http://u@x:p@h:1", "http://[::1]:1", "http://@h"],
         [
-            "", "h", "h:1", "https://h", "http://", "http://:1", "http://h:x", "http://h/p", "http://h?q",
-            "http://h#f", "http://u:p/@h", "http://[h]", "http://[::1", "http://h:1:u:p", " http://h",
+            "http://h", "https://h", "socks5://h", "Socks5H://u:p@h:1", "HTTP://h:1/", "http://u:p@h",
+            "http://u@x:p@h:1", "http://[::1]:1", "http://@h",
+        ],
+        [
+            "", "h", "h:1", "socks4://h", "socks://h", "http://", "http://:1", "http://h:x",
+            "http://h/p", "http://h?q", "http://h#f", "http://u:p/@h", "http://[h]",
+            "http://[::1", "http://h:1:u:p", " http://h",
         ],
     ),
     "HOST_AND_PORT": (["h:1", "h:", "[::1]:1"], ["h", "::1", ":1", "h:x", "a:1:2"]),
@@ -204,7 +208,7 @@ def test_every_rule_has_its_examples() -> None:
     assert named == {*FULL, *FOUND, "STATUS_LINE", "NEXT_CHUNK"}
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("data", "size"),
     [
         (b"\r\n2000\r\nabc", b"2000"),
@@ -225,7 +229,7 @@ def test_next_chunk(data: bytes, size: bytes | None) -> None:
     assert (None if match is None else match[1]) == size
 
 
-@pytest.mark.parametrize("name", FULL)
+@in_turn("name", FULL)
 def test_taken_and_not_taken(name: str) -> None:
     valid, invalid = FULL[name]
     assert [text for text in valid if not rule(name).fullmatch(text)] == []

@@ -34,6 +34,12 @@ def basic(credentials: bytes) -> str:
     return "Basic " + b64encode(credentials).decode()
 
 
+def authorization(proxy: Proxy) -> str | None:
+    """What the proxy is sent, if it speaks HTTP."""
+    line = proxy.fields.get("proxy-authorization")
+    return None if line is None else line.removeprefix("Proxy-Authorization: ")
+
+
 GOOD: list[tuple[str | tuple[str, int], str, int, str | None]] = [
     (("h", 8080), "h", 8080, None),
     (("::1", 3128), "::1", 3128, None),
@@ -56,7 +62,7 @@ GOOD: list[tuple[str | tuple[str, int], str, int, str | None]] = [
 ]
 
 BAD: list[object] = [
-    "", "h", "h:8080", "//h:8080", "https://h:8080", "socks5://h:1080", "http://", "http://:8080",
+    "", "h", "h:8080", "//h:8080", "socks4://h:1080", "socks://h", "ftp://h", "http://", "http://:8080",
     "http://h:8080/path", "http://h?query", "http://h:x", "http://h:-1", "http://h:70000", "http://h:0",
     "http://user:a/b@h:1", "http://user:1#b@h:1", "http://h:1#x", "http://u%3Aser:pass@h",
     "http://u%00:pass@h", "http://user:%0d%0aX: y@h", "http://[::1",
@@ -65,7 +71,10 @@ BAD: list[object] = [
     "http://a%41:1", "http://127.1:1", "http://h\uff1a22", "http://u@h\uff20x:1", "http://[h]:1",
     "http://h:\u0661", "http://h:\uff18\uff10", "http://h:000080", "http://h:" + "1" * 5000,
     "http://h/\n", " http://h", "http://h\n", "http://1.2.3.4:8080:user:pass",
-    "http://u:\ud800@h", "http://u%3a@h", "http://\r\nX: y@h",
+    "http://u:\ud800@h", "http://u%3a@h", "http://\r\nX: y@h", "https://u%3a@h", "https://",
+    "socks5://", "socks5://h:0", "socks5h://h/path", "socks5://@h", "socks5://:p@h", "socks5://u:%00@h",
+    "socks5://" + "u" * 256 + "@h", "socks5h://u:" + "p" * 256 + "@h",
+    "socks5h://" + "%41" * 256 + "@h",
 ]  # fmt: skip
 
 WRONG_TYPES: list[object] = [
@@ -74,12 +83,35 @@ WRONG_TYPES: list[object] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "host", "port", "authorization"), GOOD)
-def test_proxy(
-    given: str | tuple[str, int], host: str, port: int, authorization: str | None
+@in_turn(("given", "host", "port", "field"), GOOD)
+def test_proxy(given: str | tuple[str, int], host: str, port: int, field: str | None) -> None:
+    proxy = parse_proxy(given)
+    assert (proxy.scheme, proxy.host, proxy.port) == ("http", host, port)
+    assert authorization(proxy) == field
+
+
+#: The same for every scheme.
+SCHEMES: list[tuple[str, str, int, tuple[bytes, bytes] | None]] = [
+    ("https://h", "https", 443, None),
+    ("HTTPS://u:p@h:8443/", "https", 8443, (b"u", b"p")),
+    ("socks5://h", "socks5", 1080, None),
+    ("SOCKS5://u:p@h:9050", "socks5", 9050, (b"u", b"p")),
+    ("socks5h://h", "socks5h", 1080, None),
+    ("socks5h://u@h", "socks5h", 1080, (b"u", b"")),
+    ("socks5h://u%3Aser:p%40ss@h:1", "socks5h", 1, (b"u:ser", b"p@ss")),
+    ("socks5://" + "u" * 255 + ":" + "p" * 255 + "@h", "socks5", 1080, (b"u" * 255, b"p" * 255)),
+]
+
+
+@in_turn(("given", "scheme", "port", "credentials"), SCHEMES)
+def test_schemes(
+    given: str, scheme: str, port: int, credentials: tuple[bytes, bytes] | None
 ) -> None:
     proxy = parse_proxy(given)
-    assert (proxy.host, proxy.port, proxy.authorization) == (host, port, authorization)
+    assert (proxy.scheme, proxy.host, proxy.port) == (scheme, "h", port)
+    assert proxy.credentials == credentials
+    assert proxy.is_socks is scheme.startswith("socks")
+    assert (authorization(proxy) is None) is (credentials is None or proxy.is_socks)
 
 
 @in_turn("given", BAD, ids=lambda given: repr(given)[:40])
@@ -88,16 +120,18 @@ def test_no_proxy(given: object) -> None:
         parse_proxy(given)
 
 
-@pytest.mark.parametrize("given", WRONG_TYPES, ids=repr)
+@in_turn("given", WRONG_TYPES, ids=repr)
 def test_wrong_type(given: object) -> None:
     with pytest.raises(TypeError, match="proxy"):
         parse_proxy(given)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "given",
     [
-        "https://user:sec@h",
+        "socks4://user:sec@h",
+        "socks5://user:sec@h/x",
+        "socks5h://user:" + "sec" * 100 + "@h",
         "http://user:s/ec@h:1",
         "http://us%3Aer:sec@h",
         "user:sec@h:1",
@@ -125,8 +159,8 @@ def test_password_is_not_shown(given: object) -> None:
 
 def test_fields() -> None:
     assert Proxy("h", 1).fields == {}
-    assert Proxy("h", 1, "Basic x").fields == {
-        "proxy-authorization": "Proxy-Authorization: Basic x"
+    assert Proxy("h", 1, (b"u", b"p")).fields == {
+        "proxy-authorization": "Proxy-Authorization: Basic dTpw"
     }
 
 
@@ -142,10 +176,10 @@ def ends() -> Iterator[Ends]:
 
 def test_head(ends: Ends) -> None:
     ends.peer.expect(
-        b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\nProxy-Authorization: Basic x\r\n\r\n"
+        b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
     )
     ends.peer.reply(b"HTTP/1.1 200 OK\r\n\r\n")
-    drive(co_open_tunnel(ends.stream, "h:443", Proxy("h", 1, "Basic x").fields), ends.peer)
+    drive(co_open_tunnel(ends.stream, ("h", 443), Proxy("h", 1, (b"u", b"p")).fields), ends.peer)
     ends.peer.check()
 
 
@@ -164,7 +198,7 @@ def test_opened_however_the_answer_arrives(answer: bytes) -> None:
         ends = Ends(None)
         ends.peer.expect_request()
         ends.peer.reply_pieces(pieces)
-        drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
+        drive(co_open_tunnel(ends.stream, ("h", 443), {}), ends.peer)
         ends.close()
 
 
@@ -176,12 +210,12 @@ def test_fields_of_the_caller(ends: Ends) -> None:
     )
     ends.peer.reply(b"HTTP/1.1 200 OK\r\n\r\n")
     headers: HeadersArgument = [("proxy-AUTHORIZATION", "Bearer t"), ("X-A", 1), ("X-A", "2")]
-    fields = Proxy("h", 1, "Basic x").fields
-    drive(co_open_tunnel(ends.stream, "h:443", fields, headers), ends.peer)
+    fields = Proxy("h", 1, (b"u", b"p")).fields
+    drive(co_open_tunnel(ends.stream, ("h", 443), fields, headers), ends.peer)
     ends.peer.check()
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("headers", "error"),
     [
         ({"X": "secret\r\nY: z"}, InvalidRequest),
@@ -223,7 +257,7 @@ def test_what_follows_is_the_tunnels(ends: Ends) -> None:
     ends.peer.expect_request()
     ends.peer.reply(b"HTTP/1.1 200 OK\r\n\r\n")
     ends.peer.reply(b"first")
-    drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
+    drive(co_open_tunnel(ends.stream, ("h", 443), {}), ends.peer)
     assert drive(ends.receive(), ends.peer) == b"first"
 
 
@@ -232,7 +266,7 @@ def test_refused(ends: Ends, status: int) -> None:
     ends.peer.expect_request()
     ends.peer.reply(b"HTTP/1.1 %d No way\r\nVia: x\r\nContent-Length: 5\r\n\r\nSorry" % status)
     with pytest.raises(TunnelRefused) as info:
-        drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
+        drive(co_open_tunnel(ends.stream, ("h", 443), {}), ends.peer)
     refused = info.value
     assert (refused.status, refused.reason, refused.headers["via"]) == (status, "No way", "x")
     assert refused.body == b"Sorry"
@@ -271,7 +305,7 @@ def test_body_of_a_refusal(ends: Ends, rest: bytes, body: bytes, chunk: int | No
     ends.peer.reply(HEAD + rest, chunk=chunk)
     ends.peer.close()
     with pytest.raises(TunnelRefused) as info:
-        drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
+        drive(co_open_tunnel(ends.stream, ("h", 443), {}), ends.peer)
     assert info.value.body == body
 
 
@@ -296,7 +330,7 @@ def test_body_that_comes_slowly(ends: Ends, rest: bytes) -> None:
     ends.peer.expect_request()
     ends.peer.reply(HEAD + rest)
     ends.peer.reply(b"x" * 90, chunk=1)
-    tunnel = co_open_tunnel(ends.stream, "h:443", {}, None, Ticking(REFUSAL_TIMEOUT / 10))
+    tunnel = co_open_tunnel(ends.stream, ("h", 443), {}, None, Ticking(REFUSAL_TIMEOUT / 10))
     with pytest.raises(TunnelRefused) as info:
         drive(tunnel, ends.peer)
     assert info.value.body == b"x" * len(info.value.body)
@@ -307,7 +341,7 @@ def test_size_lines_without_end(ends: Ends) -> None:
     """They are no part of the body, and their time is limited all the same."""
     ends.peer.expect_request()
     ends.peer.reply(HEAD + CHUNKED + b"1;%b\r\nx\r\n" % (b"a" * 3000) * 2000)
-    tunnel = co_open_tunnel(ends.stream, "h:443", {}, None, Ticking(REFUSAL_TIMEOUT / 10))
+    tunnel = co_open_tunnel(ends.stream, ("h", 443), {}, None, Ticking(REFUSAL_TIMEOUT / 10))
     with pytest.raises(TunnelRefused) as info:
         drive(tunnel, ends.peer)
     assert 0 < len(info.value.body) < 2000
@@ -317,7 +351,7 @@ def test_timeout_in_the_body_of_a_refusal(ends: Ends) -> None:
     """It ends the body, not the refusal."""
     ends.peer.expect_request()
     ends.peer.reply(HEAD + b"Content-Length: 100\r\n\r\nSorry")
-    tunnel = co_open_tunnel(ends.stream, "h:443", {})
+    tunnel = co_open_tunnel(ends.stream, ("h", 443), {})
     need = advance(tunnel, ends.peer)
     assert 0 < (need.timeout or 0) <= REFUSAL_TIMEOUT
     with pytest.raises(TunnelRefused) as info:
@@ -354,7 +388,7 @@ def test_garbage(ends: Ends, answer: bytes, error: type[Exception]) -> None:
     ends.peer.expect_request()
     ends.peer.reply(answer)
     with pytest.raises(error):
-        drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
+        drive(co_open_tunnel(ends.stream, ("h", 443), {}), ends.peer)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nA: b"])
@@ -364,4 +398,4 @@ def test_hung_up(ends: Ends, answer: bytes, how: str) -> None:
     ends.peer.reply(answer)
     getattr(ends.peer, how)()
     with pytest.raises(ConnectionClosed):
-        drive(co_open_tunnel(ends.stream, "h:443", {}), ends.peer)
+        drive(co_open_tunnel(ends.stream, ("h", 443), {}), ends.peer)

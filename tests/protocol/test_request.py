@@ -78,12 +78,12 @@ FRAMING: list[tuple[str, Any, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "body", "expected"), FRAMING)
+@in_turn(("method", "body", "expected"), FRAMING)
 def test_framing(method: str, body: Any, expected: list[str]) -> None:
     assert lines(make(method, body=body)) == expected
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("body", "field"),
     [
         (b"abc", ("Content-Length", "3")),
@@ -193,8 +193,8 @@ def test_none_leaves_out_expect() -> None:
     assert b"Expect" not in exchange.head
 
 
-@pytest.mark.parametrize("name", ["Host", b"HOST", "hOsT"])
-@pytest.mark.parametrize("where", [0, 1, 2])
+@in_turn("name", ["Host", b"HOST", "hOsT"])
+@in_turn("where", [0, 1, 2])
 def test_host_is_first(name: str | bytes, where: int) -> None:
     """RFC 9110 section 7.2."""
     headers: list[tuple[str | bytes, str]] = [("A", "b"), ("C", "d")]
@@ -361,7 +361,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("data", BODIES.values(), ids=BODIES)
+@in_turn("data", BODIES.values(), ids=BODIES)
 def test_bytes_of_any_format_and_shape(data: Any) -> None:
     view = as_bytes(data)
     assert (view.format, view.ndim, view.c_contiguous) == ("B", 1, True)

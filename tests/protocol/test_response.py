@@ -57,8 +57,8 @@ STATUS_LINES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "status", "reason", "version"), STATUS_LINES)
-@pytest.mark.parametrize("fields", [b"", b"A: b\r\n"])
+@in_turn(("line", "status", "reason", "version"), STATUS_LINES)
+@in_turn("fields", [b"", b"A: b\r\n"])
 def test_status_line(line: bytes, status: int, reason: str, version: str, fields: bytes) -> None:
     expected = (status, reason, version, [("A", "b")] if fields else [])
     head = line + b"\r\n" + fields + b"\r\n"
@@ -90,7 +90,7 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("lines", "fields"), FIELDS)
+@in_turn(("lines", "fields"), FIELDS)
 def test_fields(lines: bytes, fields: list[tuple[str, str]]) -> None:
     assert in_every_way(STATUS + lines + b"\r\n\r\n", summary)[3] == fields
 
@@ -137,7 +137,7 @@ BAD_STATUS_LINES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("line", BAD_STATUS_LINES)
+@in_turn("line", BAD_STATUS_LINES)
 def test_bad_status_lines(line: bytes) -> None:
     for pieces in ways(line + b"A: b\r\n\r\n"):
         with pytest.raises(InvalidResponse):
@@ -168,7 +168,7 @@ def test_trailers_are_not_folded(block: str) -> None:
 # ----------------------------------------------------------------- before the head's end
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "garbage",
     [b"220 ", b"SSH-2.0", b"<html>", b"\x15\x03\x01", b"\r\nHTTP/1.1 ", b"\n", b"http/", b"\0"],
 )
@@ -253,8 +253,8 @@ def test_head_in_single_bytes_is_not_searched_again_and_again() -> None:
     assert len(head) < data.looked_at < 10 * len(head)
 
 
-@pytest.mark.parametrize("name", ["Set-Cookie", "authorization", " Cookie", "Proxy-Authorization "])
-@pytest.mark.parametrize("value", ["secret\x00", "secret" + 70_000 * "x"])
+@in_turn("name", ["Set-Cookie", "authorization", " Cookie", "Proxy-Authorization "])
+@in_turn("value", ["secret\x00", "secret" + 70_000 * "x"])
 def test_messages_show_no_secret(name: str, value: str) -> None:
     """A field that is not valid, or too long, or reflected by the server."""
     head = f"HTTP/1.1 200 OK\r\n{name}: {value}\r\n\r\n".encode("latin-1")

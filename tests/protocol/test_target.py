@@ -40,13 +40,13 @@ def head(method: str, target: Any, headers: Any = None) -> str:
     return prepare(Request(method, target, headers), False, DEFAULTS).head.decode("latin-1")
 
 
-@pytest.mark.parametrize(("method", "target", "host"), GOOD)
+@in_turn(("method", "target", "host"), GOOD)
 def test_target(method: str, target: str, host: str) -> None:
     connection = "Connection: keep-alive\r\n"
     assert head(method, target) == f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{connection}\r\n"
 
 
-@pytest.mark.parametrize(("method", "target", "host"), GOOD)
+@in_turn(("method", "target", "host"), GOOD)
 def test_callers_host(method: str, target: str, host: str) -> None:
     """One that differs from the target's is refused."""
     line = f"hOST: {host.upper()}"

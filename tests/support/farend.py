@@ -52,6 +52,7 @@ class FarEnd:
         self.saw_eof = False
         self.saw_reset = False
         self.saw_close_notify = False
+        self.handshake_failure: ssl.SSLError | None = None
         self._listener = listener
         self._after = after
         self._client_fd = client_fd
@@ -63,6 +64,7 @@ class FarEnd:
         self._settled = True
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
+        self._outer: Outer | None = None
         self._shaken = True
         if context is not None:
             self._begin_tls(context)
@@ -114,6 +116,12 @@ class FarEnd:
         return True
 
     def _begin_tls(self, context: ssl.SSLContext) -> None:
+        if self._tls is not None:  # inside that of a proxy
+            self._outer = Outer(self._tls, self._incoming, self._outgoing)
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._incoming.write(bytes(self._unread))
+            self._unread.clear()
+            self._incoming.write(self._outer.uncover(b""))  # what has arrived already
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._shaken = False
 
@@ -133,25 +141,31 @@ class FarEnd:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._out += self._outgoing.read()
+            self._move_out()
             return self._flush() if self._out else self._receive_raw()
-        except ssl.SSLError:
-            self._out += self._outgoing.read()  # the alert
+        except ssl.SSLError as exc:
+            self.handshake_failure = exc
+            self._move_out()  # the alert
             self._flush()
             self._hang_up()
             self._shaken = True
             return True
-        self._out += self._outgoing.read()
+        self._move_out()
         self._flush()
         self._shaken = True
         return True
+
+    def _move_out(self) -> None:
+        """Queue what TLS has to send, inside the outer TLS if there is one."""
+        data = self._outgoing.read()
+        self._out += self._outer.cover(data) if data and self._outer is not None else data
 
     def _encode(self, data: bytes) -> None:
         if self._tls is None:
             self._out += data
             return
         self._tls.write(data)
-        self._out += self._outgoing.read()
+        self._move_out()
 
     def _say_goodbye(self) -> None:
         assert self._tls is not None
@@ -161,7 +175,7 @@ class FarEnd:
             pass  # the client's own goodbye is not awaited
         except ssl.SSLError:
             pass  # OpenSSL minds data that come after our goodbye; the goodbye is out all the same
-        self._out += self._outgoing.read()
+        self._move_out()
 
     def _flush(self) -> bool:
         """Give the kernel what it takes; False if that is nothing."""
@@ -211,7 +225,7 @@ class FarEnd:
             self._note(data)
             self.saw_eof = not data
         elif data:
-            self._incoming.write(data)
+            self._incoming.write(data if self._outer is None else self._outer.uncover(data))
         else:
             self._incoming.write_eof()
         return True
@@ -265,6 +279,46 @@ class FarEnd:
         give_up = time.monotonic() + GUARD
         while (now := self._client_backlog()) is not None and now < before + sent:
             assert time.monotonic() < give_up, "what was sent did not reach the client"
+
+
+class Outer:
+    """The TLS of an https proxy, with the TLS of a server inside.
+
+    Attributes:
+        saw_close_notify: whether the client has ended it properly.
+    """
+
+    def __init__(
+        self, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+    ) -> None:
+        self._tls = tls
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self.saw_close_notify = False
+
+    def cover(self, data: bytes) -> bytes:
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def uncover(self, data: bytes) -> bytes:
+        self._incoming.write(data)
+        found = bytearray()
+        try:
+            while piece := self._tls.read(65536):
+                found += piece
+            self.saw_close_notify = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.saw_close_notify = True
+        return bytes(found)
+
+    def goodbye(self) -> bytes:
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # the client's own is not awaited
+        return self._outgoing.read()
 
 
 def _find_socket(name: object) -> int | None:

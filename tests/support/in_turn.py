@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def in_turn(
     names: str | tuple[str, ...],
     values: Iterable[Any],
-    ids: Iterable[str] | Callable[[Any], str | None] | None = None,
+    ids: Iterable[object] | Callable[[Any], object] | None = None,
 ) -> Callable[[F], F]:
     """Go through all rows in one test; a failure names the row. Arguments as for ``parametrize``.
 

@@ -195,15 +195,29 @@ class Peer(FarEnd):
         self._add("reset()", act)
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Speak TLS from here on, say behind the head that opened a tunnel."""
+        """Speak TLS from here on, say behind the head that opened a tunnel.
+
+        If TLS was spoken before, that of an https proxy, the new one is inside it.
+        """
 
         def act() -> Progress:
-            self._incoming.write(bytes(self._unread))
-            self._unread.clear()
+            if self._tls is None:
+                self._incoming.write(bytes(self._unread))
+                self._unread.clear()
             self._begin_tls(context)
             return Progress.DONE
 
         self._add("start_tls()", act)
+
+    def end_outer_tls(self) -> None:
+        """As the proxy: end its TLS properly, but not the one inside."""
+
+        def act() -> Progress:
+            assert self._outer is not None
+            self._out += self._outer.goodbye()
+            return Progress.DONE if self._flush() else Progress.WAITING
+
+        self._add("end_outer_tls()", act)
 
     def call(self, function: Callable[[], object]) -> None:
         """Do something of the test's own at this point of the script."""

@@ -49,6 +49,15 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def installed(program: str, package: str) -> str:
+    """Return the path of a program that a package of Debian has."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), SYSTEM_PATHS))
+    found = shutil.which(program, path=path)
+    if found is None:
+        unavailable(f"{program} is not installed (Debian: {package})")
+    return found
+
+
 # --------------------------------------------------------------------- processes
 
 
@@ -239,13 +248,18 @@ class NginxEndpoints(Endpoints):
 
 @dataclass(frozen=True)
 class Proxies:
-    """Two proxies that open tunnels to the TLS ports of the servers, and to nowhere else."""
+    """Two proxies of one kind: one for everybody, and one for those who know the password."""
 
     open: tuple[str, int]
     guarded: tuple[str, int]
 
-    def guarded_url(self, user: str = PROXY_USER, password: str = PROXY_PASSWORD) -> str:
-        return "http://{}:{}@{}:{}".format(user, password, *self.guarded)
+    def guarded_url(
+        self, user: str = PROXY_USER, password: str = PROXY_PASSWORD, scheme: str = "http"
+    ) -> str:
+        return "{}://{}:{}@{}:{}".format(scheme, user, password, *self.guarded)
+
+    def open_url(self, scheme: str) -> str:
+        return "{}://{}:{}".format(scheme, *self.open)
 
 
 @dataclass(frozen=True)
@@ -595,11 +609,8 @@ def tinyproxy(
     h11: Endpoints,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxies]:
-    """tinyproxy, once for everybody and once for those who know the password."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), SYSTEM_PATHS))
-    program = shutil.which("tinyproxy", path=path)
-    if program is None:
-        unavailable("tinyproxy is not installed (Debian: tinyproxy-bin)")
+    """tinyproxy. It opens tunnels to the TLS ports of the servers, and to nowhere else."""
+    program = installed("tinyproxy", "tinyproxy-bin")
     directory = tmp_path_factory.mktemp("tinyproxy")
 
     def command(name: str, extra: str) -> Callable[[Sequence[int]], list[str | Path]]:
@@ -615,5 +626,48 @@ def tinyproxy(
     with (
         serving("tinyproxy", command("open", "")) as open_,
         serving("tinyproxy with a password", command("guarded", guard)) as guarded,
+    ):
+        yield Proxies((HOST, open_.ports[0]), (HOST, guarded.ports[0]))
+
+
+#: TLS in front of other servers. It closes the block ``http``, which every configuration begins.
+NGINX_TLS_CONF = """
+}}
+stream {{
+    ssl_certificate {certificate.chain};
+    ssl_certificate_key {certificate.key};
+    server {{
+        listen 127.0.0.1:{ports[0]} ssl;
+        proxy_pass 127.0.0.1:{proxies.open[1]};
+    }}
+    server {{
+        listen 127.0.0.1:{ports[1]} ssl;
+        proxy_pass 127.0.0.1:{proxies.guarded[1]};
+    }}
+"""
+
+
+@pytest.fixture(scope="session")
+def https_proxies(tinyproxy: Proxies, certificate: Certificate) -> Iterator[Proxies]:
+    """tinyproxy, inside the TLS of nginx."""
+    with serving_by_nginx(
+        "nginx before tinyproxy", NGINX_TLS_CONF, 2, certificate=certificate, proxies=tinyproxy
+    ) as (server, _):
+        (open_, guarded) = server.ports
+        yield Proxies((HOST, open_), (HOST, guarded))
+
+
+@pytest.fixture(scope="session")
+def socks_proxies() -> Iterator[Proxies]:
+    """microsocks. It speaks SOCKS 5, and opens tunnels to anywhere."""
+    program = installed("microsocks", "microsocks")
+
+    def command(*options: str) -> Callable[[Sequence[int]], list[str | Path]]:
+        return lambda ports: [program, "-i", HOST, "-p", str(ports[0]), *options]
+
+    guard = command("-u", PROXY_USER, "-P", PROXY_PASSWORD)
+    with (
+        serving("microsocks", command()) as open_,
+        serving("microsocks with a password", guard) as guarded,
     ):
         yield Proxies((HOST, open_.ports[0]), (HOST, guarded.ports[0]))

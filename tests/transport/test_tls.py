@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from dugong import POLLIN, POLLOUT, ConnectionClosed, PollNeeded
+from dugong.protocol.proxy import Proxy
 from dugong.transport.connect import Dialer, Route
 from dugong.transport.monitor import Monitor
 from dugong.transport.stream import Stream
@@ -17,14 +19,14 @@ from dugong.transport.tls import TLSStream, wanted
 from tests.support.drive import advance, drive
 from tests.support.peer import Peer
 from tests.support.wire import HOST, Certificates, tcp_pair
-from tests.transport.tools import Ends
+from tests.transport.tools import Ends, tunnel_without_a_word
 
 RECORD = 16 * 1024  # RFC 8446 section 5.1
 
 
-@pytest.fixture
-def ends(certificates: Certificates) -> Iterator[Ends]:
-    ends = Ends(certificates)
+@pytest.fixture(params=["tls", "inside that of a proxy"])
+def ends(certificates: Certificates, request: pytest.FixtureRequest) -> Iterator[Ends]:
+    ends = Ends(certificates, nested=request.param != "tls")
     yield ends
     ends.close()
 
@@ -104,9 +106,10 @@ def test_large_piece_goes_record_by_record(recorded: tuple[Stream, Peer, Recordi
     assert sock.writes == [RECORD] * 10
 
 
-def test_everything_arrives_through_small_buffers(certificates: Certificates) -> None:
+@pytest.mark.parametrize("nested", [False, True])
+def test_everything_arrives_through_small_buffers(certificates: Certificates, nested: bool) -> None:
     """OpenSSL wants the bytes of an unfinished record again, and gets them."""
-    ends = Ends(certificates, small=True)
+    ends = Ends(certificates, small=True, nested=nested)
     pieces = [bytes([i % 251]) * 3001 for i in range(200)]
     ends.peer.expect(b"".join(pieces))
     drive(ends.stream.co_send_all(views(*pieces)), ends.peer)
@@ -128,8 +131,9 @@ def test_mid_write(recorded: tuple[Stream, Peer, Recording]) -> None:
     peer.run()
 
 
-def test_mid_write_of_openssls_own(certificates: Certificates) -> None:
-    ends = Ends(certificates, small=True)
+@pytest.mark.parametrize("nested", [False, True])
+def test_mid_write_of_openssls_own(certificates: Certificates, nested: bool) -> None:
+    ends = Ends(certificates, small=True, nested=nested)
     sender = ends.stream.co_send_all(views(bytes(10_000_000)))
     need = advance(sender)
     assert need.mask == POLLOUT
@@ -260,7 +264,15 @@ def test_stray_data_that_openssl_has_already(ends: Ends) -> None:
     assert "data" in str(ends.stream.idle_fault())
 
 
-def test_given_away_with_its_tls(ends: Ends) -> None:
+def test_detachable(certificates: Certificates) -> None:
+    for nested in (False, True):
+        ends = Ends(certificates, nested=nested)
+        assert ends.stream.detachable is not nested
+        ends.close()
+
+
+def test_given_away_with_its_tls(certificates: Certificates) -> None:
+    ends = Ends(certificates)
     sock = ends.stream.detach()
     assert isinstance(sock, ssl.SSLSocket)
     ends.peer.reply(b"abc")
@@ -268,3 +280,79 @@ def test_given_away_with_its_tls(ends: Ends) -> None:
     sock.setblocking(True)
     assert sock.recv(10) == b"abc"
     socket.socket.close(sock)
+    ends.close()
+
+
+# ------------------------------------------------------------------------- inside that of a proxy
+
+
+def test_end_of_the_proxy_is_no_end(certificates: Certificates) -> None:
+    """Its close_notify proves nothing about the server."""
+    ends = Ends(certificates, nested=True)
+    ends.peer.reply(b"abc")
+    ends.peer.end_outer_tls()
+    assert drive(ends.receive(), ends.peer) == b"abc"
+    for _ in range(2):
+        with pytest.raises(ConnectionClosed, match="EOF"):
+            drive(ends.receive(), ends.peer)
+    ends.close()
+
+
+def test_both_layers_are_ended(certificates: Certificates) -> None:
+    ends = Ends(certificates, nested=True)
+    ends.stream.close()
+    ends.peer.expect_eof()
+    ends.peer.run()
+    assert ends.peer.saw_close_notify
+    assert ends.peer._outer is not None
+    assert ends.peer._outer.saw_close_notify
+    ends.close()
+
+
+def test_stream_that_is_dropped(certificates: Certificates) -> None:
+    """It closes its socket with the last reference to it. There is no cycle."""
+    ends = Ends(certificates, nested=True)
+    gc.disable()
+    try:
+        del ends.stream
+        ends.peer.expect_eof()
+        ends.peer.run()
+    finally:
+        gc.enable()
+        ends.peer.abandon()
+
+
+def test_receiving_while_a_record_is_half_sent(certificates: Certificates) -> None:
+    """The receiver may have to send as well, and must not send anything else in between."""
+    ends = Ends(certificates, small=True, nested=True)
+    data = bytes(range(256)) * 4000
+    sender = ends.stream.co_send_all(views(data))
+    next(sender)
+    assert ends.stream.mid_write
+    ends.peer.reply(b"abc")
+    ends.peer.expect(data)
+    assert drive(ends.receive(), ends.peer) == b"abc"
+    drive(sender, ends.peer)
+    ends.peer.run()
+    ends.close()
+
+
+def test_alert_of_our_own(certificates: Certificates) -> None:
+    """The server is told why the handshake was broken off."""
+    near, far = tcp_pair(small=False)
+    peer = Peer(far, client_fd=near.fileno(), context=certificates.server)
+    peer.start_tls(certificates.server)
+    route = Route(
+        ("", 0),
+        sock=near,
+        proxy=Proxy(HOST, 1, scheme="https"),
+        proxy_context=certificates.client,
+        tunnel=("other.example", 443),
+        ssl_context=certificates.client,
+        server_hostname="other.example",
+    )
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"other\.example"):
+        drive(Dialer(route, Monitor(), tunnel_without_a_word).co_dial(), peer)
+    peer.run()
+    assert "certificate" in str(peer.handshake_failure)
+    peer.abandon()

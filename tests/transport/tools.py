@@ -26,16 +26,30 @@ DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Ends:
-    """A stream of ours, connected to a scripted peer."""
+    """A stream of ours, connected to a scripted peer.
 
-    def __init__(self, certificates: Certificates | None, *, small: bool = False) -> None:
+    Args:
+        certificates: for TLS, ``None`` for a plain stream.
+        small: whether the buffers of the sockets are small.
+        nested: whether the TLS is inside that of a proxy.
+    """
+
+    def __init__(
+        self, certificates: Certificates | None, *, small: bool = False, nested: bool = False
+    ) -> None:
         near, far = tcp_pair(small)
         client = None if certificates is None else certificates.client
         server = None if certificates is None else certificates.server
         self.activity = Monitor()
         self.peer = Peer(far, client_fd=near.fileno(), context=server)
         route = Route(("", 0), sock=near, ssl_context=client, server_hostname=HOST)
-        self.stream: Stream = drive(Dialer(route, self.activity).co_dial(), self.peer)
+        if nested:
+            assert server is not None
+            route.proxy, route.proxy_context = Proxy(HOST, 1, scheme="https"), client
+            route.tunnel = (HOST, 443)
+            self.peer.start_tls(server)
+        dialer = Dialer(route, self.activity, tunnel_without_a_word)
+        self.stream: Stream = drive(dialer.co_dial(), self.peer)
         self.peer.run()  # its part of a handshake ends after ours
 
     def receive(self, count: int = 1 << 16) -> Co[bytes]:
@@ -46,6 +60,12 @@ class Ends:
     def close(self) -> None:
         self.stream.close()
         self.peer.abandon()
+
+
+def tunnel_without_a_word(stream: Stream, target: tuple[str, int]) -> Co[None]:
+    """Take a connection to a proxy for a tunnel."""
+    return
+    yield
 
 
 def open_descriptors() -> set[str]:
@@ -107,7 +127,7 @@ def tunnelled(near: socket.socket, certificates: Certificates) -> Route:
         ("", 0),
         sock=near,
         proxy=Proxy("h", 1),
-        tunnel="h:443",
+        tunnel=("h", 443),
         ssl_context=certificates.client,
         server_hostname=HOST,
     )

@@ -82,6 +82,8 @@ def settings() -> None:
     HTTPConnection("localhost", unix_socket=b"/run/socket")
     HTTPConnection("localhost", address=("127.0.0.1", PORT), source_address=("127.0.0.1", 0))
     HTTPConnection("localhost", proxy=("proxy.example", 8080), proxy_headers={"X-A": "b"})
+    HTTPConnection("localhost", proxy="https://proxy.example", proxy_ssl_context=context)
+    HTTPConnection("localhost", proxy="socks5h://user:password@proxy.example")
     HTTPConnection("localhost", socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])
     near, far = socket.socketpair()
     far.close()

@@ -68,7 +68,8 @@ def add_route(parser: Parser, timeout: float | None = None) -> None:
     by = parser.add_mutually_exclusive_group()
     by.add_argument(
         "--proxy", metavar="URL", type=proxy,
-        help="connect through this proxy: http://[user:password@]host:port",
+        help="connect through this proxy: http://[user:password@]host:port, or https://, "
+        "socks5://, socks5h://",
     )  # fmt: skip
     by.add_argument(
         "--unix-socket", metavar="PATH", type=file_name, help="connect to this Unix socket"

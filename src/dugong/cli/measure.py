@@ -99,8 +99,11 @@ class Stopwatch:
     def __init__(self, conn: HTTPConnection, args: argparse.Namespace) -> None:
         self._conn = conn
         self._is_direct = args.proxy is None  # whether its peer is the server
-        dialled = conn.hostname if args.proxy is None else parse_proxy(args.proxy).host
-        self._has_name = numeric(dialled, conn.port) is None
+        looked_up = [conn.hostname]
+        if args.proxy is not None:
+            proxy = parse_proxy(args.proxy)
+            looked_up = [proxy.host, *(looked_up if proxy.scheme == "socks5" else ())]
+        self._has_name = any(numeric(host, conn.port) is None for host in looked_up)
         self._exchanges: list[Exchange] = []
         self._done = self._sent = 0  # how many exchanges are complete, or have been sent
         self._connections = 0

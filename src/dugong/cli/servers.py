@@ -14,6 +14,7 @@ from ..connection.blocking import HTTPConnection
 from ..connection.connection import Connection
 from ..errors import DugongError, is_temp_network_error
 from ..protocol.proxy import parse_proxy
+from ..transport.connect import IN_PROXY_TLS
 from .arguments import Document
 from .output import EnvironmentFailure, Failure, complain, has_extra, is_terminal
 from .refusals import Refusal
@@ -125,6 +126,9 @@ def why(exc: BaseException, conn: Connection, args: argparse.Namespace) -> str:
     if isinstance(exc, DugongError) or not isinstance(exc, OSError):
         return str(exc)
     server = authority(conn.hostname, conn.port)
+    proxy = None if args.proxy is None else parse_proxy(args.proxy)
+    if proxy is not None and IN_PROXY_TLS in str(exc):
+        server = f"the proxy {authority(proxy.host, proxy.port)}"
     reason: str | None = getattr(exc, "reason", None)  # of an ssl.SSLError
     if reason == "CERTIFICATE_VERIFY_FAILED":
         code: int = getattr(exc, "verify_code", 0)
@@ -139,9 +143,8 @@ def why(exc: BaseException, conn: Connection, args: argparse.Namespace) -> str:
         return f"{server} does not speak TLS: try http:// instead of https://"
     if reason is not None:
         return f"cannot establish a TLS connection to {server}: {reason.replace('_', ' ').lower()}"
-    if args.proxy is not None:
-        proxy = parse_proxy(args.proxy)
-        server = f"the proxy {proxy.host}:{proxy.port}"
+    if proxy is not None:
+        server = f"the proxy {authority(proxy.host, proxy.port)}"
     return f"cannot connect to {args.unix_socket or server}: {exc.strerror or exc}"
 
 

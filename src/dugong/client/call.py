@@ -45,7 +45,6 @@ from ..errors import (
     is_callers,
 )
 from ..protocol.content import AsyncIterableContent, is_replayable
-from ..protocol.messages import Request
 from ..transport.monitor import Monitor
 from ..transport.within import UNSET, ExchangeLimits, Unset
 from .authentication import Basic, fields_of, find_netrc
@@ -92,7 +91,28 @@ class Call(Generic[C, R]):
         pieces: the body, if it is an async iterable.
         timeout: the time limit for single waits.
         limits: the limits of the current attempt; ``None`` if the driver keeps all of them.
+        request: the current request.
     """
+
+    # Most calls have the defaults, and setting them for each would take longer than anything else.
+    conn: C | None = None
+    pieces: AsyncIterableContent | None = None
+    timeout: float | Timeouts | Unset | None = UNSET
+    deadline: float | None = None
+    redirects: Redirects | None = None
+    retries: Retry | None = None
+    auth: Any = None
+    decode = True
+    expect100: bool | None = None
+    keeps_timeout = False
+    brief = False
+    limits: ExchangeLimits | None = None
+    request: ClientRequest
+    _end: float | None = None
+    _retried = 0
+    _attempts = 0
+    _reused = False
+    _address: Any = None
 
     def __init__(
         self,
@@ -107,27 +127,11 @@ class Call(Generic[C, R]):
         self.pool = pool
         self.hop = hop
         self.body = body
-        self.conn: C | None = None
-        self.timeout: float | Timeouts | Unset | None = UNSET
-        self.deadline: float | None = None
-        self.redirects: Redirects | None = None
-        self.retries: Retry | None = None
-        self.auth: Any = None
-        self.decode = True
-        self.expect100: bool | None = None
-        self.keeps_timeout = False
-        self.brief = False
-        self.limits: ExchangeLimits | None = None
-        self.pieces = body if isinstance(body, AsyncIterableContent) else None
+        if isinstance(body, AsyncIterableContent):
+            self.pieces = body
         self._kind = kind
         self._rewind = rewind
-        self._end: float | None = None
-        self._retried = 0
-        self._attempts = 0
         self._history: list[R] = []
-        self._request: ClientRequest
-        self._reused = False
-        self._address: Any = None
         base = settings.base
         #: Whether this call may have the client's own credentials.
         self._has_credentials = base is None or base.origin == hop.url.origin
@@ -149,7 +153,9 @@ class Call(Generic[C, R]):
             else:
                 try:
                     hop = self._next_hop(head)
-                    delay = None if hop is not None else self._delay_after_response(head)
+                    delay = None
+                    if self.retries is not None and hop is None:
+                        delay = self._delay_after_response(self.retries, head)
                     if hop is None and delay is None:
                         return self._result(head)
                     self._report("retry" if hop is None else "redirect")
@@ -170,7 +176,7 @@ class Call(Generic[C, R]):
         destination = destinations.find(hop.url.origin, pool)
         usual = destination.usual
         body = self.body if hop.has_body else None
-        self._request = request = ClientRequest(hop, body, usual)
+        self.request = request = ClientRequest(hop, body, usual)
         fields = self._fields(request, destination)
         if self._attempts and self._rewind is not None and hop.has_body:
             self._rewind()
@@ -194,12 +200,15 @@ class Call(Generic[C, R]):
                 conn.timeout = self.timeout
             if has_limits:
                 self.limits = self._limits(conn.monitor)
-            self._reused = conn.connected
+            self._reused = conn.reused
             while True:
                 try:
                     head: HTTPResponse = yield conn.co_exchange(
                         self.brief,
-                        Request(hop.method, hop.url.target, fields, body),
+                        hop.method,
+                        hop.url.target,
+                        fields,
+                        body,
                         self.expect100,
                         self.limits,
                         usual,
@@ -256,12 +265,10 @@ class Call(Generic[C, R]):
             exc.response = self._answered(head)
             raise
 
-    def _delay_after_response(self, head: HTTPResponse) -> float | None:
-        if self.retries is None:
-            return None
+    def _delay_after_response(self, retries: Retry, head: HTTPResponse) -> float | None:
         body = self.body if self.hop.has_body else None
         return self._unless_too_long(
-            self.retries.after_response(
+            retries.after_response(
                 self.hop.method,
                 head.status,
                 head.headers,
@@ -349,7 +356,7 @@ class Call(Generic[C, R]):
         event = Event(
             name,
             time.monotonic(),
-            self._request,
+            self.request,
             self.hop.url.origin,
             self._address,
             self._reused,
@@ -360,20 +367,10 @@ class Call(Generic[C, R]):
     def _result(self, head: HTTPResponse) -> R:
         conn = self.conn
         assert conn is not None
-        response = self._kind(self, head, conn)
+        response = self._kind(self, head, conn, self._history)
         self.conn = None
         return response
 
     def _answered(self, head: HTTPResponse) -> R:
         """Return a closed response."""
-        return self._kind(self, head, None)
-
-    @property
-    def history(self) -> list[R]:
-        """The responses before the result, oldest first."""
-        return list(self._history)
-
-    @property
-    def request(self) -> ClientRequest:
-        """The current request."""
-        return self._request
+        return self._kind(self, head, None, [*self._history])

@@ -173,7 +173,10 @@ class BaseClient(Generic[C, P, R]):
         settings = self._settings
         if options:
             return self._call_with(method, url, **options)
-        hop = Hop(check_method(method), join(settings.base, url).with_params(settings.params))
+        target = join(settings.base, url)
+        if settings.params:
+            target = target.with_params(settings.params)
+        hop = Hop(method if method in _METHODS else check_method(method), target)
         call: Call[C, R] = Call(settings, self._pool, self._response_kind, hop, None, None)
         call.deadline = settings.deadline
         call.redirects = settings.redirects
@@ -277,6 +280,10 @@ class BaseClient(Generic[C, P, R]):
         return self.co_request("OPTIONS", url, **options)
 
 
+#: Methods that need no check.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
 def check_method(method: Any) -> str:
     """Return the argument *method*.
 
@@ -355,9 +362,13 @@ class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
         proxy: a proxy as for `HTTPConnection`; ``None`` for none. By default, the environment
             determines it, as for curl.
         proxy_headers: fields for the proxy, when it opens a tunnel.
-        verify: how certificates are verified: True, a file or folder with certificate
-            authorities, an `ssl.SSLContext`, or False, which verifies nothing.
-        cert: the client's own certificate and key: ``(file, key)``, or one file with both.
+        verify: how the certificates of servers are verified. True: by the authorities of the
+            system (on macOS and Windows, these need the extra ``truststore``). The path of a file
+            in PEM form, or of a directory as for ``openssl rehash``: by these authorities. An
+            `ssl.SSLContext` is used as it is. False verifies nothing. An https proxy is always
+            verified, by the authorities of the system.
+        cert: the client's own certificate and key, in PEM form: ``(file, key)``, or one file with
+            both. It is not offered to a proxy.
         allow: a callable that approves each address before it is connected to, or ``'public'``.
         unix_socket: the path of a Unix socket to connect to.
         source_address: the local host and port to connect from.
@@ -366,7 +377,8 @@ class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
         resolve: a callable that gets host name and port and returns addresses, or a mapping.
         family: 4 or 6, for IPv4 or IPv6 only.
         rate: the most bytes to receive per second.
-        max_body: the most decoded bytes that `Response.readall`, `text` and `json` return.
+        max_body: the most decoded bytes that `Response.readall`, `Response.text` and
+            `Response.json` return.
         pool: a pool to share. By default, the client has its own, which `close` closes.
         on_event: called with an `Event` for each step of a request.
 

@@ -332,9 +332,11 @@ def decoder_for(method: str, status: int, headers: Headers, response: Any = None
     Raises:
         InvalidResponse: there are too many codings.
     """
-    values = headers.get_all("content-encoding")
-    if values is None or method == "HEAD" or status < 200 or status in _NOT_DECODED:
+    if not headers.mentions("content-encoding"):
         return None
+    if method == "HEAD" or status < 200 or status in _NOT_DECODED:
+        return None
+    values = headers.get_all("content-encoding", [])
     names = [name.lower() for value in values for name in split_list(value)]
     names = ["gzip" if name == "x-gzip" else name for name in names]
     codings = [name for name in names if name not in ("", "identity")]

@@ -90,7 +90,7 @@ class Cookies:
             url: the URL of the request.
             headers: the fields of the response.
         """
-        if "set-cookie" in headers:
+        if headers.mentions("set-cookie"):
             response: Any = _Response(headers)
             request: Any = _Request(url)
             self.jar.extract_cookies(response, request)

@@ -28,8 +28,7 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InvalidRequest, RedirectError
 from ..protocol.arguments import check_size, shown
@@ -96,8 +95,7 @@ def check_redirects(redirects: Any) -> Redirects | None:
     return Redirects(check_size(redirects, "redirects"))
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """One request of a chain of redirects.
 
     Attributes:

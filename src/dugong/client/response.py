@@ -54,21 +54,16 @@ MAX_ERROR_BODY = 64 * 1024
 
 
 class BaseResponse(Generic[C]):
-    """The common part of `Response` and `AsyncResponse`.
-
-    Attributes:
-        url: the URL of the request, a `str`, with the fragment and without user information.
-        request: the request: an object with ``method``, ``url``, ``headers`` and ``body``.
-        history: the responses that redirected to this one, oldest first. Their bodies were
-            discarded.
-    """
+    """The common part of `Response` and `AsyncResponse`. `Response` has the documentation."""
 
     __slots__ = (
         "__weakref__", "_closed", "_conn", "_decoder", "_head", "_limits", "_max_body", "_pace",
         "_pool", "history", "request",
     )  # fmt: skip
 
-    def __init__(self, call: Call[C, Any], head: HTTPResponse, conn: C | None) -> None:
+    def __init__(
+        self, call: Call[C, Any], head: HTTPResponse, conn: C | None, history: list[Any]
+    ) -> None:
         self._head = head
         self._pool: BasePool[C] = call.pool
         self._limits = call.limits
@@ -77,7 +72,7 @@ class BaseResponse(Generic[C]):
         self._decoder: Decoder | None = None
         self._pace: Pace | None = None
         self.request: ClientRequest = call.request
-        self.history: list[Self] = call.history
+        self.history: list[Self] = history
         self._conn: C | None = None
         if conn is not None:
             if call.decode:
@@ -127,11 +122,12 @@ class BaseResponse(Generic[C]):
 
     @property
     def url(self) -> str:
+        """The URL of the request, with the fragment and without user information."""
         return self.request.url
 
     @property
     def closed(self) -> bool:
-        """Whether the response has no connection any more: its body was received, or it failed."""
+        """Whether the response no longer has a connection."""
         return self._conn is None
 
     def __repr__(self) -> str:
@@ -365,6 +361,11 @@ class Response(BaseResponse[LeasedHTTPConnection]):
     The response has its connection until the last byte of the body was read, until `close`, or
     until the end of a ``with`` block. Any error that a reading method raises, except for a wrong
     argument, closes the connection.
+
+    Attributes:
+        request: the request: an object with ``method``, ``url``, ``headers`` and ``body``.
+        history: the responses that redirected to this one, oldest first. Their bodies were
+            discarded.
     """
 
     __slots__ = ()
@@ -436,14 +437,14 @@ class Response(BaseResponse[LeasedHTTPConnection]):
         """Read the rest of the body.
 
         Args:
-            limit: the maximum acceptable number of decoded bytes. ``None`` for `max_body` of the
+            limit: the maximum acceptable number of decoded bytes. ``None`` for *max_body* of the
                 client.
 
         Raises:
-            InvalidResponse: the body is longer (`part` is ``'limit'``). Also as for `read`.
+            InvalidResponse: the body is longer (``part`` is ``'limit'``). Also as for `read`.
             DugongError: as for `read`.
         """
-        limit = self._limit(limit)
+        limit = self._max_body if limit is None else self._limit(limit)
         conn = self._conn
         if conn is None or self._decoder is not None or self._pace is not None:
             return self._run(self._co_readall(limit))
@@ -494,7 +495,7 @@ class Response(BaseResponse[LeasedHTTPConnection]):
             limit: the maximum acceptable number of characters in a line.
 
         Raises:
-            InvalidResponse: a line is longer (`part` is ``'limit'``). Raised by the iterator.
+            InvalidResponse: a line is longer (``part`` is ``'limit'``). Raised by the iterator.
             DugongError: as for `read`. Raised by the iterator.
         """
         return ResponseLines(self, self._splitter(limit))

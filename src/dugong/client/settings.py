@@ -19,6 +19,7 @@ from ..connection.leased import Leased
 from ..errors import InvalidRequest
 from ..pool.place import ConnectionSettings
 from ..protocol.arguments import check_seconds, check_size
+from ..protocol.proxy import parse_proxy
 from ..protocol.request import Fields
 from ..transport.timeouts import check_timeout
 from ..transport.within import UNSET
@@ -32,6 +33,7 @@ from .proxies import EnvironmentProxies
 from .redirects import CREDENTIALS, check_redirects, is_about_body
 from .resolving import resolver_for
 from .retries import check_retries
+from .tls import context_for, system_context
 from .url import encode_params, parse_base
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ class Connections:
     ) -> None:
         self._arguments = arguments
         self._proxies = proxies
-        self._usual = ConnectionSettings(proxy=proxy, **arguments)
+        self._usual = self._through(proxy)
         self._by_proxy: dict[str, ConnectionSettings] = {}
 
     def settings_for(self, origin: Origin) -> ConnectionSettings:
@@ -130,10 +132,14 @@ class Connections:
         settings = self._by_proxy.get(proxy)
         if settings is None:
             # Connections must have the same settings, also if two threads come here at a time.
-            settings = self._by_proxy.setdefault(
-                proxy, ConnectionSettings(proxy=proxy, **self._arguments)
-            )
+            settings = self._by_proxy.setdefault(proxy, self._through(proxy))
         return settings
+
+    def _through(self, proxy: Any) -> ConnectionSettings:
+        arguments = self._arguments
+        if proxy is not None and parse_proxy(proxy).scheme == "https":
+            arguments = {**arguments, "proxy_ssl_context": system_context()}
+        return ConnectionSettings(proxy=proxy, **arguments)
 
 
 class Destination(Generic[C]):
@@ -261,16 +267,15 @@ class ClientSettings(Generic[C]):
             "source_address": source_address,
             "socket_options": again(socket_options),
             "proxy_headers": again(proxy_headers),
+            "make_context": system_context,
         }
         proxies = None
         if proxies_from_environment and allow is None and unix_socket is None:
             proxies = EnvironmentProxies(os.environ) or None
 
         def connections(verify: Any, cert: Any) -> Connections:
-            context = None
+            context = None  # made when it is needed, because that takes long and cannot fail
             if verify is not True or cert is not None:
-                from .tls import context_for  # imported only if needed, because ssl takes long
-
                 context = context_for(verify, cert)
             return Connections({**arguments, "ssl_context": context}, proxy, proxies)
 

@@ -43,9 +43,12 @@ class HTTPConnection(Connection):
             browsers use.
         port: the server's port. The default is 80, or 443 with an *ssl_context*.
         ssl_context: makes this a TLS connection. The context determines what is verified.
-        proxy: an HTTP proxy, ``(host, port)`` or ``'http://[user:password@]host:port'``. With an
-            *ssl_context*, the connection goes through a tunnel that the proxy opens. User and
-            password are sent only to the proxy, in ``Proxy-Authorization``.
+        proxy: a proxy, ``'scheme://[user:password@]host[:port]'``, or ``(host, port)`` for an HTTP
+            proxy. The scheme is ``http``, ``https`` (HTTP inside TLS with the proxy), ``socks5``
+            (SOCKS 5; the server's name is resolved here, and its addresses are tried in turn) or
+            ``socks5h`` (the proxy resolves it). With an *ssl_context*, and always with SOCKS, the
+            connection goes through a tunnel that the proxy opens. User and password are sent only
+            to the proxy, in ``Proxy-Authorization`` or in the SOCKS handshake.
         timeout: seconds that one wait without progress may take, including waits while
             connecting. ``None`` for no limit, 0 to never wait. A `Timeouts` sets a limit for each
             kind of wait.
@@ -61,6 +64,9 @@ class HTTPConnection(Connection):
             can be given. *proxy* excludes the first two.
         proxy_headers: fields to add to the CONNECT request that asks the proxy for a tunnel, as a
             mapping or pairs. The server never sees them.
+        proxy_ssl_context: the context for TLS with an https proxy. The default is a context from
+            `ssl.create_default_context`, never *ssl_context*: that may have a client certificate,
+            or verify less.
         socket_options: tuples ``(level, option, value)``, the arguments of
             `socket.socket.setsockopt`. They are set on each socket before it connects.
             ``TCP_NODELAY`` and ``SO_KEEPALIVE`` are set for TCP unless given here.

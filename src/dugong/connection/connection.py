@@ -169,7 +169,7 @@ class Connection(Settings):
     def tls_version(self) -> str | None:
         """The TLS version in use, such as ``'TLSv1.3'``.
 
-        ``None`` without TLS, and while not `connected`.
+        ``None`` without TLS, and while not `connected`. TLS with an https proxy does not count.
         """
         stream = self._open_stream()
         return None if stream is None else stream.tls_version
@@ -239,7 +239,8 @@ class Connection(Settings):
             from it.
 
         Raises:
-            StateError: the connection still speaks HTTP.
+            StateError: the connection still speaks HTTP. Or it speaks TLS inside the TLS of an
+                https proxy, for which there is no socket.
         """
         session = self._open_session()
         if session is None or session.state.receiving is not Receiving.SWITCHED:

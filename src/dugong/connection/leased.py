@@ -28,14 +28,14 @@ from ..protocol.states import Receiving
 from ..session.session import Session
 from ..transport.connect import Resumption, Route
 from ..transport.monitor import Monitor
-from ..transport.poll import Co, T
+from ..transport.poll import Co
 from ..transport.stream import AT_ONCE
 from ..transport.within import UNSET, ExchangeLimits
 from .blocking import HTTPConnection
 from .connection import Connection
 
 if TYPE_CHECKING:
-    from ..protocol.messages import HTTPResponse, Request
+    from ..protocol.messages import HeadersArgument, HTTPResponse, WholeBody
     from ..protocol.request import Defaults
     from ..transport.connect import Allow, Resolve
     from ..transport.stream import Stream
@@ -99,10 +99,18 @@ class Leased(Connection):
             return None
         return stream, session.take_received()
 
+    @property
+    def reused(self) -> bool:
+        """Whether the lease has begun with a connection. Only before the first exchange."""
+        return self._session is not None
+
     def co_exchange(
         self,
         brief: bool,
-        request: Request,
+        method: str,
+        target: str,
+        headers: HeadersArgument | None,
+        body: WholeBody,
         expect100: bool | None,
         limits: ExchangeLimits | None,
         defaults: Defaults | None,
@@ -111,18 +119,17 @@ class Leased(Connection):
 
         Args:
             brief: whether a blocking driver runs this, so that it may wait within a receive.
-            request: the request.
-            expect100: as for `co_request`.
+            method, target, headers, body, expect100: as for `co_request`.
             limits: its time limits, which have begun before; ``None`` for none.
             defaults: the fields to add unless the request has them, instead of the usual ones.
         """
         flags = self._receive_flags if brief and self._deadline is None else AT_ONCE
         return self._co_exchange(
             flags,
-            request.method,
-            request.path,
-            request.headers,
-            request.body,
+            method,
+            target,
+            headers,
+            body,
             expect100,
             UNSET,
             None,
@@ -170,9 +177,8 @@ def _has_ended() -> StateError:
 class LeasedHTTPConnection(Leased, HTTPConnection):
     """An `HTTPConnection` that belongs to a pool."""
 
-    def run(self, crt: Co[T]) -> T:
-        """Run a coroutine of this connection, within the connection's time limits."""
-        return self._run(crt)
+    #: Runs a coroutine of this connection, within the connection's time limits.
+    run = HTTPConnection._run
 
 
 class _EndedHTTPConnection(_Ended, LeasedHTTPConnection):

@@ -20,7 +20,7 @@ from ..transport.arguments import (
     check_source_address,
     check_unix_socket,
 )
-from ..transport.connect import Route, load_tls
+from ..transport.connect import Route, default_proxy_context, load_tls
 from ..transport.stream import AT_ONCE, BRIEFLY
 from ..transport.timeouts import Timeouts, check_timeout
 
@@ -96,6 +96,7 @@ class Settings:
         address: tuple[str, int] | None = None,
         sock: socket.socket | None = None,
         proxy_headers: HeadersArgument | None = None,
+        proxy_ssl_context: ssl.SSLContext | None = None,
         socket_options: Iterable[tuple[int, int, int | bytes]] = (),
     ) -> None:
         given = [name for name, value in (
@@ -118,6 +119,10 @@ class Settings:
         self._address = None if address is None else check_address(address, "address")
         self._sock = None if sock is None else check_sock(sock)
         self._sock_given = sock is not None
+        self._proxy_context = (
+            None if proxy_ssl_context is None
+            else check_context(proxy_ssl_context, "proxy_ssl_context")
+        )  # fmt: skip
         self.proxy = proxy
         self._proxy_headers = tunnel_fields(proxy_headers)
         self._socket_options = check_options(socket_options)
@@ -163,6 +168,9 @@ class Settings:
         if parsed is not None and (self._unix_socket is not None or self._address is not None):
             other = "unix_socket" if self._address is None else "address"
             raise InvalidRequest(f"{other} and proxy cannot be combined: pass only one of them")
+        if parsed is not None and parsed.scheme == "https":
+            load_tls()
+            self._proxy_context = self._proxy_context or default_proxy_context()
         self._proxy: Proxy | None = parsed
         self._proxy_given = proxy
 
@@ -207,11 +215,15 @@ class Settings:
             )
         proxy, hostname = self._proxy, self._hostname
         address = self._address or (hostname, self._port)
+        tunnel = proxy_context = None
         if proxy is not None:
             address = (proxy.host, proxy.port)
-        tunnel = None
-        if proxy is not None and self._ssl_context is not None:
-            tunnel = authority(hostname, self._port)
+            if self._ssl_context is not None or proxy.is_socks:
+                tunnel = (hostname, self._port)
+            if proxy.scheme == "https":
+                proxy_context = self._proxy_context
+        if self._allow is not None:
+            check_guarded(self)
         host = self._authority()
         defaults = {
             "host": f"Host: {host}",
@@ -226,6 +238,7 @@ class Settings:
             sock=self._sock,
             source_address=self._source_address,
             proxy=proxy,
+            proxy_context=proxy_context,
             tunnel=tunnel,
             tunnel_fields=self._proxy_headers,
             ssl_context=self._ssl_context,
@@ -268,3 +281,18 @@ class Settings:
         if path.startswith("/") and request.method != "CONNECT":
             return f"http://{route.authority}{path}"
         return f"http://{route.authority}" if (request.method, path) == ("OPTIONS", "*") else path
+
+
+def check_guarded(settings: Settings) -> None:
+    """Check that an address guard sees each address that a connection leads to.
+
+    Raises:
+        InvalidRequest: it cannot, because of the proxy or the Unix socket.
+    """
+    if settings._unix_socket is not None:
+        raise InvalidRequest("allow and unix_socket cannot be combined: pass only one of them")
+    if settings._proxy is not None and settings._proxy.scheme != "socks5":
+        raise InvalidRequest(
+            "allow cannot be combined with a proxy that resolves names itself: pass a proxy with "
+            "the scheme socks5, or none"
+        )

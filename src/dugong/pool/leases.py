@@ -218,7 +218,7 @@ class Leases:
         self._max = _limit(max_connections)
         self._per_host = _limit(per_host)
         self._max_idle = _limit(max_idle)
-        self.idle_timeout = _limit(idle_timeout)
+        self._idle_timeout = _limit(idle_timeout)
         self.is_closed = False
         self.leases: dict[Lease, None] = {}
         self.idle: OrderedDict[Idle, None] = OrderedDict()
@@ -322,7 +322,7 @@ class Leases:
     @property
     def next_tick(self) -> float:
         """When `tick` has something to do; infinity while nothing is idle."""
-        return next(iter(self.idle)).since + self.idle_timeout if self.idle else math.inf
+        return next(iter(self.idle)).since + self._idle_timeout if self.idle else math.inf
 
     def empty(self) -> list[Action]:
         """Close all idle connections."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..connection.leased import Blueprint, Leased
-from ..connection.settings import Settings
+from ..connection.settings import Settings, check_guarded
 from ..protocol.authority import check_host
 from ..transport.connect import load_tls
 from .origin import Origin
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from ..transport.connect import Allow, Resolve
 
@@ -26,6 +27,8 @@ class ConnectionSettings:
     Args:
         allow, resolve: as for `Route`, and part of it. They must be the same object each time.
         tls_name: the server's name for TLS, if it is not the host name.
+        make_context: makes the context for https origins if there is no *ssl_context*. ``None`` for
+            `ssl.create_default_context`.
         arguments: arguments of `HTTPConnection`, except those that determine the server.
 
     Raises:
@@ -38,6 +41,7 @@ class ConnectionSettings:
         allow: Allow | None = None,
         resolve: Resolve | None = None,
         tls_name: str | None = None,
+        make_context: Callable[[], ssl.SSLContext] | None = None,
         **arguments: Any,
     ) -> None:
         self.allow = allow
@@ -47,9 +51,12 @@ class ConnectionSettings:
             if hasattr(arguments.get(name), "__next__"):  # every connection needs it
                 arguments[name] = list(arguments[name])
         checked = Settings("localhost", **arguments)
+        if allow is not None:
+            check_guarded(checked)
         self.timeout = checked.timeout
         self.deadline = checked.deadline
         self._context: ssl.SSLContext | None = arguments.pop("ssl_context", None)
+        self._make_context = make_context
         self._arguments = arguments
 
     def for_origin(self, origin: Origin) -> dict[str, Any]:
@@ -58,11 +65,15 @@ class ConnectionSettings:
         return {**self._arguments, "ssl_context": context}
 
     def _default_context(self) -> ssl.SSLContext:
+        kept: ssl.SSLContext | None = vars(self).get("_default")
+        if kept is not None:
+            return kept
         import ssl
 
         load_tls()
         # All connections must have the same one, also if two threads come here at a time.
-        context: ssl.SSLContext = self.__dict__.setdefault("_default", ssl.create_default_context())
+        made = (self._make_context or ssl.create_default_context)()
+        context: ssl.SSLContext = self.__dict__.setdefault("_default", made)
         return context
 
 

@@ -26,10 +26,11 @@ Theory of operation
    because it is written in C, and the next call ends the lease.
 6. While the interpreter shuts down, a thread that was at work here may have ended in the middle of
    it. Another thread then takes over (`sys.is_finalizing`).
-7. A connection is examined once when it is taken (`Session.idle_fault`). One that is closed is
-   replaced by the next of its route, or by a new one in the same slot. Where the system has epoll,
-   each call that carries out events also learns which idle connections have become readable,
-   without looking at the others (`IdleWatch`), and closes those that the server has closed.
+7. A connection is examined once when it is taken (`Session.idle_fault`). One that is closed, too
+   old or idle for too long is replaced by the next of its route, or by a new one in the same slot.
+   Where the system has epoll, each call that carries out events also learns which idle connections
+   have become readable, without looking at the others (`IdleWatch`), and closes those that the
+   server has closed.
 8. What is remembered of an origin, a *place*, is its settings in the form in which connections need
    them, what was learned about the server, and its TLS session. The pool keeps the last
    `_REMEMBERED`.
@@ -45,6 +46,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import math
 import random
 import weakref
 from collections import OrderedDict
@@ -132,6 +134,7 @@ class BasePool(Steps, Generic[C]):
         unix_socket: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
         source_address: tuple[str, int] | None = None,
         proxy_headers: HeadersArgument | None = None,
+        proxy_ssl_context: ssl.SSLContext | None = None,
         socket_options: Iterable[tuple[int, int, int | bytes]] = (),
     ) -> None:
         super().__init__(
@@ -141,6 +144,7 @@ class BasePool(Steps, Generic[C]):
             check_seconds(idle_timeout, "idle_timeout"),
         )
         self._keeps_few = max_idle is not None  # so one too many has to be closed immediately
+        self._idle_timeout = math.inf if idle_timeout is None else idle_timeout
         self._max_age = check_seconds(max_age, "max_age")
         self._settings = ConnectionSettings(
             ssl_context=ssl_context,
@@ -151,6 +155,7 @@ class BasePool(Steps, Generic[C]):
             unix_socket=unix_socket,
             source_address=source_address,
             proxy_headers=proxy_headers,
+            proxy_ssl_context=proxy_ssl_context,
             socket_options=socket_options,
         )
         self._places: OrderedDict[Any, Place[C]] = OrderedDict()
@@ -212,8 +217,7 @@ class BasePool(Steps, Generic[C]):
         finally:
             lease.stop_waiting()
             if conn is None and lease.record is not None:
-                record, lease.record = lease.record, None
-                self._post(CANCELLED, record)
+                self._post_end(CANCELLED, lease)
 
     def _take(self, lease: PoolLease) -> C | None:
         """Return the connection object of a granted lease; ``None`` if it has to wait again."""
@@ -237,7 +241,7 @@ class BasePool(Steps, Generic[C]):
     def take_again(self, place: Place[C]) -> C | None:
         """Return a connection object for the connection that was returned last (rule 9).
 
-        Returns ``None`` if that was not for *place*, or was too long ago.
+        Returns ``None`` if that was not for *place*.
         """
         inbox, me = self._inbox, get_ident()
         if not inbox:
@@ -252,11 +256,7 @@ class BasePool(Steps, Generic[C]):
             try:
                 if inbox and self._unfinished is None and not self._machine.is_closed:
                     found = inbox[-1]
-                    if (
-                        found.__class__ is Kept
-                        and found.place is place
-                        and self._clock() < found.since + self._machine.idle_timeout
-                    ):
+                    if found.__class__ is Kept and found.place is place:
                         last = inbox.pop()
                         if last is found:
                             idle = found
@@ -276,8 +276,7 @@ class BasePool(Steps, Generic[C]):
         monitor = LeaseMonitor(lease, self._clock)
         session = self._open(idle, monitor)
         if session is None:
-            record, lease.record = lease.record, None
-            self._post(LEASE_ENDED, record)
+            self._post_end(LEASE_ENDED, lease)
             return None
         lease.pool = self
         idle.previous = None
@@ -289,6 +288,8 @@ class BasePool(Steps, Generic[C]):
         now, retired = self._clock(), idle.session
         if idle.expires is not None and now >= idle.expires:
             fault: object = "too old"
+        elif now >= idle.since + self._idle_timeout:
+            fault = "idle for too long"
         else:
             fault = retired.retired_fault()
         if fault is not None:
@@ -342,8 +343,7 @@ class BasePool(Steps, Generic[C]):
             return
         if session is not None:
             session.close()
-        record, lease.record = lease.record, None
-        self._post(LEASE_ENDED, record)
+        self._post_end(LEASE_ENDED, lease)
 
     def _is_connected(self, lease: PoolLease) -> None:
         if lease.record is not None:
@@ -469,7 +469,7 @@ class Pool(BasePool[LeasedHTTPConnection]):
     caller that asks for one waits while its limit is reached. Callers for one host are served in
     their order, and hosts take turns.
 
-    A connection is used again for an equal route: origin, proxy and its credentials, TLS context,
+    A connection is used again for an equal route: origin, proxy and its credentials, TLS contexts,
     Unix socket and source address. TLS sessions are resumed for later connections of the route.
 
     Args:

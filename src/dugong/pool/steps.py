@@ -73,6 +73,12 @@ class Steps:
             self._work()
             raise
 
+    def _post_end(self, what: What, lease: PoolLease) -> None:
+        # In this order: if an interrupt comes before the event is in the inbox, the lease is
+        # dropped, and its finalizer posts the same. A second time does no harm.
+        self._post(what, lease.record)
+        lease.record = None
+
     def _work(self) -> None:
         """Carry out what was posted, unless another call does."""
         me = get_ident()
@@ -131,8 +137,6 @@ class Steps:
             event = (CANCELLED, event.record, None)
         what, record, idle = event
         if what is WANT:
-            if machine.idle:  # a lease must not get what has been idle for too long
-                self._act(machine.tick(now))
             self._act(machine.want(record, now))
         elif what is LEASE_ENDED:
             self._drops.pop(record, None)

@@ -98,10 +98,11 @@ HOST_AND_PORT = re.compile(r"(?:\[([^\]]*)\]|([^:@\[\]]+)):([0-9]*)")
 # scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )   (RFC 3986 section 3.1). Use with match.
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
-# The URL of a proxy: "http://" authority [ "/" ]   (RFC 3986 section 3.2). User information may
+# The URL of a proxy: scheme "://" authority [ "/" ]   (RFC 3986 section 3.2). User information may
 # contain "@", because some user names are mail addresses. The parts are validated after decoding.
 PROXY_URL = re.compile(
-    r"http://(?:([^/?#]*)@)?(?:\[([^\[\]@/?#]*:[^\[\]@/?#]*)\]|([^\[\]@:/?#]+))(?::([0-9]{0,5}))?/?",
+    r"(https?|socks5h?)://(?:([^/?#]*)@)?"
+    r"(?:\[([^\[\]@/?#]*:[^\[\]@/?#]*)\]|([^\[\]@:/?#]+))(?::([0-9]{0,5}))?/?",
     re.IGNORECASE,
 )
 

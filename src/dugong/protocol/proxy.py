@@ -1,4 +1,15 @@
-"""HTTP proxies: the argument *proxy*, and the fields for requests to a proxy."""
+"""Proxies: the argument *proxy*, and the fields for requests to an HTTP proxy.
+
+==============  ======================================================  ========================
+scheme          how a request reaches its server                        who resolves its name
+==============  ======================================================  ========================
+``http``        http: the proxy is sent the request, in absolute-form.  the proxy
+                https: through a tunnel, opened with CONNECT.
+``https``       the same, inside TLS with the proxy                     the proxy
+``socks5``      through a tunnel, opened with SOCKS 5                   this client
+``socks5h``     the same                                                the proxy
+==============  ======================================================  ========================
+"""
 
 from __future__ import annotations
 
@@ -11,40 +22,66 @@ from .arguments import check_port
 from .authority import check_address, check_host
 from .messages import Request
 from .request import NO_DEFAULTS, prepare
+from .socks import SOCKS_PORT, check_credentials
 
 if TYPE_CHECKING:
     from .messages import HeadersArgument
 
+#: The supported schemes, and their default ports.
+PORTS = {"http": 80, "https": 443, "socks5": SOCKS_PORT, "socks5h": SOCKS_PORT}
+
+_FORM = "proxy must be a URL http://[user:password@]host:port"
+
 
 class Proxy:
-    """An HTTP proxy.
+    """A proxy.
 
     Attributes:
         host: its host name or address.
         port: its port.
-        authorization: the value of Proxy-Authorization, ``None`` if it needs none.
+        scheme: a key of `PORTS`.
+        credentials: user name and password, or ``None``. They are secrets.
     """
 
-    __slots__ = ("authorization", "host", "port")
+    __slots__ = ("credentials", "host", "port", "scheme")
 
-    def __init__(self, host: str, port: int, authorization: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        credentials: tuple[bytes, bytes] | None = None,
+        scheme: str = "http",
+    ) -> None:
         self.host = host
         self.port = port
-        self.authorization = authorization
+        self.credentials = credentials
+        self.scheme = scheme
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for two proxies if a connection through one may be used for the other."""
+        return self.scheme, self.host, self.port, self.credentials
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS, and opens a tunnel for every connection."""
+        return self.scheme in ("socks5", "socks5h")
 
     @property
     def fields(self) -> dict[str, str]:
         """The field lines for requests that the proxy itself reads, by lower-case name."""
-        if self.authorization is None:
+        if self.credentials is None or self.is_socks:
             return {}
-        return {"proxy-authorization": f"Proxy-Authorization: {self.authorization}"}
+        basic = b64encode(b":".join(self.credentials)).decode("ascii")  # RFC 7617 section 2
+        return {"proxy-authorization": f"Proxy-Authorization: Basic {basic}"}
 
 
 def parse_proxy(proxy: Any) -> Proxy:
     """Parse the argument *proxy*.
 
     Args:
-        proxy: ``(host, port)`` or ``'http://[user:password@]host[:port]'``.
+        proxy: ``(host, port)`` of an HTTP proxy, or ``'scheme://[user:password@]host[:port]'``. The
+            scheme is http, https, socks5 or socks5h.
 
     Raises:
         TypeError: *proxy* is neither, or a part of it has the wrong type.
@@ -60,33 +97,35 @@ def parse_proxy(proxy: Any) -> Proxy:
         )
     url = grammar.PROXY_URL.fullmatch(proxy)
     if url is None:
-        form = "proxy must be a URL http://[user:password@]host:port"
-        scheme = grammar.SCHEME.match(proxy)
-        if scheme is None:
-            raise InvalidRequest(f"{form}, not this value")
-        if scheme[1].lower() != "http":
-            raise InvalidRequest(f"{form}, not a URL with the scheme {scheme[1]!r}")
-        raise InvalidRequest(f"{form}: what follows http:// is not valid in this one")
-    credentials, address, name, digits = url.groups()
+        given = grammar.SCHEME.match(proxy)
+        if given is None:
+            raise InvalidRequest(f"{_FORM}, not this value")
+        if given[1].lower() not in PORTS:
+            raise InvalidRequest(f"{_FORM} with the scheme {', '.join(PORTS)}, not {given[1]!r}")
+        raise InvalidRequest(f"{_FORM}: what follows {given[0]} is not valid in this one")
+    scheme, userinfo, address, name, digits = url.groups()
+    scheme = scheme.lower()
     host = check_host(address.replace("%25", "%") if address else name.lower(), "the host of proxy")
-    port = check_port(int(digits), "the port of proxy") if digits else 80
-    return Proxy(host, port, None if credentials is None else _basic(credentials))
+    port = check_port(int(digits), "the port of proxy") if digits else PORTS[scheme]
+    credentials = None if userinfo is None else _credentials(userinfo, scheme)
+    return Proxy(host, port, credentials, scheme)
 
 
-def _basic(credentials: str) -> str:
-    """Return the basic credentials for the user information of a URL (RFC 7617 section 2)."""
+def _credentials(userinfo: str, scheme: str) -> tuple[bytes, bytes]:
+    """Return user name and password from the user information of a URL."""
     from urllib.parse import unquote_to_bytes  # imported only for such a URL
 
     try:
-        user, password = (unquote_to_bytes(part) for part in credentials.partition(":")[::2])
+        user, password = (unquote_to_bytes(part) for part in userinfo.partition(":")[::2])
     except UnicodeEncodeError:
         user = password = b"\0"  # a surrogate: refuse it like a control character
-    if b":" in user or grammar.CONTROL.search((user + password).decode("latin-1")):
-        raise InvalidRequest(
-            "proxy cannot have a colon in its user name, or control characters in its "
-            "user name or password"
-        )
-    return "Basic " + b64encode(user + b":" + password).decode("ascii")
+    if grammar.CONTROL.search((user + password).decode("latin-1")):
+        raise InvalidRequest("proxy cannot have control characters in its user name or password")
+    if scheme.startswith("socks"):
+        return check_credentials(user, password)
+    if b":" in user:  # the delimiter in Proxy-Authorization (RFC 7617 section 2)
+        raise InvalidRequest("proxy cannot have a colon in its user name")
+    return user, password
 
 
 def tunnel_fields(headers: HeadersArgument | None) -> list[tuple[str, str | int]]:

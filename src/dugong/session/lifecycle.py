@@ -295,8 +295,16 @@ class Lifecycle:
         self._alarms.clear()
 
     def detach(self) -> socket.socket:
-        """Hand over the connected socket, in blocking mode."""
+        """Hand over the connected socket, in blocking mode.
+
+        Raises:
+            StateError: there is TLS inside the TLS of a proxy.
+        """
         stream = self.require_stream()
+        if not stream.detachable:
+            raise StateError(
+                "detach() has no socket to return, because there is TLS inside the TLS of the proxy"
+            )
         self.closed = True
         sock = stream.detach()
         sock.setblocking(True)

@@ -1,8 +1,8 @@
-"""A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6).
+"""A tunnel through a proxy: CONNECT (RFC 9110 section 9.3.6), or SOCKS (RFC 1928).
 
-The request and its response are an ordinary exchange, the only one on its connection. A 2xx
-response switches the connection to the tunnel, which the protocol engine decides. Any other
-response refuses the tunnel.
+CONNECT and its response are an ordinary exchange, the only one on its connection. A 2xx response
+switches the connection to the tunnel, which the protocol engine decides. Any other response refuses
+the tunnel. `protocol.socks` decides what a SOCKS proxy is sent, and what its replies mean.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from ..errors import (
     TunnelRefused,
     UnsupportedResponse,
 )
+from ..protocol.authority import authority
 from ..protocol.exchange import Exchange
 from ..protocol.limits import MAX_REFUSAL_SIZE, REFUSAL_TIMEOUT
 from ..protocol.messages import HTTPResponse, Request
 from ..protocol.reader import ResponseReader
 from ..protocol.request import Defaults, prepare
+from ..protocol.socks import MAX_REPLY, SocksHandshake
 from ..protocol.state import ConnectionState
 from ..protocol.states import SWITCHED
 from ..transport.connect import Route
@@ -40,9 +42,10 @@ def tunnel_of(route: Route, monitor: Monitor) -> CoTunnel | None:
     """Return what opens the tunnel that *route* needs, ``None`` if it needs none."""
     if route.tunnel is None or route.proxy is None:
         return None
+    if route.proxy.is_socks:
+        return partial(co_open_socks_tunnel, credentials=route.proxy.credentials)
     return partial(
         co_open_tunnel,
-        authority=route.tunnel,
         fields=route.proxy.fields,
         headers=route.tunnel_fields,
         clock=monitor.clock,
@@ -51,16 +54,16 @@ def tunnel_of(route: Route, monitor: Monitor) -> CoTunnel | None:
 
 def co_open_tunnel(
     stream: Stream,
-    authority: str,
+    target: tuple[str, int],
     fields: dict[str, str],
     headers: HeadersArgument | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Co[None]:
-    """Ask the proxy at the other end of *stream* to open a tunnel.
+    """Ask the HTTP proxy at the other end of *stream* to open a tunnel.
 
     Args:
         stream: a new connection to the proxy.
-        authority: ``host:port`` of the server.
+        target: host and port of the server.
         fields: field lines for the proxy, by lower-case name.
         headers: the caller's own fields for the proxy. They replace those in *fields*.
         clock: returns the time in seconds.
@@ -71,8 +74,9 @@ def co_open_tunnel(
         UnsupportedResponse: the response has another version of HTTP, or is a 101.
         ConnectionClosed: the connection ended.
     """
-    fields = {"host": f"Host: {authority}", **fields}
-    exchange = prepare(Request("CONNECT", authority, headers), False, Defaults(fields))
+    server = authority(*target)
+    fields = {"host": f"Host: {server}", **fields}
+    exchange = prepare(Request("CONNECT", server, headers), False, Defaults(fields))
     state = ConnectionState()
     state.accept(exchange)
     yield from stream.co_send_all([memoryview(exchange.head)])
@@ -102,8 +106,12 @@ def _co_response(stream: Stream, reader: ResponseReader, exchange: Exchange) -> 
         elif got:
             reader.received(room, got)
         else:
-            raise ConnectionClosed("the proxy closed the connection instead of opening a tunnel")
+            raise _closed()
     return response
+
+
+def _closed() -> ConnectionClosed:
+    return ConnectionClosed("the proxy closed the connection instead of opening a tunnel")
 
 
 def _early(response: HTTPResponse) -> InvalidResponse:
@@ -140,3 +148,33 @@ def _co_refusal(stream: Stream, reader: ResponseReader, clock: Callable[[], floa
     except (ConnectionClosed, ConnectionTimedOut, InvalidResponse, UnsupportedResponse):
         pass
     return bytes(body[:filled])
+
+
+def co_open_socks_tunnel(
+    stream: Stream, target: tuple[str, int], credentials: tuple[bytes, bytes] | None = None
+) -> Co[None]:
+    """Ask the SOCKS proxy at the other end of *stream* to open a tunnel.
+
+    Args:
+        stream: a new connection to the proxy.
+        target: host and port of the server. The proxy resolves a host name.
+        credentials: user name and password, or ``None``.
+
+    Raises:
+        TunnelRefused: the proxy refused the tunnel or the credentials.
+        InvalidResponse: the proxy does not speak SOCKS 5, or sent data too early.
+        ConnectionClosed: the connection ended.
+    """
+    handshake = SocksHandshake(*target, credentials)
+    room = memoryview(bytearray(MAX_REPLY))
+    while not handshake.is_open:
+        if handshake.output:
+            yield from stream.co_send_all([memoryview(handshake.output)])
+            handshake.output = b""
+        got = stream.recv_into(room)
+        if isinstance(got, PollNeeded):
+            yield from stream.wait(got)
+        elif got:
+            handshake.received(bytes(room[:got]))
+        else:
+            raise _closed()

@@ -24,8 +24,12 @@ _MAX_PATH = 108 if sys.platform == "linux" else 104
 _C_INT = range(-(2**31), 2**31)
 
 
-def check_context(context: Any) -> ssl.SSLContext:
+def check_context(context: Any, what: str = "ssl_context") -> ssl.SSLContext:
     """Return a context for TLS connections, checked.
+
+    Args:
+        context: the argument.
+        what: its name, for messages.
 
     Raises:
         TypeError: *context* is not an `ssl.SSLContext`.
@@ -33,20 +37,20 @@ def check_context(context: Any) -> ssl.SSLContext:
     """
     if isinstance(context, type) or not callable(getattr(context, "wrap_bio", None)):
         raise TypeError(
-            "ssl_context must be an ssl.SSLContext, such as ssl.create_default_context(), "
+            f"{what} must be an ssl.SSLContext, such as ssl.create_default_context(), "
             f"or None, not {context if isinstance(context, bool) else type(context).__name__}"
         )
     # The constants come from the context's own enums instead of the module ssl: imports fail while
     # the interpreter shuts down, and connections may be used then.
     protocol = getattr(context, "protocol", None)
     if protocol is not None and protocol == getattr(type(protocol), "PROTOCOL_TLS_SERVER", None):
-        raise InvalidRequest("ssl_context is for servers: pass ssl.create_default_context()")
+        raise InvalidRequest(f"{what} is for servers: pass ssl.create_default_context()")
     checked: ssl.SSLContext = context
-    check_truncation(checked)
+    check_truncation(checked, what)
     return checked
 
 
-def check_truncation(context: ssl.SSLContext) -> None:
+def check_truncation(context: ssl.SSLContext, what: str = "ssl_context") -> None:
     """Check that a context does not accept truncated data as complete.
 
     Raises:
@@ -55,7 +59,7 @@ def check_truncation(context: ssl.SSLContext) -> None:
     options = getattr(context, "options", 0)
     if options & getattr(type(options), "OP_IGNORE_UNEXPECTED_EOF", 0):
         raise InvalidRequest(
-            "ssl_context has the option OP_IGNORE_UNEXPECTED_EOF, which hides truncation: clear it"
+            f"{what} has the option OP_IGNORE_UNEXPECTED_EOF, which hides truncation: clear it"
         )
 
 

@@ -4,10 +4,18 @@ Nothing here blocks; every wait is a `PollNeeded`. A coroutine that fails or is 
 end closes every socket that it has opened. `Dialer.co_dial` goes through these phases, which
 `ConnectionTimedOut.phase` reports:
 
-1. ``resolve``: the addresses of the host (`resolve.Lookup`). Skipped for numeric addresses, Unix
-   sockets and sockets that the caller passes.
-2. ``connect``: the first address that answers (`race.Race`), and the proxy's tunnel, if any.
-3. ``tls``: the handshake (`tls.co_secure`), if the route has a TLS context.
+1. ``resolve``: the addresses of the host to connect to (`resolve.Lookup`), which is that of the
+   proxy if there is one. Skipped for numeric addresses, Unix sockets and sockets that the caller
+   passes. Before that, the addresses of the server, if a proxy is to be given an address
+   (``socks5``).
+2. ``connect``: the first address that answers (`race.Race`).
+3. ``tls``: the handshake with an https proxy (`tls.co_secure_proxy`).
+4. ``connect``: the proxy's tunnel.
+5. ``tls``: the handshake with the server (`tls.co_secure`), if the route has a TLS context.
+
+If a SOCKS proxy is given addresses and cannot connect to the first, phases 2 to 4 are repeated for
+the next: a server has several addresses so that a client can use any of them, and the proxy may
+have only one of IPv4 and IPv6.
 
 Another thread may cancel a dialer at any time (`Dialer.cancel`). It cannot end the wait directly,
 because that may happen in any driver. So `Dialer._wait` publishes the sockets that it waits for,
@@ -22,14 +30,14 @@ from functools import cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import AddressRefused, ConnectionClosed, ConnectionTimedOut
-from ..protocol.authority import authority
+from ..errors import AddressRefused, ConnectionClosed, ConnectionTimedOut, TunnelRefused
+from ..protocol.authority import authority, tls_name
 from ..protocol.proxy import Proxy
 from ..protocol.request import NO_DEFAULTS, Defaults
 from .fork import BY_FORK
 from .monitor import Monitor
 from .poll import POLLIN, Co, PollNeeded
-from .race import Race, SocketOption, address_text, configure
+from .race import Race, SocketOption, address_text, alternate, configure
 from .resolve import AddressInfo, Lookup, numeric
 from .stream import Attempt, Stream, shut_down
 
@@ -41,10 +49,14 @@ if TYPE_CHECKING:
     Wait: TypeAlias = Callable[[Iterable[socket.socket], PollNeeded], Co[None]]
     Allow: TypeAlias = Callable[[IPv4Address | IPv6Address], object]
     Resolve: TypeAlias = Callable[[str, int], list[AddressInfo]]
-    CoTunnel: TypeAlias = Callable[[Stream], Co[None]]
     CoSecure: TypeAlias = Callable[
         [socket.socket, ssl.SSLContext, str, Monitor, Wait, "Resumption | None"], Co[Stream]
     ]
+    CoSecureProxy: TypeAlias = Callable[
+        [socket.socket, ssl.SSLContext, str, Monitor, Wait], Co[Stream]
+    ]
+    #: Opens a tunnel to a host and port.
+    CoTunnel: TypeAlias = Callable[[Stream, tuple[str, int]], Co[None]]
 
 
 class Resumption:
@@ -70,7 +82,8 @@ class Route:
         sock: a connected socket to take over instead, or ``None``.
         source_address: host and port to connect from, or ``None``.
         proxy: the proxy at `address`, or ``None``.
-        tunnel: ``host:port`` to which the proxy opens a tunnel, or ``None``.
+        proxy_context: the context for TLS with the proxy, ``None`` unless that is an https proxy.
+        tunnel: host and port to which the proxy opens a tunnel, or ``None``.
         tunnel_fields: the caller's own fields for the CONNECT request.
         ssl_context: the context of a TLS connection, or ``None``.
         server_hostname: the server's name for TLS.
@@ -78,16 +91,16 @@ class Route:
         socket_options: arguments of `socket.socket.setsockopt`, for each socket.
         defaults: fields that every request has unless the caller sets them.
         resumption: the TLS session of earlier connections, ``None`` if none is resumed.
-        allow: called with each `ipaddress` address before anything connects to it. Only those for
-            which it returns a true value are used. ``None`` for no such guard.
+        allow: called with each `ipaddress` address of the server before anything connects to it.
+            Only those for which it returns a true value are used. ``None`` for no such guard.
         resolve: called with host name and port in a helper thread, instead of asking the system.
             Returns addresses in the form of `socket.getaddrinfo`. ``None`` to ask the system.
     """
 
     __slots__ = (
-        "_key", "address", "allow", "authority", "defaults", "proxy", "resolve", "resumption",
-        "server_hostname", "sock", "socket_options", "source_address", "ssl_context", "tunnel",
-        "tunnel_fields", "unix_socket",
+        "_key", "address", "allow", "authority", "defaults", "proxy", "proxy_context", "resolve",
+        "resumption", "server_hostname", "sock", "socket_options", "source_address", "ssl_context",
+        "tunnel", "tunnel_fields", "unix_socket",
     )  # fmt: skip
 
     def __init__(
@@ -98,7 +111,8 @@ class Route:
         sock: socket.socket | None = None,
         source_address: tuple[str, int] | None = None,
         proxy: Proxy | None = None,
-        tunnel: str | None = None,
+        proxy_context: ssl.SSLContext | None = None,
+        tunnel: tuple[str, int] | None = None,
         tunnel_fields: Sequence[tuple[str, str | int]] = (),
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str = "",
@@ -113,6 +127,7 @@ class Route:
         self.sock = sock
         self.source_address = source_address
         self.proxy = proxy
+        self.proxy_context = proxy_context
         self.tunnel = tunnel
         self.tunnel_fields = tunnel_fields
         self.ssl_context = ssl_context
@@ -134,13 +149,13 @@ class Route:
         the key does, and no other object can have the same identity.
         """
         if self._key is None:
-            proxy = self.proxy
             self._key = (
                 self.address,
                 self.unix_socket,
                 id(self.sock),
                 self.source_address,
-                None if proxy is None else (proxy.host, proxy.port, proxy.authorization),
+                None if self.proxy is None else self.proxy.key,
+                id(self.proxy_context),
                 self.tunnel,
                 tuple(self.tunnel_fields),
                 id(self.ssl_context),
@@ -151,6 +166,15 @@ class Route:
                 id(self.resolve),
             )
         return self._key
+
+    @property
+    def resolves_target(self) -> bool:
+        """Whether the proxy is given an address of the server, instead of its name."""
+        return self.tunnel is not None and self.proxy is not None and self.proxy.scheme == "socks5"
+
+
+#: What a message says of an error that is not about the server.
+IN_PROXY_TLS = ", in the TLS handshake with the proxy"
 
 
 class Dialer:
@@ -172,6 +196,7 @@ class Dialer:
         self._lock = RLock()
         self._race: Race | None = None
         self._phase = "resolve"
+        self._secures_proxy = False
 
     @property
     def where(self) -> str:
@@ -186,6 +211,8 @@ class Dialer:
             dialled = address if address.startswith(dialled) else f"{dialled} at {address}"
             if route.source_address is not None and route.unix_socket is None:
                 dialled += " from {}:{}".format(*route.source_address)
+        if self._secures_proxy:  # the certificate, for example, is not the server's
+            dialled += IN_PROXY_TLS
         return prefix + dialled
 
     @property
@@ -262,36 +289,69 @@ class Dialer:
             OSError: connecting or the TLS handshake failed.
         """
         route = self._route
-        sock = route.sock
-        if sock is None:
-            sock = yield from self._co_open(route)
-        else:
-            sock.setblocking(False)
-            self._phase = "connect"
         try:
+            self._check()  # a lookup that fails immediately must not hide the cancellation
+            targets = yield from self._co_targets(route)
+            addresses = [] if route.sock is not None else (yield from self._co_addresses(route))
+            for target in targets:
+                try:
+                    return (yield from self._co_dial_once(route, addresses, target))
+                except TunnelRefused as exc:
+                    # Another address does not help if the credentials are wrong, and there is no
+                    # other connection if the caller has passed the socket.
+                    if target is targets[-1] or exc.status == 407 or route.sock is not None:
+                        raise
+            raise AssertionError("there is at least one target")
+        except BaseException:
             if route.sock is not None:
+                route.sock.close()
+            raise
+
+    def _co_targets(self, route: Route) -> Co[Sequence[tuple[str, int] | None]]:
+        """Return the hosts and ports to request from a proxy, one after the other."""
+        if route.tunnel is None or not route.resolves_target:
+            return [route.tunnel]
+        host, port = route.tunnel
+        found = yield from self._co_resolve(host, port)
+        if route.allow is not None:
+            found = approved(found, host, route.allow)
+        return [each[4][:2] for each in alternate(found)]
+
+    def _co_addresses(self, route: Route) -> Co[list[AddressInfo]]:
+        """Return the addresses to connect to."""
+        if route.unix_socket is not None:
+            return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", route.unix_socket)]
+        found = yield from self._co_resolve(*route.address)
+        if route.allow is not None and route.proxy is None:
+            found = approved(found, route.address[0], route.allow)
+        self._monitor.event("resolved")
+        return found
+
+    def _co_dial_once(
+        self, route: Route, addresses: list[AddressInfo], target: tuple[str, int] | None
+    ) -> Co[Stream]:
+        self._phase = "connect"
+        sock = route.sock or (yield from self._co_connect_any(addresses))
+        try:
+            if sock is route.sock:
+                sock.setblocking(False)
                 configure(sock, route.socket_options)
             self._monitor.event("connected")
-            if route.tunnel is not None and self._tunnel is not None:
-                yield from self._co_open_tunnel(sock, self._tunnel)
-            if route.ssl_context is None:
-                return Stream(sock, self._monitor)
-            self._phase = "tls"
-            return (yield from self._co_secure(sock, route.ssl_context))
+            stream = None
+            if route.proxy is not None and route.proxy_context is not None:
+                stream = yield from self._co_secure_proxy(sock, route.proxy, route.proxy_context)
+                sock = stream.sock
+            if target is not None and self._tunnel is not None:
+                stream = stream or Stream(sock, self._monitor)
+                yield from self._co_open_tunnel(stream, self._tunnel(stream, target))
+                sock, stream = stream.detach(), None
+            if route.ssl_context is not None:
+                self._phase = "tls"
+                return (yield from self._co_secure(sock, route.ssl_context))
+            return stream or Stream(sock, self._monitor)
         except BaseException:
             sock.close()
             raise
-
-    def _co_open(self, route: Route) -> Co[socket.socket]:
-        self._check()  # a lookup that fails immediately must not hide the cancellation
-        if route.unix_socket is not None:
-            address = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", route.unix_socket)
-            return (yield from self._co_connect_any([address], None))
-        addresses = yield from self._co_resolve(*route.address)
-        if route.allow is not None:
-            addresses = approved(addresses, route.address[0], route.allow)
-        self._monitor.event("resolved")
-        return (yield from self._co_connect_any(addresses, route.source_address))
 
     def _co_resolve(self, host: str, port: int) -> Co[list[AddressInfo]]:
         addresses = numeric(host, port)
@@ -305,12 +365,11 @@ class Dialer:
             lookup.close()
         return addresses
 
-    def _co_connect_any(
-        self, addresses: list[AddressInfo], source_address: tuple[str, int] | None
-    ) -> Co[socket.socket]:
-        self._phase = "connect"
+    def _co_connect_any(self, addresses: list[AddressInfo]) -> Co[socket.socket]:
         self._monitor.event("connecting")
         options, clock = self._route.socket_options, self._monitor.clock
+        unix_socket = self._route.unix_socket
+        source_address = self._route.source_address if unix_socket is None else None
         race = self._race = Race(addresses, source_address, clock, options)
         try:
             while (sock := race.step()) is None:
@@ -320,14 +379,12 @@ class Dialer:
         finally:
             race.close()
 
-    def _co_open_tunnel(self, sock: socket.socket, co_tunnel: CoTunnel) -> Co[None]:
-        stream = Stream(sock, self._monitor)
-        tunnel = co_tunnel(stream)
+    def _co_open_tunnel(self, stream: Stream, tunnel: Co[None]) -> Co[None]:
         try:
             need = next(tunnel)
             while True:
                 try:
-                    yield from self._wait([sock], need)
+                    yield from self._wait([stream.sock], need)
                 except ConnectionTimedOut as exc:
                     # A timeout may end only the body of a refusal. Then the tunnel goes on.
                     need = tunnel.throw(exc)
@@ -337,10 +394,20 @@ class Dialer:
             pass
         finally:
             tunnel.close()
-            stream.detach()
+
+    def _co_secure_proxy(
+        self, plain: socket.socket, proxy: Proxy, context: ssl.SSLContext
+    ) -> Co[Stream]:
+        self._phase, self._secures_proxy = "tls", True
+        host = tls_name(proxy.host)
+        _, co_secure_proxy = load_tls()
+        stream = yield from co_secure_proxy(plain, context, host, self._monitor, self._wait)
+        self._phase, self._secures_proxy = "connect", False
+        return stream
 
     def _co_secure(self, plain: socket.socket, context: ssl.SSLContext) -> Co[Stream]:
-        stream = yield from load_tls()(
+        co_secure, _ = load_tls()
+        stream = yield from co_secure(
             plain,
             context,
             self._route.server_hostname,
@@ -367,12 +434,23 @@ def approved(addresses: list[AddressInfo], host: str, allow: Allow) -> list[Addr
 
 
 @cache
-def load_tls() -> CoSecure:
-    """Return `tls.co_secure`. Imports that module and ssl, which ``import dugong`` does not.
+def load_tls() -> tuple[CoSecure, CoSecureProxy]:
+    """Return the functions of `tls`. Imports it and ssl, which ``import dugong`` does not.
 
     A connection with an ssl_context calls this when it is created. It may be used while the
     interpreter shuts down, and imports fail then.
     """
-    from .tls import co_secure
+    from .tls import co_secure, co_secure_proxy
 
-    return co_secure
+    return co_secure, co_secure_proxy
+
+
+@cache
+def default_proxy_context() -> ssl.SSLContext:
+    """Return the context for https proxies that is used unless the caller passes one.
+
+    One for all, so that connections can be shared. It verifies the proxy and has no certificate.
+    """
+    import ssl
+
+    return ssl.create_default_context()

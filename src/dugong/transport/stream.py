@@ -613,6 +613,11 @@ class Stream:
             if self.trace is not None:
                 self.trace.close()
 
+    @property
+    def detachable(self) -> bool:
+        """Whether the socket alone is the connection. False for TLS inside the TLS of a proxy."""
+        return True
+
     def detach(self) -> socket.socket:
         """Return the socket to the caller, who must close it. The stream is marked as closed."""
         self._closed_by = "by detach()"

@@ -19,7 +19,10 @@ A `TLSStream` differs from a `Stream` in these points:
    therefore asks `SSLSocket.pending`, and `recv_into` continues after a full record.
 6. **The end needs a close_notify** (RFC 9112 section 9.8). Without it, an attacker may have
    truncated the stream. OpenSSL then raises an error, which becomes `ConnectionClosed`.
-7. **A fatal alert explains why a connection ended.** In TLS 1.3 the server checks the client's
+7. **The socket may belong to the proxy's TLS.** Through an https proxy, the server's TLS is a
+   `TLSLayer` inside the TLS of the socket. So a `TLSStream` has two objects, `sock` for what is
+   done to a socket, and `_tls` for what is encrypted. Usually they are the same object.
+8. **A fatal alert explains why a connection ended.** In TLS 1.3 the server checks the client's
    certificate after the client's side of the handshake is complete, so its alert may arrive while
    the request is being sent. See `TLSStream._waiting_alert`.
 
@@ -38,10 +41,11 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UnsupportedResponse, tls_alert
 from .arguments import check_truncation
+from .layer import TLSLayer
 from .monitor import Monitor
 from .poll import POLLIN, POLLOUT, Co, PollNeeded
 from .sockets import adopt
@@ -50,6 +54,9 @@ from .stream import AS_ANNOUNCED, PIECE_SIZE, Stream
 if TYPE_CHECKING:
     from .connect import Resumption, Wait
 
+
+#: What encrypts the data of a stream (rule 7).
+TLS: TypeAlias = ssl.SSLSocket | TLSLayer
 
 #: The exceptions that sending raises after the peer has ended the connection.
 _GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -69,16 +76,21 @@ class TLSStream(Stream):
     sock: ssl.SSLSocket
 
     def __init__(
-        self, sock: ssl.SSLSocket, monitor: Monitor, resumption: Resumption | None = None
+        self,
+        sock: ssl.SSLSocket,
+        monitor: Monitor,
+        resumption: Resumption | None = None,
+        layer: TLSLayer | None = None,
     ) -> None:
         super().__init__(sock, monitor)
+        self._tls: TLS = layer or sock
         self._resumption = resumption
         self._send_lock = self._recv_lock  # see rule 1
-        self._recv = partial(_read, sock)
-        self._recv_into = partial(_read_into, sock)
+        self._recv = partial(_read, self._tls)
+        self._recv_into = partial(_read_into, self._tls)
         self._blocks = False  # OpenSSL would wait with its lock
         self._send_error: OSError | None = None
-        self.tls_version = sock.version()
+        self.tls_version = self._tls.version()
         self._last: tuple[Any, Any, Any] | None = None
 
     def _send(self, pieces: Sequence[memoryview]) -> int:
@@ -87,7 +99,7 @@ class TLSStream(Stream):
         piece = pieces[0]
         if len(pieces) > 1 and len(piece) < PIECE_SIZE:
             piece = _record(pieces)
-        send, size, sent = self.sock.send, min(len(piece), _MOST_AT_ONCE), 0
+        send, size, sent = self._tls.send, min(len(piece), _MOST_AT_ONCE), 0
         while sent < size:
             record = piece[sent : sent + PIECE_SIZE]
             try:
@@ -120,7 +132,7 @@ class TLSStream(Stream):
         it. Without the alert, a rejected certificate would look like a transient network error.
         """
         try:
-            data = self.sock.read(PIECE_SIZE)
+            data = self._tls.read(PIECE_SIZE)
         except ssl.SSLError as exc:
             if tls_alert(exc) is None:
                 return None
@@ -154,7 +166,7 @@ class TLSStream(Stream):
         return False
 
     def _maybe_readable(self) -> bool:
-        return self.sock.pending() > 0 or super()._maybe_readable()
+        return self._tls.pending() > 0 or super()._maybe_readable()
 
     def _lacks(self, exc: OSError, want: PollNeeded) -> PollNeeded | None:
         need = wanted(exc, self.want_read, self.want_write)
@@ -203,15 +215,15 @@ class TLSStream(Stream):
         In TLS 1.3 that needs a ticket, which the server sends after the handshake (RFC 8446
         section 4.6.1). One that was read with the response is enough: none is ever waited for.
         """
-        session, resumption = self.sock.session, self._resumption
+        session, resumption = self._tls.session, self._resumption
         if session is None or resumption is None:
             return
         if session.has_ticket or self.tls_version != "TLSv1.3":
             resumption.session = session
 
     def _ask(self) -> tuple[Any, Any, Any]:
-        sock = self.sock
-        return sock.getpeercert(), sock.getpeercert(True), sock.cipher()
+        tls = self._tls
+        return tls.getpeercert(), tls.getpeercert(True), tls.cipher()
 
     def _goodbye(self) -> None:
         # The garbage collector may finalize the socket before this stream. It has closed itself.
@@ -222,20 +234,35 @@ class TLSStream(Stream):
                 self._last = self._ask()  # callers may ask for them after the last response
             self._keep_tls_session()
             # Sends a close_notify (RFC 9112 section 9.8). It does not wait for that of the server.
-            self.sock.unwrap()
+            self._tls.unwrap()
         except (OSError, ValueError):
             pass
+
+    @property
+    def detachable(self) -> bool:
+        return self._tls is self.sock
+
+
+class ProxyStream(TLSStream):
+    """A stream to an https proxy, which speaks plain HTTP inside.
+
+    It has no certificate, cipher and TLS version, because callers expect those of the server.
+    """
+
+    def __init__(self, sock: ssl.SSLSocket, monitor: Monitor) -> None:
+        super().__init__(sock, monitor)
+        self.tls_version = None
 
 
 # Functions, because a stream that had references to its own methods would be a reference cycle.
 
 
-def _read(sock: ssl.SSLSocket, count: int, flags: int) -> bytes:
-    return sock.recv(count)
+def _read(tls: TLS, count: int, flags: int) -> bytes:
+    return tls.recv(count)
 
 
-def _read_into(sock: ssl.SSLSocket, view: memoryview, size: int, flags: int) -> int:
-    count: Any = sock.read(PIECE_SIZE, view)
+def _read_into(tls: TLS, view: memoryview, size: int, flags: int) -> int:
+    count: Any = tls.read(PIECE_SIZE, view)
     return count  # type: ignore[no-any-return]
 
 
@@ -275,15 +302,12 @@ def wrap(
         OSError: the system reports a failure, for example that the peer has reset the connection.
     """
     check_truncation(context)  # its options may have changed since it was passed
-    # As bytes. For a str, Python's IDNA codec would run, and if a signal handler raises in it, the
-    # codec replaces that exception.
-    name = server_hostname.encode("ascii") if server_hostname.isascii() else server_hostname
     resuming: dict[str, Any] = {} if session is None else {"session": session}
     try:
         return adopt(
             context.wrap_socket(
                 sock,
-                server_hostname=name,
+                server_hostname=_encoded(server_hostname),
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,  # raise at an end without close_notify (rule 6)
                 **resuming,
@@ -292,6 +316,31 @@ def wrap(
     except BaseException as exc:
         _close_half_made(exc, sock)
         raise
+
+
+def _encoded(server_hostname: str) -> str | bytes:
+    # As bytes. For a str, Python's IDNA codec would run, and if a signal handler raises in it, the
+    # codec replaces that exception.
+    return server_hostname.encode("ascii") if server_hostname.isascii() else server_hostname
+
+
+def wrap_inside(
+    outer: ssl.SSLSocket,
+    context: ssl.SSLContext,
+    server_hostname: str,
+    session: ssl.SSLSession | None = None,
+) -> TLSLayer:
+    """Return a TLS connection through that to an https proxy. The handshake is not done.
+
+    Args:
+        outer: the connection to the proxy.
+        context, server_hostname, session: as for `wrap`.
+
+    Raises:
+        InvalidRequest: as `wrap`.
+    """
+    check_truncation(context)
+    return TLSLayer(outer, context, _encoded(server_hostname), session)
 
 
 def _close_half_made(exc: BaseException, sock: socket.socket) -> None:
@@ -319,10 +368,11 @@ def co_secure(
     wait: Wait,
     resumption: Resumption | None = None,
 ) -> Co[TLSStream]:
-    """Perform the handshake on a connected socket, and return the stream.
+    """Perform the handshake with a server on a connected socket, and return the stream.
 
     Args:
-        plain: the socket, which the stream takes over. The caller closes it if this raises.
+        plain: the socket, which the stream takes over. The caller closes it if this raises. It may
+            be the TLS socket of a connection to an https proxy.
         context: the TLS context.
         server_hostname: as for `wrap`.
         monitor: counts the bytes of the stream.
@@ -335,28 +385,54 @@ def co_secure(
         ssl.SSLError, OSError: the handshake failed.
     """
     session = None if resumption is None else resumption.session
-    sock = wrap(plain, context, server_hostname, session)
+    layer = None
+    if isinstance(plain, ssl.SSLSocket):
+        sock, layer = adopt(plain), wrap_inside(plain, context, server_hostname, session)
+    else:
+        sock = wrap(plain, context, server_hostname, session)
     try:
-        while True:
-            try:
-                sock.do_handshake()
-                break
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
-                mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
-            yield from wait([sock], PollNeeded(sock.fileno(), mask))
-        check_protocol(sock)
-        return TLSStream(sock, monitor, resumption)
+        yield from _co_handshake(sock, layer or sock, wait)
+        check_protocol(layer or sock, "server")
+        return TLSStream(sock, monitor, resumption, layer)
     except BaseException:
         sock.close()
         raise
 
 
-def check_protocol(sock: ssl.SSLSocket) -> None:
+def co_secure_proxy(
+    plain: socket.socket, context: ssl.SSLContext, host: str, monitor: Monitor, wait: Wait
+) -> Co[ProxyStream]:
+    """Perform the handshake with an https proxy. Arguments and exceptions as for `co_secure`."""
+    sock = wrap(plain, context, host)
+    try:
+        yield from _co_handshake(sock, sock, wait)
+        check_protocol(sock, "proxy")
+        return ProxyStream(sock, monitor)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _co_handshake(sock: ssl.SSLSocket, tls: TLS, wait: Wait) -> Co[None]:
+    while True:
+        try:
+            tls.do_handshake()
+            return
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
+            mask = POLLIN if isinstance(exc, ssl.SSLWantReadError) else POLLOUT
+        yield from wait([sock], PollNeeded(sock.fileno(), mask))
+
+
+def check_protocol(tls: TLS, peer: str) -> None:
     """Check that ALPN selected HTTP/1.1, or nothing (RFC 7301).
 
+    Args:
+        tls: the connection.
+        peer: the other end, for the message.
+
     Raises:
-        UnsupportedResponse: the context offers another protocol, and the server chose it.
+        UnsupportedResponse: the context offers another protocol, and the peer chose it.
     """
-    protocol = sock.selected_alpn_protocol()
+    protocol = tls.selected_alpn_protocol()
     if protocol not in (None, "http/1.1"):
-        raise UnsupportedResponse(f"the server chose {protocol} by ALPN, not http/1.1")
+        raise UnsupportedResponse(f"the {peer} chose {protocol} by ALPN, not http/1.1")

@@ -11,7 +11,6 @@ from ...client.retries import must_resend
 from ...connection.leased import Leased
 from ...errors import is_callers
 from ...protocol.content import AsyncIterableContent
-from ...protocol.messages import Request
 from .errors import is_retried
 from .tracing import Stepwise, Tracing, retry
 
@@ -84,7 +83,7 @@ class TransportCall(Generic[C]):
                 self.conn = conn = yield pool.co_lease(place)
                 assert conn is not None
             conn.timeout = self.limits
-            reused = conn.connected
+            reused = conn.reused
             while True:
                 try:
                     return (yield from self._exchange(conn))
@@ -113,9 +112,16 @@ class TransportCall(Generic[C]):
             # Host must be that of such a target (RFC 9112 section 3.2), but httpx takes it from the
             # URL. Without the field, it is taken from the target.
             fields = [pair for pair in fields if pair[0].lower() != b"host"]
-        ours = Request(request.method, target.decode("latin-1"), fields, self._new_body())
-        defaults = self._destination.defaults
-        crt = conn.co_exchange(not self._is_async, ours, None, None, defaults)
+        crt = conn.co_exchange(
+            not self._is_async,
+            request.method,
+            target.decode("latin-1"),
+            fields,
+            self._new_body(),
+            None,
+            None,
+            self._destination.defaults,
+        )
         if self.trace is None:
             head: HTTPResponse = yield crt
             return head
