@@ -15,6 +15,7 @@ import pytest
 
 from tests.adapters.httpx_kits import Kit, each_kit
 from tests.adapters.raw import read_head, serving
+from tests.support.apps import document
 from tests.support.servers import NginxEndpoints, Proxies
 from tests.support.site import Reply, Site, redirect, site
 from tests.support.wire import HOST, Certificates
@@ -131,8 +132,8 @@ async def test_real_server(kit: Kit, nginx: NginxEndpoints, trusting_context: An
             scheme = "http" if endpoint is nginx.plain else "https"
             url = f"{scheme}://{endpoint.host}:{endpoint.port}"
             for _ in range(2):
-                response = await client.request("GET", f"{url}/hello.txt")
-                assert response.status_code in (200, 404)
+                response = await client.request("GET", f"{url}/doc/1.txt")
+                assert response.content == document(1)
 
 
 # ------------------------------------------------------------------ bodies of responses
@@ -714,18 +715,43 @@ async def test_proxy_refuses(kit: Kit, site: Site) -> None:
     assert (site.seen[-1].method, site.seen[-1]["x-proxy"]) == ("CONNECT", "1")
 
 
-@each_kit
-async def test_tunnel(
-    kit: Kit, tinyproxy: Proxies, nginx: NginxEndpoints, trusting_context: ssl.SSLContext
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
+def test_real_proxies(
+    scheme: str,
+    nginx: NginxEndpoints,
+    trusting_context: ssl.SSLContext,
+    request: pytest.FixtureRequest,
 ) -> None:
-    host, port = tinyproxy.open
-    transport = kit.transport(proxy=f"http://{host}:{port}", verify=trusting_context)
-    async with kit.client(transport) as client:
-        url = f"https://{nginx.tls.host}:{nginx.tls.port}/"
-        trace = Trace(kit)
-        response = await client.request("GET", url, extensions=trace.extensions)
-        assert response.status_code in (200, 403, 404)
-        assert trace.names[:4] == _both("connection.connect_tcp", "connection.start_tls")
+    names = {"http": "tinyproxy", "https": "https_proxies"}
+    proxies: Proxies = request.getfixturevalue(names.get(scheme, "socks_proxies"))
+
+    @each_kit
+    async def test(kit: Kit) -> None:
+        for url in (proxies.open_url(scheme), proxies.guarded_url(scheme=scheme)):
+            context = trusting_context if scheme == "https" else None
+            proxy = kit.library.Proxy(url, ssl_context=context)
+            transport = kit.transport(proxy=proxy, verify=trusting_context)
+            async with kit.client(transport) as client:
+                for endpoint in (nginx.plain, nginx.tls):
+                    start = "http" if endpoint is nginx.plain else "https"
+                    trace = Trace(kit)
+                    response = await client.request(
+                        "GET",
+                        f"{start}://{endpoint.host}:{endpoint.port}/doc/1.txt",
+                        extensions=trace.extensions,
+                    )
+                    assert response.content == document(1)
+                    connect = ["connection.connect_tcp"]
+                    if start == "https":
+                        connect.append("connection.start_tls")
+                    assert trace.names == _both(*connect) + REQUEST + RESPONSE
+        wrong = proxies.guarded_url(password="wrong", scheme=scheme)
+        proxy = kit.library.Proxy(wrong, ssl_context=context)
+        async with kit.client(kit.transport(proxy=proxy, verify=trusting_context)) as client:
+            with pytest.raises(kit.library.ProxyError):
+                await client.request("GET", f"https://{nginx.tls.host}:{nginx.tls.port}/")
+
+    test()
 
 
 @each_kit

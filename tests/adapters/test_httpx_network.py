@@ -6,9 +6,9 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
@@ -19,6 +19,8 @@ from tests.adapters.httpx_kits import Kit, each_kit, kits
 from tests.adapters.raw import read_head, serving
 from tests.support.site import Site
 from tests.support.wire import HOST, Certificates
+
+T = TypeVar("T")
 
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "echo"}
 
@@ -37,6 +39,31 @@ def _switching(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     elif b"/end" not in head:
         _echo(sock)
+
+
+def _tunnel_in_tls(sock: socket.socket, context: ssl.SSLContext) -> None:
+    """A tunnel of an https proxy, to a server that also speaks TLS."""
+    with context.wrap_socket(sock, server_side=True) as outer:
+        read_head(outer)
+        outer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        inner = context.wrap_bio(incoming, outgoing, server_side=True)
+
+        def run(step: Callable[[], T]) -> T:
+            while True:
+                try:
+                    result = step()
+                except ssl.SSLWantReadError:
+                    outer.sendall(outgoing.read())
+                    incoming.write(outer.recv(100_000))
+                else:
+                    outer.sendall(outgoing.read())
+                    return result
+
+        run(inner.do_handshake)
+        data = run(lambda: inner.read(100))
+        run(lambda: inner.write(data))
+        outer.recv(1)
 
 
 def _tunnel(sock: socket.socket, context: ssl.SSLContext) -> None:
@@ -151,6 +178,20 @@ async def test_tls_in_a_tunnel_of_the_callers(kit: Kit, certificates: Certificat
                 with pytest.raises(kit.core.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                     await response.network.start_tls(ssl.create_default_context(), HOST)
             assert client.transport._pool.stats().leased == 0
+
+
+@each_kit
+async def test_tls_in_tls(kit: Kit, certificates: Certificates) -> None:
+    target = {"target": b"origin.test:443"}
+    context = certificates.new_client()
+    with serving(functools.partial(_tunnel_in_tls, context=certificates.server)) as port:
+        async with kit.client(kit.transport(verify=context)) as client:
+            url = f"https://{HOST}:{port}/"
+            async with client.stream("CONNECT", url, extensions=target) as response:
+                network = await response.network.start_tls(context, HOST)
+                await network.write(b"hello")
+                assert await network.read(100) == b"hello"
+                await network.close()
 
 
 @kits("blocking", "asyncio")

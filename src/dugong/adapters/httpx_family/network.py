@@ -104,13 +104,14 @@ class NetworkStream:
 
     def _co_start_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> Co[Any]:
         call, conn = self._call, self._call.conn
-        if self._usable().tls_version is not None or conn is None:
-            raise NotImplementedError("TLS within TLS cannot be added to a network stream")
+        if not self._usable().detachable or conn is None:
+            raise NotImplementedError("TLS can be added to a network stream only once")
         sock, _ = conn.detach()
         call.release()
         sock.setblocking(False)
+        co_secure, _ = load_tls()
         try:
-            stream = yield from load_tls()(
+            stream = yield from co_secure(
                 sock, context, server_hostname or "", Monitor(), _wait, None
             )
         except BaseException:

@@ -139,13 +139,14 @@ class TransportSettings(Generic[C]):
         if proxy.raw_auth is not None:
             credentials = ":".join(quote(part, safe="") for part in proxy.raw_auth) + "@"
         netloc = url.netloc.decode("ascii")
-        self._arguments["proxy"] = f"{url.scheme}://{credentials}{netloc}"
+        # httpx has a SOCKS proxy look names up, by either scheme.
+        scheme = "socks5h" if url.scheme == "socks5" else url.scheme
+        self._arguments["proxy"] = f"{scheme}://{credentials}{netloc}"
         fields = [(name.decode("latin-1"), value.decode("latin-1"))
                   for name, value in proxy.headers.raw]  # fmt: skip
-        if fields:
+        if fields and scheme != "socks5h":
             self._arguments["proxy_headers"] = fields
-        for name, value in fields:
-            self._proxy_lines[name.lower()] = f"{name}: {value}"
+            self._proxy_lines = {name.lower(): f"{name}: {value}" for name, value in fields}
         if proxy.ssl_context is not None:
             self._arguments["proxy_ssl_context"] = proxy.ssl_context
 
