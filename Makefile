@@ -14,7 +14,7 @@ WORKERS ?= 4
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: test test-all check demo docs bench probes fuzz clean format
+.PHONY: test test-all check demo docs bench probes foreign fuzz clean format
 
 # Each process that collects the tests compiles them, and each command that a test runs compiles the
 # package, unless the bytecode is kept.
@@ -88,6 +88,15 @@ probes: .bench/.ready
 	.bench/niquests/bin/python -m pip install -qq --group bench-niquests
 	.bench/dugong3/bin/python -m pip install -qq --group bench-dugong3
 	@touch $@
+
+# The test suites of the libraries that have adapters, with the adapters in place.
+#
+#   make foreign SUITES=httpx2
+SUITES ?=
+
+foreign: $(READY)
+	@$(PY) -m pip install -qq --group foreign
+	$(PY) -m tests.foreign.run $(SUITES)
 
 # Arbitrary bytes from a server, for SECONDS: half of them for the engine alone, half for whole
 # connections. New inputs that reach more code stay out of the checkout. A failure ends the run, and

@@ -85,7 +85,10 @@ class Site:
             repeated. Other paths get a 200 with the body ``ok``.
         seen: the requests so far.
         url: its URL, without a slash at the end.
+        continues: whether it answers Expect with a 100 (Continue). Otherwise it ignores the field.
     """
+
+    continues = False
 
     def __init__(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.answers: dict[str, list[Answer]] = {}
@@ -127,7 +130,7 @@ class Site:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 self._socks.append(sock)
             with sock, sock.makefile("rb") as file:
-                while seen := _read(file, number, port):
+                while seen := _read(file, number, port, sock if self.continues else None):
                     if isinstance(sock, ssl.SSLSocket):
                         seen.has_certificate = bool(sock.getpeercert())
                     self.seen.append(seen)
@@ -152,7 +155,9 @@ class Site:
             sock.close()
 
 
-def _read(file: Any, connection: int, port: int) -> Seen | None:
+def _read(
+    file: Any, connection: int, port: int, continues: socket.socket | None = None
+) -> Seen | None:
     line = file.readline().decode("latin-1").rstrip("\r\n")
     if not line:
         return None
@@ -162,15 +167,20 @@ def _read(file: Any, connection: int, port: int) -> Seen | None:
         name, _, value = text.partition(": ")
         fields.append((name.lower(), value))
     known = dict(fields)
+    if continues is not None and "expect" in known:
+        continues.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = b""
     if "content-length" in known:
         body = file.read(int(known["content-length"]))
     elif "transfer-encoding" in known:
-        while size := int(file.readline() or b"-1", 16):
-            if size < 0:  # the client has closed the connection
-                return None
+        while line := file.readline():
+            size = int(line, 16)
+            if not size:
+                break
             body += file.read(size)
             file.readline()
+        else:
+            return None  # the client has broken off
         file.readline()
     return Seen(method, target, fields, body, connection, port)
 

@@ -1,1 +1,4 @@
-"""Adapters that put dugong below other HTTP libraries. Each module imports its host library."""
+"""Adapters: dugong's connections for programs that use another library.
+
+Each module is for one library, which it imports. Nothing else in the package does.
+"""

@@ -24,6 +24,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from ..errors import StateError
+from ..protocol.states import Receiving
 from ..session.session import Session
 from ..transport.connect import Resumption, Route
 from ..transport.monitor import Monitor
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ..protocol.messages import HeadersArgument, HTTPResponse, WholeBody
     from ..protocol.request import Defaults
     from ..transport.connect import Allow, Resolve
+    from ..transport.stream import Stream
 
 C = TypeVar("C", bound="Leased")
 
@@ -71,6 +73,31 @@ class Leased(Connection):
     def monitor(self) -> Monitor:
         """What counts the bytes of this lease."""
         return self._monitor
+
+    @property
+    def stream(self) -> Stream | None:
+        """The connected stream, ``None`` while not `connected`."""
+        return self._open_stream()
+
+    @property
+    def dialled_address(self) -> Any:
+        """The same as `peer_address`, but already known while TLS or a tunnel is being set up."""
+        session = self._open_session()
+        return None if session is None else session.peer_address
+
+    def take_switched(self) -> tuple[Stream, bytes] | None:
+        """Return the stream, and what was received of the protocol that follows HTTP on it.
+
+        The lease continues. When it ends, the stream is closed.
+
+        Returns:
+            ``None`` if the connection still speaks HTTP: there was neither a 101 (Switching
+            Protocols) nor a 2xx response to CONNECT.
+        """
+        session, stream = self._open_session(), self._open_stream()
+        if session is None or stream is None or session.state.receiving is not Receiving.SWITCHED:
+            return None
+        return stream, session.take_received()
 
     @property
     def reused(self) -> bool:
@@ -177,6 +204,7 @@ class Blueprint(Generic[C]):
         hostname, port: the server.
         settings: the other arguments of `HTTPConnection`.
         allow, resolve: as for `Route`.
+        tls_name: the server's name for TLS, if it is not *hostname*.
 
     Attributes:
         route: the route of all connections, which also keeps the TLS session to resume.
@@ -193,10 +221,11 @@ class Blueprint(Generic[C]):
         settings: dict[str, Any],
         allow: Allow | None = None,
         resolve: Resolve | None = None,
+        tls_name: str | None = None,
     ) -> None:
         self._kind = kind
         model = kind(hostname, port, **settings)
-        model._allow, model._resolve = allow, resolve
+        model._allow, model._resolve, model._tls_name = allow, resolve, tls_name
         self.route = model._route()
         if self.route.ssl_context is not None:
             self.route.resumption = Resumption()

@@ -75,9 +75,11 @@ class Settings:
     connections of one object, one after another.
     """
 
-    #: The guard and the resolver of the route (see `Route`), for connections of a pool.
+    #: The guard and the resolver of the route (see `Route`), for connections of a pool, and the
+    #: server's name for TLS if that is not the host name.
     _allow: Allow | None = None
     _resolve: Resolve | None = None
+    _tls_name: str | None = None
 
     def __init__(
         self,
@@ -240,7 +242,7 @@ class Settings:
             tunnel=tunnel,
             tunnel_fields=self._proxy_headers,
             ssl_context=self._ssl_context,
-            server_hostname=tls_name(hostname),
+            server_hostname=tls_name(self._tls_name or hostname),
             authority=host,
             defaults=Defaults(defaults),
             socket_options=self._socket_options,

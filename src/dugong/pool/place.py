@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..connection.leased import Blueprint, Leased
 from ..connection.settings import Settings, check_guarded
+from ..protocol.authority import check_host
 from ..transport.connect import load_tls
 from .origin import Origin
 
@@ -25,6 +26,7 @@ class ConnectionSettings:
 
     Args:
         allow, resolve: as for `Route`, and part of it. They must be the same object each time.
+        tls_name: the server's name for TLS, if it is not the host name.
         make_context: makes the context for https origins if there is no *ssl_context*. ``None`` for
             `ssl.create_default_context`.
         arguments: arguments of `HTTPConnection`, except those that determine the server.
@@ -38,11 +40,13 @@ class ConnectionSettings:
         *,
         allow: Allow | None = None,
         resolve: Resolve | None = None,
+        tls_name: str | None = None,
         make_context: Callable[[], ssl.SSLContext] | None = None,
         **arguments: Any,
     ) -> None:
         self.allow = allow
         self.resolve = resolve
+        self.tls_name = None if tls_name is None else check_host(tls_name, "tls_name")
         for name in ("socket_options", "proxy_headers"):
             if hasattr(arguments.get(name), "__next__"):  # every connection needs it
                 arguments[name] = list(arguments[name])

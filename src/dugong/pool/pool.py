@@ -408,7 +408,13 @@ class BasePool(Steps, Generic[C]):
         if place is None:
             own = settings or self._settings
             blueprint = Blueprint(
-                self._kind, origin.host, origin.port, own.for_origin(origin), own.allow, own.resolve
+                self._kind,
+                origin.host,
+                origin.port,
+                own.for_origin(origin),
+                own.allow,
+                own.resolve,
+                own.tls_name,
             )
             place = places[key] = Place(origin, blueprint)
             while len(places) > _REMEMBERED:

@@ -30,6 +30,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from ..errors import (
     ConnectionClosed,
@@ -253,6 +254,13 @@ class Lifecycle:
     def connected(self) -> bool:
         """Whether there is an open socket."""
         return self.stream is not None and not self.stream.closed
+
+    @property
+    def peer_address(self) -> Any:
+        """The remote address, in the form that `socket` uses, as soon as a socket is connected."""
+        if self.stream is not None:
+            return self.stream.peer_address
+        return None if self._dialer is None else self._dialer.address
 
     @property
     def owes(self) -> bool:

@@ -220,6 +220,12 @@ class Dialer:
         """Whether there is a proxy that has not been passed yet."""
         return self._route.proxy is not None and (self._phase != "tls" or self._secures_proxy)
 
+    @property
+    def address(self) -> Any:
+        """The remote address of the latest socket, in the form that `socket` uses, or ``None``."""
+        race = self._race
+        return None if race is None or race.address is None else race.address[4]
+
     def cancel(self) -> None:
         """Cancel: `co_dial` raises `ConnectionClosed`. May be called in any thread, at any time.
 
