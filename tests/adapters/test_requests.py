@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import requests
+import responses
 import trustme
 from requests import exceptions as wrong
 from requests.adapters import HTTPAdapter
@@ -854,6 +855,14 @@ def test_pickling(site: Site) -> None:
         assert (other.deadline, other.max_retries.total) == (6, 5)
         assert other.poolmanager.connection_pool_kw["maxsize"] == 4
     assert site.connections == 2
+
+
+def test_intercepted(session: requests.Session, site: Site) -> None:
+    """The package responses replaces a method of requests, which the adapter must call."""
+    with responses.RequestsMock() as mock:
+        mock.get(site.url, body="not from the site")
+        assert session.get(site.url).text == "not from the site"
+    assert session.get(site.url).text == "ok"
 
 
 def test_threads(session: requests.Session, site: Site) -> None:
