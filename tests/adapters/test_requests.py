@@ -28,6 +28,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from dugong import ConnectionTimedOut, InvalidRequest
 from dugong.adapters.requests import DugongAdapter
+from dugong.adapters.urllib3.pool import HTTPPool
 from tests.adapters.scripted import scripted
 from tests.support.in_turn import in_turn
 from tests.support.servers import (
@@ -338,8 +339,10 @@ def test_drain_and_shutdown(session: requests.Session, site: Site) -> None:
 def test_a_response_outlives_its_session(site: Site) -> None:
     site.on("/", Reply(body=bytes(500_000)))
     with session_with(DugongAdapter()) as session:
+        pool = pool_of(session, site)
         response = session.get(site.url, stream=True)
     assert response.content == bytes(500_000)
+    assert idle(pool) == 0  # nothing is kept after the end of the session
 
 
 # ------------------------------------------------------------------------------- errors
@@ -524,10 +527,29 @@ def test_pool_block(site: Site) -> None:
 def test_forgotten_hosts(site: Site) -> None:
     """The connections to a host that is no longer remembered are closed."""
     with site_at("127.0.0.2") as other, session_with(DugongAdapter(1)) as session:
+        pool = pool_of(session, site)
         session.get(site.url)
+        assert idle(pool) == 1
         session.get(other.url)
+        assert idle(pool) == 0
         session.get(site.url)
         assert (site.connections, other.connections) == (2, 1)
+
+
+def pool_of(session: requests.Session, site: Site) -> HTTPPool:
+    """Return the pool for a site."""
+    adapter = session.get_adapter(site.url)
+    assert isinstance(adapter, DugongAdapter)
+    request = session.prepare_request(requests.Request("GET", site.url))
+    pool = adapter.get_connection_with_tls_context(request, True)
+    assert isinstance(pool, HTTPPool)
+    return pool
+
+
+def idle(pool: HTTPPool) -> int:
+    stats = pool._connections.stats()
+    assert stats.leased == 0
+    return stats.idle
 
 
 def site_at(host: str) -> Any:

@@ -420,7 +420,11 @@ def adopt(manager: PoolManager, deadline: float | None = None) -> None:
         "https": partial(HTTPSPool, deadline=deadline),  # type: ignore[dict-item]
     }
     # Otherwise the pools that it forgets would be closed by the garbage collector.
-    manager.pools.dispose_func = HTTPConnectionPool.close
+    manager.pools.dispose_func = _close
+
+
+def _close(pool: HTTPConnectionPool) -> None:
+    pool.close()
 
 
 @lru_cache(maxsize=64)
