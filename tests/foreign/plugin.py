@@ -33,7 +33,7 @@ def _use_adapter() -> None:
     from dugong.adapters.requests import DugongAdapter
 
     for module in (requests.adapters, requests.sessions):
-        module.HTTPAdapter = DugongAdapter  # type: ignore[attr-defined, misc]
+        module.HTTPAdapter = DugongAdapter  # type: ignore[attr-defined]
 
 
 if _adapter == "requests":

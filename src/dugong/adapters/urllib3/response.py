@@ -65,6 +65,11 @@ class RawBody(io.RawIOBase):
         """Whether the lease has ended: with the body, or before that."""
         return self._conn is None
 
+    @property
+    def missing(self) -> int | None:
+        """The number of bytes that were not received yet, ``None`` if it is unknown."""
+        return None if self._length is None else self._length - self.received
+
     def readable(self) -> bool:
         return True
 
@@ -106,8 +111,7 @@ class RawBody(io.RawIOBase):
         self.release()
         if not isinstance(exc, Exception):
             return exc
-        missing = None if self._length is None else self._length - self.received
-        return in_body(exc, self._pool, self.received, missing) or exc
+        return in_body(exc, self._pool, self.received, self.missing) or exc
 
     def release(self) -> None:
         """End the lease. May be called again."""
@@ -150,6 +154,13 @@ class Body(io.BufferedReader):
         super().__init__(raw, _BUFFER_SIZE)
         self.msg = msg
         self.version = version
+
+    def read(self, size: int | None = -1) -> bytes:
+        missing = self.raw.missing
+        if (size is None or size < 0) and missing is not None and missing > _BUFFER_SIZE:
+            # The data go directly into the result. It begins with what was read ahead.
+            size = missing + _BUFFER_SIZE
+        return super().read(size)
 
     def isclosed(self) -> bool:
         """Return whether the body was closed or read to its end, which an empty one needs, too."""
