@@ -77,6 +77,17 @@ class Leased(Connection):
         """Whether the lease has begun with a connection. Only before the first exchange."""
         return self._session is not None
 
+    @property
+    def body_sent(self) -> tuple[int, int | None] | None:
+        """How many bytes of the latest request's body were sent, and of how many.
+
+        ``None`` if there is no such request, or it has no body.
+        """
+        session = self._session
+        queue = () if session is None else session.state.queue
+        content = queue[-1].content if queue else None
+        return None if content is None else (content.sent, content.length)
+
     def co_exchange(
         self,
         brief: bool,
