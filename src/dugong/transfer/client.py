@@ -151,8 +151,8 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
         """Download a resource to a file.
 
         A file is written to ``target.part``, and gets its name when it is complete and on the disk.
-        If the connection is cut, the download continues where it ended, now or in a later run. Bytes
-        of two versions never end up in one file.
+        If the connection is cut, the download continues where it ended, now or in a later run.
+        Bytes of two versions never end up in one file.
 
         Args:
             url: as for `request`.
@@ -164,8 +164,8 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
             digest: the expected digests of the whole file, such as ``{"sha-256": "9f86…"}``, as
                 hexadecimal text or bytes. Those that the server sends (``Repr-Digest``, RFC 9530)
                 are checked, too.
-            progress: called with the number of bytes that are there, and of those that there will be
-                or ``None``.
+            progress: called with two numbers: the bytes that have been received, and those of the
+                whole file or ``None``.
             options: keyword arguments of `request`.
 
         Returns:
@@ -205,8 +205,8 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
             source: the path of a file, an open binary file, or anything that can be a body.
             url: as for `request`.
             method: the method.
-            progress: called with the number of bytes that were sent, and of those that will be sent
-                or ``None``.
+            progress: called with two numbers: the bytes that have been sent, and those of the whole
+                body or ``None``.
             options: keyword arguments of `request`.
 
         Returns:

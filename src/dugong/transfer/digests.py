@@ -44,15 +44,16 @@ def check_digest(digest: Any) -> dict[str, bytes]:
             f"digest must be a mapping such as {{'sha-256': …}}, not {type(digest).__name__}"
         )
     found = {}
-    for given, value in digest.items():
+    for given, expected in digest.items():
         name = exactly_str(given, "an algorithm in digest").lower()
         try:
             size = new_hash(name).digest_size
         except (ValueError, TypeError):
             raise InvalidRequest(f"digest has an unknown algorithm: {shown(given)}") from None
-        if isinstance(value, str):
+        value = expected
+        if isinstance(expected, str):
             try:
-                value = bytes.fromhex(value)
+                value = bytes.fromhex(expected)
             except ValueError:
                 raise InvalidRequest(f"the digest {name} is not hexadecimal") from None
         if not isinstance(value, bytes):
