@@ -250,7 +250,7 @@ class Call(Generic[C, R]):
 
     def _next_hop(self, head: HTTPResponse) -> Hop | None:
         url = self.hop.url
-        if self.settings.cookies is not None:
+        if self.settings.cookies is not None and head.headers.mentions("set-cookie"):
             self.settings.cookies.store(url, head.headers)
         if self.redirects is None or not 301 <= head.status <= 308:
             return None

@@ -182,7 +182,8 @@ class BaseClient(Generic[C, P, R]):
         call.redirects = settings.redirects
         call.retries = settings.retries
         call.decode = settings.decode
-        call.auth = _auth_for(call, UNSET)
+        if settings.auth is not None or target.credentials is not None:
+            call.auth = _auth_for(call, UNSET)
         return call
 
     def _call_with(

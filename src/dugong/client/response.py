@@ -75,7 +75,7 @@ class BaseResponse(Generic[C]):
         self.history: list[Self] = history
         self._conn: C | None = None
         if conn is not None:
-            if call.decode:
+            if call.decode and head.headers.mentions("content-encoding"):
                 self._decoder = decoder_for(head.method, head.status, head.headers, head)
             if call.settings.rate is not None:
                 self._pace = Pace(call.settings.rate, time.monotonic)
