@@ -51,6 +51,8 @@ except ImportError:  # Windows has no such locks
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from _typeshed import ReadableBuffer
+
 #: The signature of a note: its creator, and the version of its format.
 _SIGNATURE = {"dugong": 2}
 
@@ -278,7 +280,7 @@ class NamedFile(Target):
         end = offset + len(data)
         start = offset
         while len(data):
-            count = os.pwrite(self._fd, data, start)
+            count = _write_at(self._fd, data, start)
             start += count
             data = data[count:]
         self.received.add(offset, end)
@@ -301,7 +303,7 @@ class NamedFile(Target):
         if self._in_place:
             self._overwrite(modified)
         else:
-            if before is not None:
+            if before is not None and hasattr(os, "fchown"):
                 if (before.st_uid, before.st_gid) != _owner(self._fd):
                     os.fchown(self._fd, before.st_uid, before.st_gid)
                 os.fchmod(self._fd, stat.S_IMODE(before.st_mode) & 0o1777)
@@ -316,6 +318,9 @@ class NamedFile(Target):
 
     def _give_name(self, replaces: bool) -> None:
         if not self._is_anonymous:
+            if not hasattr(os, "fchown"):  # Windows does not rename open files
+                os.close(self._fd)
+                self._fd = -1
             self._part.replace(self._path)
             self._note.unlink()
             return
@@ -335,10 +340,10 @@ class NamedFile(Target):
         fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             at = 0
-            while block := os.pread(self._fd, _BLOCK, at):
+            while block := _read_at(self._fd, _BLOCK, at):
                 view = memoryview(block)
                 while view:
-                    view = view[os.pwrite(fd, view, at + len(block) - len(view)) :]
+                    view = view[_write_at(fd, view, at + len(block) - len(view)) :]
                 at += len(block)
             os.ftruncate(fd, at)
             _set_time(fd, modified)
@@ -410,7 +415,7 @@ class NamedFile(Target):
     def _read_note(self) -> dict[str, Any] | None:
         """Return the content of the note, ``None`` if dugong has not written it."""
         try:
-            note = json.loads(os.pread(self._note_fd, _MAX_NOTE, 0).partition(b"\n")[0])
+            note = json.loads(_read_at(self._note_fd, _MAX_NOTE, 0).partition(b"\n")[0])
         except ValueError:
             return None
         if not isinstance(note, dict) or note.get("dugong") not in (1, 2):
@@ -426,7 +431,7 @@ class NamedFile(Target):
         data = json.dumps(note).encode() + b"\n"
         # Only the first line of a note counts. So the note is valid at any moment, even before
         # the rest of an older, longer one is cut off.
-        os.pwrite(self._note_fd, data, 0)
+        _write_at(self._note_fd, data, 0)
         os.ftruncate(self._note_fd, len(data))
 
     def _close(self) -> None:
@@ -434,6 +439,21 @@ class NamedFile(Target):
             if fd >= 0:
                 os.close(fd)
         self._fd = self._note_fd = -1
+
+
+def _write_at(fd: int, data: ReadableBuffer, offset: int) -> int:
+    """Write to a position. Windows has no `os.pwrite`."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, data, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.write(fd, data)
+
+
+def _read_at(fd: int, size: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, size)
 
 
 def _not_ours(path: Path) -> StateError:
@@ -464,14 +484,14 @@ def _can_keep_owner(before: os.stat_result) -> bool:
 
 
 def _set_time(fd: int, modified: float | None) -> None:
-    if modified is not None:
+    if modified is not None and os.utime in os.supports_fd:
         os.utime(fd, (modified, modified))
 
 
 def _hash(fd: int, names: Iterable[str]) -> dict[str, bytes]:
     hashes = {name: new_hash(name) for name in names}
     at = 0
-    while block := os.pread(fd, _BLOCK, at):
+    while block := _read_at(fd, _BLOCK, at):
         for each in hashes.values():
             each.update(block)
         at += len(block)
