@@ -62,6 +62,7 @@ __all__ = [
     "ConnectionTimedOut",
     "DNSUnavailable",
     "DigestMismatch",
+    "Download",
     "DugongError",
     "Event",
     "ExcessBodyData",
@@ -114,11 +115,12 @@ DNS_TEST_HOSTNAMES: tuple[tuple[str, int], ...]
 #: Where the names are that are loaded on their first use, so that ``import dugong`` is fast.
 _LATER = {
     "AioFuture": "connection.aio",
-    "AsyncClient": "client.aio",
+    "AsyncClient": "transfer.aio",
     "AsyncHTTPConnection": "connection.aio",
     "AsyncPool": "pool.aio",
     "AsyncResponse": "client.aio",
-    "Client": "client.client",
+    "Client": "transfer.client",
+    "Download": "transfer.download",
     "Event": "client.events",
     "Multipart": "client.forms",
     "Origin": "pool.origin",
@@ -130,8 +132,7 @@ _LATER = {
 }
 
 if TYPE_CHECKING:
-    from .client.aio import AsyncClient, AsyncResponse
-    from .client.client import Client
+    from .client.aio import AsyncResponse
     from .client.events import Event
     from .client.forms import Multipart
     from .client.redirects import Redirects
@@ -142,6 +143,9 @@ if TYPE_CHECKING:
     from .pool.aio import AsyncPool
     from .pool.origin import Origin
     from .pool.pool import Pool
+    from .transfer.aio import AsyncClient
+    from .transfer.client import Client
+    from .transfer.download import Download
 else:  # type checkers would otherwise accept any name
 
     def __getattr__(name: str) -> Any:

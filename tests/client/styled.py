@@ -32,6 +32,12 @@ _READING = frozenset(
 )
 
 
+#: The methods of a client that are awaited.
+_CALLS = frozenset(
+    {"request", "get", "head", "post", "put", "patch", "delete", "options", "download", "upload"}
+)
+
+
 @coroutine
 def _waiting(crt: Any) -> Generator[Any, Any, Any]:
     return (yield from crt)
@@ -101,20 +107,21 @@ class _DisguisedClient:
         self._blocking = blocking
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("request", "get", "head", "post", "put", "patch", "delete", "options"):
+        if name not in _CALLS:
             return getattr(self.bare, name)
 
         def call(*args: Any, **kwargs: Any) -> _Pending:
             if self._blocking:
 
                 async def start() -> Any:
-                    response = getattr(self.bare, name)(*args, **kwargs)
-                    return _DisguisedResponse(response, blocking=True)
+                    result = getattr(self.bare, name)(*args, **kwargs)
+                    return result if name == "download" else _DisguisedResponse(result, True)
             else:
                 crt = getattr(self.bare, f"co_{name}")(*args, **kwargs)
 
                 async def start() -> Any:
-                    return _DisguisedResponse(await _waiting(crt), blocking=False)
+                    result = await _waiting(crt)
+                    return result if name == "download" else _DisguisedResponse(result, False)
 
             return _Pending(start)
 

@@ -20,7 +20,7 @@ from tests.support.site import Reply, Site, redirect, site
 #: Of the places where an interrupt may come, `make test` tries each of this many.
 SPARSE = 17
 
-steps = pytest.mark.parametrize("step", [SPARSE, pytest.param(1, marks=pytest.mark.slow)])
+steps = pytest.mark.parametrize("step", [SPARSE, pytest.param(3, marks=pytest.mark.slow)])
 
 
 def get(client: Client) -> None:

@@ -84,7 +84,7 @@ def test_proxies_are_always_verified(verify: Any, files: Path) -> None:
     elif verify == "ca.pem":
         verify = files / verify
     with Client(verify=verify, cert=cert, proxy="https://p.example") as client:
-        for destinations in (client._settings.trusted, client._settings.untrusted):
+        for destinations in (client.settings.trusted, client.settings.untrusted):
             settings = destinations._connections.settings_for(Origin("https", "h.example", 443))
             arguments = settings.for_origin(Origin("https", "h.example", 443))
             assert is_verifying(arguments["proxy_ssl_context"])
@@ -94,7 +94,7 @@ def test_proxies_are_always_verified(verify: Any, files: Path) -> None:
 def test_one_context_for_each_client() -> None:
     with Client() as client:
         origins = [Origin("https", host, 443) for host in ("a.example", "b.example")]
-        connections = client._settings.trusted._connections
+        connections = client.settings.trusted._connections
         contexts = {
             id(connections.settings_for(origin).for_origin(origin)["ssl_context"])
             for origin in origins * 2
@@ -262,7 +262,7 @@ def test_truststore_is_used_where_openssl_has_no_authorities(
     assert is_verifying(system_context())
     url = Origin("https", "h.example", 443)
     with Client() as client:
-        settings = client._settings.trusted._connections.settings_for(url)
+        settings = client.settings.trusted._connections.settings_for(url)
         assert type(settings.for_origin(url)["ssl_context"]) is kind
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.setenv(name, "/nothing")

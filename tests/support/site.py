@@ -101,7 +101,13 @@ class Site:
         self.port: int = self._listener.getsockname()[1]
         self.scheme = "http" if context is None else "https"
         self.url = self.at(f"[{host}]" if ":" in host else host)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def _start(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def at(self, host: str) -> str:
         """Return the URL with another name for the host."""
@@ -119,9 +125,7 @@ class Site:
                 sock, _ = self._listener.accept()
                 self._socks.append(sock)
                 self.connections += 1
-                threading.Thread(
-                    target=self._serve, args=(sock, self.connections), daemon=True
-                ).start()
+                self._start(self._serve, sock, self.connections)
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         with suppress(OSError, ssl.SSLError), sock:
@@ -153,6 +157,8 @@ class Site:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
+        for thread in self._threads:
+            thread.join(10)  # otherwise it would close a descriptor during another test
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""`AsyncClient` and `AsyncResponse`, for asyncio and trio."""
+"""`AsyncRequestClient` and `AsyncResponse`, for asyncio and trio."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ class AsyncResponse(BaseResponse[LeasedAsyncHTTPConnection]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._end()
+        self.end()
 
     async def _run(self, crt: Co[T]) -> T:
         conn = self._conn
         try:
             result = await (run_in_loop(crt) if conn is None else conn.run(crt))
         except BaseException:
-            self._end()
+            self.end()
             raise
         self._after_reading()
         return result
 
     async def close(self) -> None:
         """Close the response. As `Response.close`."""
-        self._end()
+        self.end()
 
     async def read(self, n: int | None = None) -> bytes:
         """Read some of the body. As `Response.read`."""
@@ -129,7 +129,9 @@ class PendingResponse(Awaitable[AsyncResponse], AbstractAsyncContextManager[Asyn
 
     __slots__ = ("_call", "_client", "_response")
 
-    def __init__(self, client: AsyncClient, call: Call[LeasedAsyncHTTPConnection, Any]) -> None:
+    def __init__(
+        self, client: AsyncRequestClient, call: Call[LeasedAsyncHTTPConnection, Any]
+    ) -> None:
         self._client = client
         self._call: Call[LeasedAsyncHTTPConnection, Any] | None = call
         self._response: AsyncResponse | None = None
@@ -154,24 +156,8 @@ class PendingResponse(Awaitable[AsyncResponse], AbstractAsyncContextManager[Asyn
             await self._response.close()
 
 
-class AsyncClient(BaseClient[LeasedAsyncHTTPConnection, AsyncPool, AsyncResponse]):
-    """Requests for URLs, for programs that run in asyncio or trio.
-
-    ::
-
-        async with AsyncClient() as client:
-            response = await client.get("https://www.example.org/")
-            text = await response.text()
-
-            async with client.get("https://www.example.org/large") as response:
-                async for piece in response:
-                    ...
-
-    The arguments and methods are those of `Client`. *pool* is an `AsyncPool`. *body* may also be an
-    async iterable of bytes, as for `AsyncHTTPConnection.request`.
-
-    A client outlives the loop in which it was used. While that loop runs, no other one can use it.
-    """
+class AsyncRequestClient(BaseClient[LeasedAsyncHTTPConnection, AsyncPool, AsyncResponse]):
+    """Everything of `AsyncClient` but transfers, which `transfer.aio` adds."""
 
     _pool_kind = AsyncPool
     _response_kind = AsyncResponse
@@ -201,7 +187,7 @@ class AsyncClient(BaseClient[LeasedAsyncHTTPConnection, AsyncPool, AsyncResponse
             An awaitable for the response, which is also an async context manager. Nothing is sent
             before that. It can be used once.
         """
-        return PendingResponse(self, self._call(method, url, options))
+        return PendingResponse(self, self.prepare(method, url, options))
 
     async def _perform(self, call: Call[LeasedAsyncHTTPConnection, AsyncResponse]) -> AsyncResponse:
         try:
@@ -239,7 +225,7 @@ class AsyncClient(BaseClient[LeasedAsyncHTTPConnection, AsyncPool, AsyncResponse
         conn, limits = call.conn, call.limits
         if conn is not None:
             return await conn.run(crt, call.pieces)
-        timeout = self._settings.timeout if isinstance(call.timeout, Unset) else call.timeout
+        timeout = self.settings.timeout if isinstance(call.timeout, Unset) else call.timeout
         return await run_in_loop(crt if limits is None else limits.co_keep(crt), timeout)
 
     def get(self, url: str, **options: Unpack[AsyncOptions]) -> PendingResponse:

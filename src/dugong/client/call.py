@@ -113,6 +113,7 @@ class Call(Generic[C, R]):
     _attempts = 0
     _reused = False
     _address: Any = None
+    _sent: tuple[int, int | None] = (0, None)
 
     def __init__(
         self,
@@ -249,7 +250,7 @@ class Call(Generic[C, R]):
 
     def _next_hop(self, head: HTTPResponse) -> Hop | None:
         url = self.hop.url
-        if self.settings.cookies is not None:
+        if self.settings.cookies is not None and head.headers.mentions("set-cookie"):
             self.settings.cookies.store(url, head.headers)
         if self.redirects is None or not 301 <= head.status <= 308:
             return None
@@ -346,6 +347,13 @@ class Call(Generic[C, R]):
 
     # Events and results.
 
+    @property
+    def body_sent(self) -> tuple[int, int | None]:
+        """How many bytes of the body were sent, and of how many; ``None`` if that is unknown."""
+        if self.conn is not None:
+            self._sent = self.conn.body_sent or self._sent
+        return self._sent
+
     def _report(self, name: str, error: BaseException | None = None) -> None:
         on_event = self.settings.on_event
         if on_event is None:
@@ -367,6 +375,8 @@ class Call(Generic[C, R]):
     def _result(self, head: HTTPResponse) -> R:
         conn = self.conn
         assert conn is not None
+        if self.body is not None:
+            self._sent = conn.body_sent or self._sent
         response = self._kind(self, head, conn, self._history)
         self.conn = None
         return response

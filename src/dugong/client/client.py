@@ -1,4 +1,4 @@
-"""`Client`: requests for URLs, in blocking code. `AsyncClient` is in `aio`.
+"""`RequestClient`: requests for URLs, in blocking code. `AsyncRequestClient` is in `aio`.
 
 `BaseClient` has everything that does not depend on the style: the settings, the checks of the
 arguments of a call, and the coroutines. `call` performs the calls.
@@ -81,7 +81,7 @@ REDIRECTS = Redirects()
 
 
 class BaseClient(Generic[C, P, R]):
-    """The common part of `Client` and `AsyncClient`."""
+    """The common part of all clients."""
 
     _pool_kind: type[P]
     _response_kind: type[R]
@@ -119,7 +119,7 @@ class BaseClient(Generic[C, P, R]):
             raise TypeError(
                 f"the type of pool must be {self._pool_kind.__name__}, not {type(pool).__name__}"
             )
-        self._settings: ClientSettings[C] = ClientSettings(
+        self.settings: ClientSettings[C] = ClientSettings(
             base_url=base_url,
             headers=headers,
             params=params,
@@ -153,7 +153,7 @@ class BaseClient(Generic[C, P, R]):
     @property
     def cookies(self) -> CookieJar | None:
         """The cookie jar, an `http.cookiejar.CookieJar`; ``None`` if the client has none."""
-        cookies = self._settings.cookies
+        cookies = self.settings.cookies
         return None if cookies is None else cookies.jar
 
     @property
@@ -166,11 +166,11 @@ class BaseClient(Generic[C, P, R]):
         if self._owns_pool:
             self._pool.close()
 
-    def _call(self, method: str, url: str, options: CommonOptions) -> Call[C, R]:
-        """Check the arguments of a call."""
+    def prepare(self, method: str, url: str, options: CommonOptions) -> Call[C, R]:
+        """Check the arguments of a call, which begins later. For other parts of this package."""
         if self._is_closed:
             raise StateError("the client is closed: make a new one")
-        settings = self._settings
+        settings = self.settings
         if options:
             return self._call_with(method, url, **options)
         target = join(settings.base, url)
@@ -182,7 +182,8 @@ class BaseClient(Generic[C, P, R]):
         call.redirects = settings.redirects
         call.retries = settings.retries
         call.decode = settings.decode
-        call.auth = _auth_for(call, UNSET)
+        if settings.auth is not None or target.credentials is not None:
+            call.auth = _auth_for(call, UNSET)
         return call
 
     def _call_with(
@@ -203,7 +204,7 @@ class BaseClient(Generic[C, P, R]):
         decode: Any = UNSET,
         expect100: Any = None,
     ) -> Call[C, R]:
-        settings = self._settings
+        settings = self.settings
         target = join(settings.base, url).with_params(settings.params, encode_params(params))
         fields: tuple[tuple[Any, Any], ...] = ()
         given: Any = ()
@@ -245,10 +246,13 @@ class BaseClient(Generic[C, P, R]):
 
         The coroutine itself keeps the time limits, so they hold in any loop.
         """
-        call = self._call(method, url, options)
+        return self.co_perform(self.prepare(method, url, options))
+
+    def co_perform(self, call: Call[C, R]) -> Co[R]:
+        """Coroutine that performs a call. It keeps the time limits."""
         call.keeps_timeout = True
         if call.timeout is UNSET:
-            call.timeout = self._settings.timeout
+            call.timeout = self.settings.timeout
         return _co_perform(call)
 
     def co_get(self, url: str, **options: Unpack[Options]) -> Co[R]:
@@ -334,60 +338,8 @@ def _co_perform(call: Call[Any, R]) -> Co[R]:
         steps.close()
 
 
-class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
-    """Requests for URLs, with redirects, cookies, retries, forms, content codings and a pool.
-
-    ::
-
-        with Client(base_url="https://api.example.org") as client:
-            user = client.get("users/1").raise_for_status().json()
-
-    Thread-safe: threads share one client. `request` lists what a single request can override.
-
-    Args:
-        base_url: relative URLs are appended to its path, with one ``/`` in between.
-        headers: fields of every request: a mapping or pairs. A value of ``None`` leaves out a field
-            that would otherwise be added, such as ``User-Agent``.
-        params: query parameters of every request.
-        timeout: seconds that one wait without progress may take; a `Timeouts`, or ``None``.
-        deadline: seconds for everything: waiting for the pool, connecting, redirects, retries and
-            reading the body to its end; ``None`` for no limit.
-        redirects: a `Redirects`, the most redirects to follow, or ``None`` to follow none.
-        retries: a `Retry`, the most retries, or ``None`` for none.
-        auth: ``(user, password)`` for the scheme Basic, a callable that gets the request and
-            returns fields, or ``'netrc'``.
-        cookies: an `http.cookiejar.CookieJar`, ``None`` for none. By default, the client has its
-            own.
-        decode: whether content codings are decoded.
-        proxy: a proxy as for `HTTPConnection`; ``None`` for none. By default, the environment
-            determines it, as for curl.
-        proxy_headers: fields for the proxy, when it opens a tunnel.
-        verify: how the certificates of servers are verified. True: by the authorities of the
-            system (on macOS and Windows, these need the extra ``truststore``). The path of a file
-            in PEM form, or of a directory as for ``openssl rehash``: by these authorities. An
-            `ssl.SSLContext` is used as it is. False verifies nothing. An https proxy is always
-            verified, by the authorities of the system.
-        cert: the client's own certificate and key, in PEM form: ``(file, key)``, or one file with
-            both. It is not offered to a proxy.
-        allow: a callable that approves each address before it is connected to, or ``'public'``.
-        unix_socket: the path of a Unix socket to connect to.
-        source_address: the local host and port to connect from.
-        socket_options: arguments of `socket.socket.setsockopt`.
-        continue_timeout: seconds to wait for a 100 (Continue).
-        resolve: a callable that gets host name and port and returns addresses, or a mapping.
-        family: 4 or 6, for IPv4 or IPv6 only.
-        rate: the most bytes to receive per second.
-        max_body: the most decoded bytes that `Response.readall`, `Response.text` and
-            `Response.json` return.
-        pool: a pool to share. By default, the client has its own, which `close` closes.
-        on_event: called with an `Event` for each step of a request.
-
-    An exception that a callable raises ends the request, and passes through unchanged.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-        InvalidRequest: an argument is not valid.
-    """
+class RequestClient(BaseClient[LeasedHTTPConnection, Pool, Response]):
+    """Everything of `Client` but transfers, which `transfer.client` adds."""
 
     _pool_kind = Pool
     _response_kind = Response
@@ -433,7 +385,7 @@ class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
             DugongError, OSError: as for `HTTPConnection.request`. A response with an error status
                 is no error: see `Response.raise_for_status`.
         """
-        call = self._call(method, url, options)
+        call = self.prepare(method, url, options)
         call.brief = True
         steps = call.steps()
         try:
@@ -454,7 +406,7 @@ class Client(BaseClient[LeasedHTTPConnection, Pool, Response]):
 
     def _wait(self, call: Call[Any, Any], crt: Co[Any]) -> Any:
         """Run a step that needs no connection."""
-        timeout = self._settings.timeout if isinstance(call.timeout, Unset) else call.timeout
+        timeout = self.settings.timeout if isinstance(call.timeout, Unset) else call.timeout
         limits = call.limits
         return run(crt if limits is None else limits.co_keep(crt), timeout, None, None)
 

@@ -85,7 +85,7 @@ class Lines(Generic[R]):
         try:
             return self._splitter.next_line()
         except InvalidResponse:
-            self._response._end()
+            self._response.end()
             raise
 
     def co_next(self) -> Co[str | None]:

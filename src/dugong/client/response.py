@@ -75,7 +75,7 @@ class BaseResponse(Generic[C]):
         self.history: list[Self] = history
         self._conn: C | None = None
         if conn is not None:
-            if call.decode:
+            if call.decode and head.headers.mentions("content-encoding"):
                 self._decoder = decoder_for(head.method, head.status, head.headers, head)
             if call.settings.rate is not None:
                 self._pace = Pace(call.settings.rate, time.monotonic)
@@ -155,8 +155,8 @@ class BaseResponse(Generic[C]):
         if conn is not None:
             self._pool.release(conn)
 
-    def _end(self) -> None:
-        """Close the response."""
+    def end(self) -> None:
+        """Close the response without waiting, as `Response.close` does. For coroutines."""
         if self._conn is not None or self._decoder is not None:
             self._closed = True
         self._decoder = None
@@ -179,7 +179,7 @@ class BaseResponse(Generic[C]):
         try:
             result = yield from crt
         except BaseException:
-            self._end()
+            self.end()
             raise
         self._after_reading()
         return result
@@ -386,7 +386,7 @@ class Response(BaseResponse[LeasedHTTPConnection]):
         try:
             result = run(crt, None, None, None) if conn is None else conn.run(crt)
         except BaseException:
-            self._end()
+            self.end()
             raise
         if self._conn is not None:
             self._after_reading()
@@ -397,7 +397,7 @@ class Response(BaseResponse[LeasedHTTPConnection]):
 
         If the body has not been received completely, this closes the connection.
         """
-        self._end()
+        self.end()
 
     def read(self, n: int | None = None) -> bytes:
         """Read some of the body.
@@ -451,7 +451,7 @@ class Response(BaseResponse[LeasedHTTPConnection]):
         try:
             data = conn.readall(limit)
         except BaseException:
-            self._end()
+            self.end()
             raise
         self._return_connection()
         return data

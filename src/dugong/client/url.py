@@ -278,16 +278,22 @@ def join(base: URL | None, url: Any) -> URL:
         TypeError: *url* is not a `str`.
         InvalidRequest: it is not a valid URL.
     """
-    if isinstance(url, URL):
-        return url
-    url = exactly_str(url, "url")
+    if type(url) is str and "@" not in url:
+        return _remembered_join(base, url)
+    return url if isinstance(url, URL) else _join(base, exactly_str(url, "url"))
+
+
+def _join(base: URL | None, url: str) -> URL:
     if base is None or grammar.SCHEME.match(url):
-        return parse(url)
-    return _join(base, url)
+        return _parsed(url, "url")
+    return _append(base, url)
 
 
-@lru_cache(maxsize=256)
-def _join(base: URL, url: str) -> URL:
+# As in `parse`.
+_remembered_join = lru_cache(maxsize=256)(_join)
+
+
+def _append(base: URL, url: str) -> URL:
     if _HOST_LIKE.match(url):
         raise InvalidRequest(
             f"url {shown(url)} must not begin with '//': pass an absolute URL or a path"

@@ -4,9 +4,9 @@ Theory of operation
 ===================
 
 1. A pool gives each lease its own connection object, and the objects share what belongs to
-   their route (`Blueprint`): the settings, and what was learned about the server. A blueprint
-   copies the attributes of a model, because a constructor that validates them again would take
-   longer than the rest of a lease.
+   their route (`Blueprint`): the settings, and what was learned about the server. Each blueprint
+   has its own class, whose attributes these are. So an object has only what is its own, and the
+   settings are neither validated nor copied for each lease.
 2. **The object belongs to the lease.** When the lease ends, the object changes its class, and every
    operation on it raises `StateError` from then on (`end_lease`). Its session retires and goes back
    to the pool, or is closed.
@@ -54,6 +54,9 @@ class Lease(Protocol):
 
 class Leased(Connection):
     """The common part of the objects whose lease is in progress."""
+
+    #: What the object becomes when its lease has ended.
+    class_afterwards: type[Leased]
 
     _shared_route: Route | None = None
     _lease: Lease | None = None  # until the lease has ended
@@ -103,6 +106,17 @@ class Leased(Connection):
     def reused(self) -> bool:
         """Whether the lease has begun with a connection. Only before the first exchange."""
         return self._session is not None
+
+    @property
+    def body_sent(self) -> tuple[int, int | None] | None:
+        """How many bytes of the latest request's body were sent, and of how many.
+
+        ``None`` if there is no such request, or it has no body.
+        """
+        session = self._session
+        queue = () if session is None else session.state.queue
+        content = queue[-1].content if queue else None
+        return None if content is None else (content.sent, content.length)
 
     def co_exchange(
         self,
@@ -185,15 +199,14 @@ class _EndedHTTPConnection(_Ended, LeasedHTTPConnection):
     pass
 
 
-#: The class of an object, and the one that it has after its lease.
-_ended: dict[type, type] = {LeasedHTTPConnection: _EndedHTTPConnection}
+LeasedHTTPConnection.class_afterwards = _EndedHTTPConnection
 
 
 def register(leased: type[Leased]) -> None:
     """Make objects of another class leasable."""
     # The finalizer of `AsyncHTTPConnection` has nothing left to do.
     members = {"__module__": leased.__module__, "__del__": lambda self: None}
-    _ended[leased] = type(f"_Ended{leased.__name__}", (_Ended, leased), members)
+    leased.class_afterwards = type(f"_Ended{leased.__name__}", (_Ended, leased), members)
 
 
 class Blueprint(Generic[C]):
@@ -223,13 +236,16 @@ class Blueprint(Generic[C]):
         resolve: Resolve | None = None,
         tls_name: str | None = None,
     ) -> None:
-        self._kind = kind
         model = kind(hostname, port, **settings)
         model._allow, model._resolve, model._tls_name = allow, resolve, tls_name
         self.route = model._route()
         if self.route.ssl_context is not None:
             self.route.resumption = Resumption()
-        self._attributes = {**vars(model), "_shared_route": self.route}
+        members: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        for name, value in vars(model).items():
+            # In a class, a function would become a method.
+            members[name] = staticmethod(value) if hasattr(type(value), "__get__") else value
+        self._kind: type[C] = type(kind.__name__, (kind,), members)
 
     def lend(self, lease: Lease, monitor: Monitor, session: Session | None, kept: Any) -> C:
         """Return an object for *lease*.
@@ -241,13 +257,12 @@ class Blueprint(Generic[C]):
             kept: what `end_lease` has returned with the session.
         """
         conn = self._kind.__new__(self._kind)
-        attributes = vars(conn)
-        attributes.update(self._attributes)
-        attributes["_monitor"] = monitor
-        attributes["_session"] = session
+        conn._monitor = monitor
+        conn._session = session
         if kept is not None:
             conn._continue_watch(kept)
-        attributes["_lease"] = lease
+        conn._shared_route = self.route
+        conn._lease = lease
         return conn
 
 
@@ -289,8 +304,7 @@ def end_lease(conn: Any, pool: object) -> tuple[Any, Session | None, Any]:
     lease = attributes.get("_lease")
     if lease is not None and lease.pool is not pool and lease.pool is not None:
         raise TypeError("conn belongs to another pool: release it there")
-    if kind in _ended:
-        conn.__class__ = _ended[kind]
+    object.__setattr__(conn, "__class__", kind.class_afterwards)  # it may have that class already
     # Only one call gets the session. If an interrupt follows, its last reference is dropped, and
     # that closes the connection.
     session: Session | None = attributes.pop("_session", None)

@@ -43,7 +43,6 @@ STATUS_LINE = re.compile(r"HTTP/([0-9])\.([0-9]) ([1-9][0-9][0-9])(?: ([\t -~\x8
 # a line with OWS at its end. Few lines have any: TRAILING_SPACE (with sub) removes it if necessary.
 FIELD_LINES = re.compile(rf"(?:{_TOKEN}:[\t -~\x80-\xff]*+(?<![\t ])\r\n)*+")
 FIELD_LINE = re.compile(rf"^({_TOKEN}+):[ \t]*+([\t -~\x80-\xff]*+)(?<![\t ])\r\n", re.MULTILINE)
-FIELD_LINE_BYTES = re.compile(FIELD_LINE.pattern.encode("latin-1"), re.MULTILINE)
 TRAILING_SPACE = re.compile(r"(?<![\t ])[\t ]++\r\n")
 
 # obs-fold = OWS CRLF RWS   (RFC 9112 section 5.2), or several in a row. Use with sub.

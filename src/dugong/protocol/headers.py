@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_FIELD_LINE_BYTES = re.compile(grammar.FIELD_LINE.pattern.encode("latin-1"), re.MULTILINE)
 
 #: Fields whose values are hidden in representations.
 SECRET_FIELDS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
@@ -171,7 +174,7 @@ class Headers:
     def raw(self) -> list[tuple[bytes, bytes]]:
         """Return the pairs of name and value as bytes, in order, with repeats."""
         if self._lines:
-            return grammar.FIELD_LINE_BYTES.findall(self._lines.encode("latin-1"))
+            return _FIELD_LINE_BYTES.findall(self._lines.encode("latin-1"))
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._fields]
 
     def __eq__(self, other: object) -> bool:
