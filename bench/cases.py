@@ -181,6 +181,17 @@ def clients() -> list[Case]:
     ]  # fmt: skip
 
 
+def adapters() -> list[Case]:
+    """Through other libraries, with and without our adapters. `clients` has the small requests."""
+    httpx = ("httpx", "httpx + dugong", "httpx2", "httpx2 + dugong")
+    return [
+        Case("adapter/download", "download 1 GiB through a library", "read", path="/large",
+             size=GIB, clients=httpx),
+        Case("adapter/upload", "upload 1 GiB through a library", "upload_memory",
+             server="source", path="/sink", sample="/digest", size=GIB, clients=httpx),
+    ]  # fmt: skip
+
+
 CASES = [
     Case("sequential", "10,000 GETs one by one", "sequential", count=10_000),
     Case("pipelined", "50,000 GETs, 100 in flight", "pipelined", count=50_000, depth=100),
@@ -199,6 +210,7 @@ CASES = [
     Case("import", "import", "import", processes=10),
     *pools(),
     *clients(),
+    *adapters(),
     *growth(),
     *commands(),
 ]  # fmt: skip

@@ -44,6 +44,9 @@ POOL = frozenset({"pool", "pool_connect", "pool_asyncio"})
 #: Through clients that take URLs.
 CLIENT = frozenset({"client", "client_asyncio"})
 
+#: Through other libraries, with and without our adapters.
+ADAPTED = frozenset({"read", "upload_memory"})
+
 LIMIT = "limit"
 DUGONG = "dugong"
 
@@ -57,7 +60,9 @@ PEERS = {
         Peer("urllib3", "urllib3_pool", "urllib3", BLOCKING | {"readinto", "client"}, "urllib3"),
         Peer("requests", "requests_session", "requests", BLOCKING | {"client"}, "requests"),
         Peer("httpx", "httpx_client", "httpx", BLOCKING | LOOPS | CLIENT, "httpx", fraction=10),
-        Peer("httpx2", "httpx2_client", "httpx2", CLIENT, "httpx2", fraction=10),
+        Peer("httpx2", "httpx2_client", "httpx2", CLIENT | ADAPTED, "httpx2", fraction=10),
+        Peer("httpx + dugong", "httpx_adapted", "httpx", CLIENT | ADAPTED, "httpx"),
+        Peer("httpx2 + dugong", "httpx2_adapted", "httpx2", CLIENT | ADAPTED, "httpx2"),
         Peer("httpcore", "httpcore_pool", "httpcore", BLOCKING | LOOPS, "httpcore", fraction=10),
         Peer(
             "aiohttp", "aiohttp_session", "aiohttp",
@@ -84,4 +89,4 @@ PEERS = {
 }  # fmt: skip
 
 #: Not peers in the sense of the targets.
-NOT_PEERS = frozenset({LIMIT, DUGONG, "dugong 3.8"})
+NOT_PEERS = frozenset({LIMIT, DUGONG, "dugong 3.8", "httpx + dugong", "httpx2 + dugong"})

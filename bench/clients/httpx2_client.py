@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import httpx2
 
@@ -16,6 +16,7 @@ CLOSE = {"Connection": "close"}
 
 class Client(Closing):
     takes_framing = False
+    transport: Any = httpx2.HTTPTransport
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -23,8 +24,9 @@ class Client(Closing):
             trust_env=False,
             headers=IDENTITY,
             timeout=None,  # as it is with dugong
-            verify=target.context() or True,
-            limits=httpx2.Limits(max_connections=1),
+            transport=self.transport(
+                verify=target.context() or True, limits=httpx2.Limits(max_connections=1)
+            ),
         )
 
     def close(self) -> None:
@@ -53,6 +55,8 @@ class Client(Closing):
 
 
 class AsyncioClient(AsyncClosing):
+    transport: Any = httpx2.AsyncHTTPTransport
+
     def __init__(self, target: Target, connections: int) -> None:
         self.target = target
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
@@ -60,7 +64,7 @@ class AsyncioClient(AsyncClosing):
             trust_env=False,
             headers=IDENTITY,
             timeout=None,  # as it is with dugong
-            limits=limits,
+            transport=self.transport(limits=limits),
         )
 
     async def get(self, worker: int, path: str) -> tuple[int, str | None, bytes]:

@@ -727,8 +727,8 @@ def test_real_proxies(
 
     @each_kit
     async def test(kit: Kit) -> None:
+        context = trusting_context if scheme == "https" else None
         for url in (proxies.open_url(scheme), proxies.guarded_url(scheme=scheme)):
-            context = trusting_context if scheme == "https" else None
             proxy = kit.library.Proxy(url, ssl_context=context)
             transport = kit.transport(proxy=proxy, verify=trusting_context)
             async with kit.client(transport) as client:

@@ -88,18 +88,17 @@ class Leased(Connection):
         session = self._open_session()
         return None if session is None else session.peer_address
 
-    def take_switched(self) -> tuple[Stream, bytes] | None:
+    def take_switched(self) -> tuple[Stream, bytes]:
         """Return the stream, and what was received of the protocol that follows HTTP on it.
 
         The lease continues. When it ends, the stream is closed.
 
-        Returns:
-            ``None`` if the connection still speaks HTTP: there was neither a 101 (Switching
-            Protocols) nor a 2xx response to CONNECT.
+        Raises:
+            StateError: the connection still speaks HTTP.
         """
         session, stream = self._open_session(), self._open_stream()
         if session is None or stream is None or session.state.receiving is not Receiving.SWITCHED:
-            return None
+            raise StateError("the connection still speaks HTTP")
         return stream, session.take_received()
 
     @property

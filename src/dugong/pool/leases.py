@@ -217,7 +217,7 @@ class Leases:
     ) -> None:
         self._max = _limit(max_connections)
         self._per_host = _limit(per_host)
-        self._max_idle = _limit(max_idle)
+        self.max_idle = _limit(max_idle)
         self._idle_timeout = _limit(idle_timeout)
         self.is_closed = False
         self.leases: dict[Lease, None] = {}
@@ -442,7 +442,7 @@ class Leases:
             yield f"{self._held} slots for {len(held)} leases"
         if len(held) + len(self.idle) > self._max:
             yield "more slots than max_connections"
-        if len(self.idle) > self._max_idle:
+        if len(self.idle) > self.max_idle:
             yield "more idle connections than max_idle"
         known = {lease.host for lease in self.leases if lease.state not in (NEW, ENDED)}
         keys = known | {idle.host for idle in self.idle}
@@ -535,7 +535,7 @@ class Leases:
                 self._turns.move_to_end(host)
             else:
                 del self._turns[host]
-        while len(self.idle) > self._max_idle:
+        while len(self.idle) > self.max_idle:
             actions.append(self._evict(next(iter(self.idle))))
         return actions
 

@@ -143,7 +143,6 @@ class BasePool(Steps, Generic[C]):
             None if max_idle is None else check_size(max_idle, "max_idle"),
             check_seconds(idle_timeout, "idle_timeout"),
         )
-        self._max_idle = math.inf if max_idle is None else max_idle
         self._idle_timeout = math.inf if idle_timeout is None else idle_timeout
         self._max_age = check_seconds(max_age, "max_age")
         self._settings = ConnectionSettings(
@@ -336,8 +335,9 @@ class BasePool(Steps, Generic[C]):
                 self._inbox.append(kept)
                 lease.pool = None  # the inbox refers to the lease, and would be part of a cycle
                 # At most one idle connection for each event. One too many is closed immediately.
-                idle = len(self._inbox) + len(self._machine.idle)
-                if self._machine.waiting or now >= self._due or idle > self._max_idle:
+                machine = self._machine
+                surplus = len(self._inbox) + len(machine.idle) > machine.max_idle
+                if machine.waiting or surplus or now >= self._due:
                     self._work()
             except BaseException:  # as in `_post`
                 self._work()

@@ -146,7 +146,9 @@ class TransportCall(Generic[C]):
                     yield self._reports(tracing, exchange.events())
                     raise
                 yield self._reports(tracing, exchange.events())
-            yield tracing.response(response_extensions(exchange.result))
+            head = exchange.result
+            reason = head.reason.encode("latin-1")
+            yield tracing.response(version_of(head), head.status, reason, head.headers.raw())
             conn.on_event = None
         except Exception as exc:
             if not is_callers(exc):
@@ -199,11 +201,6 @@ def _delays(retries: int) -> Iterator[float]:
         yield 0 if number == 0 else _BACKOFF * 2 ** (number - 1)
 
 
-def response_extensions(head: HTTPResponse) -> dict[str, Any]:
-    """Return what httpx and traces want to know of a response."""
-    return {
-        "http_version": b"HTTP/" + head.version.encode("ascii"),
-        "status": head.status,
-        "reason_phrase": head.reason.encode("latin-1"),
-        "headers": head.headers.raw(),
-    }
+def version_of(head: HTTPResponse) -> bytes:
+    """Return the protocol version of a response, in the form of httpx."""
+    return b"HTTP/1.1" if head.version == "1.1" else b"HTTP/" + head.version.encode("ascii")

@@ -39,22 +39,18 @@ class NetworkStream:
 
     Args:
         call: the call, which has the connection.
-        switched: whether the connection may have left HTTP, so that this reads and writes.
-
-    Attributes:
-        switched: whether it has.
+        switched: whether the connection has left HTTP, so that this reads and writes.
     """
 
     def __init__(self, call: TransportCall[Any], switched: bool) -> None:
         conn: Any = call.conn
         self._call = call
         self._stream: Stream | None = conn.stream
-        self._peer_address = conn.dialled_address
+        self._dialled = None if self._stream is not None else conn.dialled_address
         self._received = b""
-        taken = conn.take_switched() if switched else None
-        if taken is not None:
-            self._stream, self._received = taken
-        self.switched = taken is not None
+        self.switched = switched
+        if switched:
+            self._stream, self._received = conn.take_switched()
         #: Whether the stream belongs to this object, because TLS was added, and not to the call.
         self._is_own = False
 
@@ -65,11 +61,11 @@ class NetworkStream:
             info: ``server_addr``, ``client_addr``, ``ssl_object``, ``socket`` or ``is_readable``.
         """
         stream = self._stream
-        if info == "server_addr":
-            return self._peer_address
-        if stream is None:
-            return None
+        if stream is None:  # TLS or a tunnel is being set up
+            return self._dialled if info == "server_addr" else None
         match info:
+            case "server_addr":
+                return stream.peer_address
             case "client_addr":
                 return stream.local_address
             case "ssl_object":

@@ -76,11 +76,10 @@ class Tracing:
             return []
         return self._complete_to(_ENDS[name], network_stream)
 
-    def response(self, head: Any) -> Reports:
-        """Return the reports for the head of the response."""
+    def response(self, *head: Any) -> Reports:
+        """Return the reports for the head of the response: version, status, reason, fields."""
         reports = self._complete_to(_BODY, None)
-        value = (head["http_version"], head["status"], head["reason_phrase"], head["headers"])
-        return [*reports, (f"{_RESPONSE}.complete", {"return_value": value})]
+        return [*reports, (f"{_RESPONSE}.complete", {"return_value": head})]
 
     def failure(self, exc: BaseException) -> Reports:
         """Return the reports for an exception."""

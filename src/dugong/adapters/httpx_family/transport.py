@@ -16,7 +16,7 @@ from ...pool.pool import BasePool, Pool
 from ...protocol.limits import RECEIVE_SIZE
 from ...transport.poll import run
 from . import tracing
-from .call import TransportCall, response_extensions
+from .call import TransportCall, version_of
 from .settings import TransportSettings
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ class BaseBody(Generic[C]):
     def __init__(self, call: TransportCall[C], head: HTTPResponse) -> None:
         self._call = call
         self._is_traced = call.trace is not None  # and the end has not been reported yet
-        self.network_stream = call.library.network_stream(call, True)
-        if head.length == 0 and not self.network_stream.switched:
+        status, method = head.status, head.method
+        self._switched = status == 101 or (method == "CONNECT" and 200 <= status < 300)
+        self.network_stream = call.library.network_stream(call, self._switched)
+        if head.length == 0 and not self._switched:
             call.release()
 
     def _reports(self, reports: Reports) -> Reports:
@@ -73,7 +75,7 @@ class BlockingBody(BaseBody[LeasedHTTPConnection]):
         try:
             if self._is_traced:
                 report(call.trace, tracing.reading(call.core_request()))
-            while (conn := call.conn) is not None and not self.network_stream.switched:
+            while (conn := call.conn) is not None and not self._switched:
                 piece = conn.read(RECEIVE_SIZE)
                 if not piece or not conn.response_pending():
                     call.release()
@@ -101,7 +103,7 @@ class AwaitedBody(BaseBody[LeasedAsyncHTTPConnection]):
         try:
             if self._is_traced:
                 await report_async(call.trace, tracing.reading(call.core_request()))
-            while (conn := call.conn) is not None and not self.network_stream.switched:
+            while (conn := call.conn) is not None and not self._switched:
                 piece = await conn.read(RECEIVE_SIZE)
                 if not piece or not conn.response_pending():
                     call.release()
@@ -224,14 +226,16 @@ class BaseTransport(Generic[P, C]):
         )
 
     def _respond(self, call: TransportCall[C], head: HTTPResponse) -> Any:
-        extensions = response_extensions(head)
         body = self._library.body(call, head)
-        extensions["network_stream"] = body.network_stream
         return self._library.host.Response(
-            status_code=extensions.pop("status"),
-            headers=extensions.pop("headers"),
+            status_code=head.status,
+            headers=head.headers.raw(),
             stream=body,
-            extensions=extensions,
+            extensions={
+                "http_version": version_of(head),
+                "reason_phrase": head.reason.encode("latin-1"),
+                "network_stream": body.network_stream,
+            },
         )
 
     def _close(self) -> None:
