@@ -51,7 +51,11 @@ nitpick_ignore_regex = [
     (r"py:class", r"dugong\.connection\.connection\.Connection"),
     (r"py:class", r"\w+Buffer|Requests|Unset|WholeBody"),
     (r"py:class", r"Callable\[\[\]"),  # of a callable without arguments
-    (r"py:class", r"Allow|Auth|Cert|Files|Options|Pairs|Resolve|Verify|CookieJar|(.*\.)?[PR]"),
+    (
+        r"py:class",
+        r"Allow|Auth|Cert|Digests|(Download)?Options|Files|Pairs|Path|Progress|Resolve|Verify",
+    ),
+    (r"py:class", r"CookieJar|pathlib\.Path|(.*\.)?[PR]"),
 ]
 add_module_names = False
 autodoc_member_order = "bysource"

@@ -378,10 +378,14 @@ class _Job:
             kind = Kind.WHOLE if 200 <= response.status < 300 else Kind.REFUSAL
             if response.status == 206:
                 response.end()
-                raise InvalidResponse("the server sent partial content that was not requested")
+                raise InvalidResponse(
+                    "the server sent partial content that was not requested", part="head"
+                )
             if "Content-Range" in response.headers and kind is Kind.WHOLE:
                 response.end()
-                raise InvalidResponse("the response has Content-Range, but is not partial content")
+                raise InvalidResponse(
+                    "the response has Content-Range, but is not partial content", part="head"
+                )
         else:
             last = "" if end is None else str(end - 1)
             response = yield from self._co_request(
@@ -440,11 +444,15 @@ class _Job:
         at = first
         while count := (yield from response.co_readinto(buffer)):
             if end is not None and at + count > end:
-                raise InvalidResponse("the server sent more than the range that it announced")
+                raise InvalidResponse(
+                    "the server sent more than the range that it announced", part="framing"
+                )
             self._store(at, buffer[:count])
             at += count
         if end is not None and at != end:
-            raise InvalidResponse("the server sent less than the range that it announced")
+            raise InvalidResponse(
+                "the server sent less than the range that it announced", part="framing"
+            )
 
     # Several connections.
 
