@@ -139,5 +139,5 @@ def test_a_generator_that_is_dropped_at_any_wait() -> None:
                 assert pool.stats().leased == (response is not None)
                 waits += 1
             assert response.readall() == b"ok"
-            assert waits > 2
+            assert waits > 0  # how many depends on what has arrived
         pool.close()
