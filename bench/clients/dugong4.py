@@ -157,7 +157,9 @@ class ByURL(Closing):
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.client = URLClient(proxy=None, verify=target.context() or True, decode=False)
+        self.client = URLClient(
+            proxy=None, verify=target.context() or True, decode=False, timeout=None
+        )
 
     def close(self) -> None:
         self.client.close()
@@ -171,7 +173,7 @@ class AsyncioByURL(AsyncClosing):
     def __init__(self, target: Target, tasks: int) -> None:
         self.target = target
         self.pool = AsyncPool(max_connections=POOL_SIZE, per_host=None)
-        self.client = AsyncClient(proxy=None, pool=self.pool, decode=False)
+        self.client = AsyncClient(proxy=None, pool=self.pool, decode=False, timeout=None)
 
     async def get(self, worker: int, path: str) -> tuple[int, str | None, bytes]:
         response = await self.client.get(self.target.url(path))
