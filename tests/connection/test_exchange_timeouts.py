@@ -122,7 +122,8 @@ def test_in_any_loop(wire: Wire, loop: Any) -> None:
     conn, peer = wire.pair()
     drive(conn.co_connect(), peer)
     with pytest.raises(ConnectionTimedOut, match="deadline"):
-        loop(conn.co_request("GET", "/", deadline=SHORT))
+        # Long enough to send the request, also on a busy machine.
+        loop(conn.co_request("GET", "/", deadline=10 * SHORT))
     with pytest.raises(ConnectionTimedOut, match="deadline"):
         loop(conn.co_read_response())
     conn.disconnect()
