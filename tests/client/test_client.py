@@ -591,7 +591,7 @@ def hang(until: threading.Event) -> None:
 
 @styled
 async def test_deadline(style: Style, site: Site) -> None:
-    """It holds for the body, whoever reads it, and for a wait for the pool."""
+    """It holds for the body, whichever call reads it, and for a wait for the pool."""
     waiting = threading.Event()
     site.on("/never", lambda seen: hang(waiting))
     site.on("/half", Reply(raw=b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nabc"))

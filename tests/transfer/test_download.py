@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from dugong import (
     StatusError,
 )
 from dugong.transfer.files import NamedFile
+from dugong.transfer.versions import Version
 from tests.client.styled import Style, styled
 from tests.support.in_turn import in_turn
 from tests.support.servers import ROOT, serving_by_nginx
@@ -451,8 +453,9 @@ BAD: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (TypeError, "parts", {"parts": "4"}),
     (TypeError, "resume", {"resume": 1}),
     (TypeError, "progress", {"progress": 1}),
-    (InvalidRequest, "the field Range", {"headers": {"Range": "bytes=0-"}}),
+    (InvalidRequest, "the field range", {"headers": {"Range": "bytes=0-"}}),
     (InvalidRequest, "a line end", {"headers": {"X": "\r\n"}}),
+    (TypeError, "headers", {"headers": b"x"}),
     (InvalidRequest, "deadline", {"deadline": -1}),
     (TypeError, "timeout", {"timeout": "1"}),
 ]
@@ -624,6 +627,54 @@ def test_killed_and_run_again(parts: int, tmp_path: Path) -> None:
         assert resumed_from > (0.4 * size if parts == 1 else 0.1 * size)
         assert (tmp_path / "f").read_bytes() == data
         assert files_in(tmp_path) == ["f"]
+
+
+@in_turn("parts", [1, 3])
+@in_turn("changed", [False, True])
+def test_killed_before_it_got_its_name(parts: int, changed: bool, tmp_path: Path) -> None:
+    """All bytes are there, and the server is asked whether they are still right."""
+    target = tmp_path / "f"
+    with site() as server, Client(base_url=server.url, retries=AT_ONCE) as client:
+        earlier = NamedFile(target, f"{server.url}/f")
+        earlier.begin(Version("ETag", '"old"', len(OLD)), len(OLD), in_parts=False)
+        earlier.write(0, memoryview(OLD))
+        earlier.leave()
+        server.on("/f", Resource(NEW, '"new"') if changed else Resource(OLD))
+        done = client.download("f", target, parts=parts)
+        assert target.read_bytes() == (NEW if changed else OLD)
+        assert done.fetched == (len(NEW) if changed else 0)
+        assert files_in(tmp_path) == ["f"]
+        target.unlink()
+
+
+def test_closed_while_the_file_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that does this has the descriptor, which is not closed under its hands."""
+    flushing, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow(fd: int) -> None:
+        flushing.set()
+        go_on.wait(60)
+        fsync(fd)
+        ended.set()
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with site() as server, Client(base_url=server.url) as client:
+        server.on("/f", Resource(OLD))
+        crt = client.co_download("f", tmp_path / "f")
+        need = next(crt)
+        while not flushing.is_set():
+            need.poll(0.01)
+            need = next(crt)
+        crt.close()
+        go_on.set()
+        assert ended.wait(60)
+    for _ in range(1000):  # until the thread has renamed the file
+        if files_in(tmp_path) == ["f"]:
+            break
+        threading.Event().wait(0.01)
+    assert (tmp_path / "f").read_bytes() == OLD
+    assert files_in(tmp_path) == ["f"]
 
 
 def test_a_small_file_leaves_nothing_over(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from ..errors import (
     mark_as_callers,
 )
 from ..protocol.arguments import check_seconds, check_size
+from ..protocol.request import Fields
 from .digests import announced, check_digest, compare
 from .files import NamedFile, OpenFile, Target
 from .received import Received, split
@@ -64,7 +65,7 @@ _MOST_VERSIONS = 3
 #: Bytes received at a time.
 _BLOCK = 256 * 1024
 
-#: The fewest bytes that are worth a connection of their own.
+#: The fewest bytes that are worth another connection.
 _SMALLEST_PART = 1 << 20
 
 #: Bytes after which the note of a download in parts is written again.
@@ -125,14 +126,13 @@ def co_download(
     expected = check_digest(digest)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be a callable, not {type(progress).__name__}")
-    headers = options.pop("headers", None)
-    fields = (
-        [] if headers is None else list(headers.items() if hasattr(headers, "items") else headers)
-    )
-    for name, _ in fields:
-        text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
-        if text.lower() in _OWN_FIELDS:
-            raise InvalidRequest(f"a download sets the field {text} itself: leave it out")
+    headers = options.pop("headers", None) or ()
+    if hasattr(headers, "__next__"):
+        headers = list(headers)
+    checked = Fields(headers)
+    if wrong := _OWN_FIELDS & (checked.values.keys() | checked.left_out):
+        raise InvalidRequest(f"a download sets the field {min(wrong)} itself: leave it out")
+    fields = list(headers.items() if hasattr(headers, "items") else headers)
     settings = client.settings
     where = join(settings.base, url)
     client.co_request("GET", url, **{**options, "headers": fields}).close()  # checks the rest
@@ -200,13 +200,13 @@ class _Job:
                 self._length = None if target.version is None else target.version.length
             yield from self._co_fetch()
             digest = yield from self._co_verify()
-            modified = _modified(self._response)
-            yield from co_in_thread(partial(self._on_disk, target.finish, modified))
         except BaseException as exc:
             if isinstance(exc, DigestMismatch):
                 target.version = None
             target.leave()
             raise
+        # From here on, the thread has the file. If this coroutine is closed, it still finishes.
+        yield from co_in_thread(partial(self._finish, _modified(self._response)))
         return Download(
             target.path,
             target.received.size,
@@ -217,6 +217,13 @@ class _Job:
         )
 
     # The file.
+
+    def _finish(self, modified: int | None) -> None:
+        try:
+            self._on_disk(self._target.finish, modified)
+        except BaseException:
+            self._target.leave()
+            raise
 
     def _on_disk(self, function: Callable[..., T], *args: Any) -> T:
         """Call a method of the target. An error of it is no error of the network."""
@@ -288,6 +295,8 @@ class _Job:
                 exc.phase = "body"
                 raise exc
             options["deadline"] = left
+        else:
+            options["deadline"] = None
         options["headers"] = [*self._fields, ("Accept-Encoding", "identity"), *fields]
         url: Any = self._url  # the client takes a parsed URL, too
         response: BaseResponse[Any] = yield from self._client.co_request(method, url, **options)
@@ -369,10 +378,9 @@ class _Job:
         """Make one attempt with one connection. Returns whether nothing is missing."""
         target = self._target
         version = target.version
-        missing = _rest(target, version)
-        if version is not None and missing is None:
+        first, end = _rest(target, version)
+        if version is not None and first == version.length and self._response is not None:
             return True
-        first, end = (0, None) if missing is None or version is None else missing
         if version is None or not target.received.size:
             response = yield from self._co_request("GET")
             kind = Kind.WHOLE if 200 <= response.status < 300 else Kind.REFUSAL
@@ -477,6 +485,8 @@ class _Job:
         assert length_of_all is not None
         self._length = length_of_all
         missing = target.received.missing(length_of_all)
+        if not missing:  # see `_rest`
+            return False
         pieces = split(missing, self._parts, _SMALLEST_PART)
         with run_all(
             (self._co_fetch_piece(version, first, end) for first, end in pieces),
@@ -528,15 +538,19 @@ def co_closing(response: BaseResponse[Any], crt: Co[T]) -> Co[T]:
         response.end()
 
 
-def _rest(target: Target, version: Version | None) -> tuple[int, int | None] | None:
-    """Return the first missing range, ``None`` if nothing is missing or nothing is there."""
+def _rest(target: Target, version: Version | None) -> tuple[int, int | None]:
+    """Return the first missing range, which begins at the end of the file if nothing is missing.
+
+    An earlier process may have been killed just before it gave the file its name. Then a request
+    for the bytes after the end shows whether the version is still current: the response is a 416.
+    """
     if version is None:
         return 0, None
     if version.length is None:
         return target.received.size, None
     missing = target.received.missing(version.length)
     if not missing:
-        return None
+        return version.length, None
     first, end = missing[0]
     return first, None if end == version.length else end
 

@@ -88,7 +88,7 @@ class Target:
         self.version: Version | None = None
 
     def begin(self, version: Version | None, length: int | None, *, in_parts: bool) -> None:
-        """Start from the first byte, and drop what is there.
+        """Start from the first byte, and drop all that has been received.
 
         Args:
             version: the version, ``None`` if the download cannot be resumed.
@@ -97,7 +97,7 @@ class Target:
 
         Raises:
             OSError: the file cannot be written.
-            StateError: what is there cannot be taken back, or another process is at work.
+            StateError: written data cannot be taken back, or another process is at work.
         """
         raise NotImplementedError
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -63,8 +62,6 @@ def co_in_thread(function: Callable[[], T]) -> Co[T]:
     try:
         future: Future[T] = _executor().submit(function)
     except RuntimeError:  # the interpreter is shutting down
-        if not sys.is_finalizing():
-            _executors.clear()
         return function()
     work = _Work()
     future.add_done_callback(lambda _: work.answer())
