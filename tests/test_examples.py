@@ -53,7 +53,7 @@ def test_demo() -> None:
 
 
 def test_demo_imports_only_what_it_installs() -> None:
-    """``make demo`` has an environment of its own, with the group `demo` and no other one."""
+    """``make demo`` has a separate environment, with the group `demo` and no other one."""
     imported = set()
     for path in DEMO.parent.glob("demo*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -496,7 +496,7 @@ def test_connect_retries(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_pool_maxsize_is_no_limit(site: Site) -> None:
-    """Otherwise eleven responses that nobody reads would block the twelfth request."""
+    """Otherwise eleven unread responses would block the twelfth request."""
     with session_with(DugongAdapter(pool_maxsize=2)) as session:
         responses = [session.get(site.url, stream=True) for _ in range(12)]
         assert [response.text for response in responses] == ["ok"] * 12

@@ -222,7 +222,7 @@ async def test_protocol_is_offered(tls: StyledWire) -> None:
 
 
 def test_clients_that_share_a_pool(nginx: NginxEndpoints, authority: Any, tmp_path: Path) -> None:
-    """A connection that nobody has verified is not given to a client that verifies."""
+    """A connection that was not verified is not given to a client that verifies."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     url = f"https://127.0.0.1:{nginx.tls.port}/doc/1.txt"
     with Pool() as pool:

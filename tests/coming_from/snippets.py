@@ -74,7 +74,7 @@ def run_shell(code: str) -> tuple[dict[str, Any], str]:
 
 
 def run_row(language: str, code: str) -> dict[str, Any]:
-    """Run the code of a cell in a directory of its own."""
+    """Run the code of a cell in a new directory."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(Server())

@@ -40,7 +40,7 @@ class Suite:
         renamed: words to replace in the tests.
         options: options of pytest.
         tools: packages that the suite needs but that exclude some of ours. Then it runs in an
-            environment of its own.
+            separate environment.
     """
 
     adapter: str

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from ..pool.waiting import SlotNeeded, Waiter
+from ..pool.waiting import AnswerNeeded, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,22 +13,9 @@ if TYPE_CHECKING:
 
 
 class _Never(Waiter):
-    """Waits for an answer that never comes, so only the time limit ends the wait."""
+    """Waits for an answer that never comes, so only the timeout ends the wait."""
 
     pending = True
-
-    def _last_progress(self) -> float:
-        return -math.inf
-
-
-class Delay(SlotNeeded):
-    """Lets time pass. It is not subject to a limit for the network, only to a deadline."""
-
-    phase = None
-    limited = True
-
-    def _shortened(self, seconds: float | None) -> Delay:
-        return Delay(self._waiter, seconds)
 
 
 def co_delay(seconds: float, clock: Callable[[], float]) -> Co[None]:
@@ -43,7 +29,7 @@ def co_delay(seconds: float, clock: Callable[[], float]) -> Co[None]:
     waiter = _Never()
     try:
         while True:
-            yield Delay(waiter, max(0.0, end - clock()))
+            yield AnswerNeeded(waiter, max(0.0, end - clock()))
             if clock() >= end:
                 return
     finally:

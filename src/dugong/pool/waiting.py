@@ -14,6 +14,7 @@ them always notices the other, and no lock is needed.
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ class Waiter:
 
     def _last_progress(self) -> float:
         """Return when the caller last got closer to an answer."""
-        raise NotImplementedError
+        return -math.inf
 
     def stop_waiting(self) -> None:
         """Release what waiting needed."""
@@ -114,7 +115,7 @@ class SlotNeeded(PollNeeded):
         raise TypeError("a SlotNeeded cannot be pickled")
 
     def __repr__(self) -> str:
-        return f"SlotNeeded(timeout={self.timeout})"
+        return f"{type(self).__name__}(timeout={self.timeout})"
 
     def park(self, callback: Callable[[], object]) -> Callable[[], object]:
         return self._waiter.park(callback)
@@ -123,7 +124,7 @@ class SlotNeeded(PollNeeded):
         return self._waiter._last_progress()
 
     def _shortened(self, seconds: float | None) -> SlotNeeded:
-        return SlotNeeded(self._waiter, seconds)
+        return type(self)(self._waiter, seconds)
 
     def poll(self, timeout: float | None = None) -> bool:
         if timeout == 0:
@@ -148,3 +149,10 @@ class SlotNeeded(PollNeeded):
                         return not self._waiter.pending
         finally:
             unpark()
+
+
+class AnswerNeeded(SlotNeeded):
+    """Waits for something else than the network, so only a deadline applies."""
+
+    phase = None
+    limited = True

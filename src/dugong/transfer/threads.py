@@ -6,12 +6,11 @@ wait parks (see `pool.waiting`), so it needs no descriptor.
 
 from __future__ import annotations
 
-import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ..pool.waiting import SlotNeeded, Waiter
+from ..pool.waiting import AnswerNeeded, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,19 +25,6 @@ class _Work(Waiter):
     """Work that a thread does."""
 
     pending = True
-
-    def _last_progress(self) -> float:
-        return -math.inf
-
-
-class WorkNeeded(SlotNeeded):
-    """Waits for work in a thread. Not subject to a limit for the network, only to a deadline."""
-
-    phase = None
-    limited = True
-
-    def _shortened(self, seconds: float | None) -> WorkNeeded:
-        return WorkNeeded(self._waiter, seconds)
 
 
 _executors: list[ThreadPoolExecutor] = []
@@ -67,7 +53,7 @@ def co_in_thread(function: Callable[[], T]) -> Co[T]:
     future.add_done_callback(lambda _: work.answer())
     try:
         while not future.done():
-            yield WorkNeeded(work)
+            yield AnswerNeeded(work)
         return future.result()
     finally:
         work.stop_waiting()

@@ -8,7 +8,7 @@
    certificates but no names is common (botocore makes one), and urllib3 then checks the name. In
    these cases, dugong gets a `CheckingContext` instead, which checks each connection at the end of
    its handshake. So no request is ever sent on a connection that was not checked.
-3. TLS with an https proxy has a context of its own, which never has the client's certificate. It
+3. TLS with an https proxy has a separate context, which never has the client's certificate. It
    trusts the same authorities as the one for servers.
 """
 
@@ -127,7 +127,7 @@ def _no_password() -> str:
 
 
 class CheckingContext:
-    """An `ssl.SSLContext` with checks of its own at the end of each handshake.
+    """An `ssl.SSLContext` with further checks at the end of each handshake.
 
     Args:
         context: the context.
