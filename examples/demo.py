@@ -330,4 +330,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        # It may have come between two lines of any library, whose finalizers then complain.
+        sys.unraisablehook = lambda _: None
         sys.exit(130)

@@ -228,6 +228,10 @@ def s3() -> Iterator[tuple[str, dict[str, str]]]:
             },
         )
     finally:
+        with HTTPConnection(host, port) as conn:  # the state is that of the whole process
+            for path, body in (("reset-auth", b"inf"), ("reset", b"")):
+                conn.request("POST", f"/moto-api/{path}", body=body)
+                conn.discard()
         server.stop()
 
 

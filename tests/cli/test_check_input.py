@@ -154,9 +154,9 @@ print(peak[1], file=sys.stderr)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nobody counts the memory here")
 @pytest.mark.parametrize("hosts", [1, 4])
 def test_memory(port: int, tmp_path: Path, hosts: int) -> None:
-    """Three times as many URLs need no more of it."""
+    """Five times as many URLs need no more of it."""
     peaks = []
-    for count in (4_500, 13_500):  # more than may wait at a time
+    for count in (4_500, 22_500):  # more than may wait at a time
         file = tmp_path / "urls"
         with file.open("w") as urls:
             for i in range(count):
@@ -166,7 +166,7 @@ def test_memory(port: int, tmp_path: Path, hosts: int) -> None:
         done = check("-f", file, command=[sys.executable, "-c", PEAK])
         assert done.out.count(b"missing ") == (count + 8) // 9
         peaks.append(int(done.err))
-    assert peaks[1] - peaks[0] < 600, peaks  # KiB
+    assert peaks[1] - peaks[0] < 1000, peaks  # KiB: 57 bytes for each further URL
 
 
 # --------------------------------------------------------------------- pages

@@ -155,7 +155,8 @@ class Site:
     def close(self) -> None:
         for sock in [self._listener, *self._socks]:
             with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # `SSLSocket.shutdown` would let a thread that reads go on without TLS.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
             sock.close()
         for thread in self._threads:
             thread.join(10)  # otherwise it would close a descriptor during another test
