@@ -114,13 +114,11 @@ def run_readme(
             return [(socket.AF_INET, type, 0, "", listener.sock.getsockname())]
 
         def serve() -> bytes:
-            with listener.accept() as sock:
-                if tls is not None:
-                    sock = tls.wrap_socket(sock, server_side=True)
-                with sock:
-                    request = head(sock)
-                    sock.sendall(OK)
-                    return request
+            accepted = listener.accept()
+            with tls.wrap_socket(accepted, server_side=True) if tls else accepted as sock:
+                request = head(sock)
+                sock.sendall(OK)
+                return request
 
         monkeypatch.setattr(socket, "getaddrinfo", here)
         serving = pool.submit(serve)
