@@ -3,8 +3,8 @@
     python examples/websocket.py HOST PORT PATH MESSAGE [MESSAGE ...]
 
 Sends each message and prints the reply, as from an echo server. After the 101 (Switching
-Protocols), `detach` returns the connected socket, and the bytes that arrived after the response: they are the
-beginning of the new protocol.
+Protocols), `detach` returns the connected socket, and the bytes that arrived after the response:
+they are the beginning of the new protocol.
 
 It needs wsproto (`pip install wsproto`).
 """
