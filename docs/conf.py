@@ -25,6 +25,7 @@ extensions = [
     "link_names",
     "repository_links",
     "short_names",
+    "source_pages",
 ]
 exclude_patterns = ["_ext", "README.md"]  # a table of contents for code hosts
 

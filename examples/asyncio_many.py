@@ -1,12 +1,12 @@
-"""Fifty connections in asyncio, each in a task of its own.
+"""Fifty connections in asyncio, each in its own task.
 
     python examples/asyncio_many.py HOST PORT PATH [PATH ...]
 
-Each connection fetches all the paths. The time limit is asyncio's: it may be put around anything,
-and cancels what waits, wherever that is. `async with` then closes the connection. What it prints
-is what came, and how often.
+Each connection fetches all paths. The time limit is that of asyncio: it can enclose any code, and
+cancels whatever waits there. `async with` then closes the connection. The program prints each kind
+of response, and how often it arrived.
 
-The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
+The server must keep connections open, as `python -m http.server -p HTTP/1.1` on port 8000 does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Seen = Counter[tuple[str, int, int, str]]
 
 
 async def fetch_all(host: str, port: int, paths: list[str], seen: Seen) -> None:
-    """Fetch all of *paths* by one connection."""
+    """Fetch all of *paths* over one connection."""
     async with AsyncHTTPConnection(host, port) as conn:
         for path in paths:
             await conn.send_request("GET", path)

@@ -1,7 +1,7 @@
-"""What dugong does, beside `requests` and `http.client`: run it with ``make demo``.
+"""dugong beside `requests` and `http.client`: run it with ``make demo``.
 
-A line with latency lies between the clients and the server: a byte takes a millisecond in each
-direction. First, three clients do the same work. Then the command `dugong` shows where the time of
+The round-trip time between the clients and the server is 2 ms, simulated by `demo_line.py`. First,
+three clients do the same work. Then the command `dugong` shows where the time of
 a request goes, and downloads a film. Last, a connection uploads a large body that is wanted, and
 one that is not. The classes and functions at the top are the examples. The rest starts the server
 and prints the results.
@@ -40,9 +40,9 @@ UPLOAD = b"Every byte of this counts.\n" * (1 << 21)
 BLOCK = 256 << 10
 
 EXPLANATION = """\
-A byte takes a millisecond in each direction. A pipeline sends requests without
-waiting for the responses to earlier ones. The upload was sent after the server
-had asked for it (100-continue). Where the server refused it, only the head of
+dugong and granian, simulated round-trip time 2 ms. A pipeline sends requests
+without waiting for the responses to earlier ones. The upload was sent after the
+server had agreed (100-continue). Where the server refused it, only the head of
 the request was sent. The code is in examples/demo.py."""
 
 
@@ -203,7 +203,7 @@ def compare(console: Console, port: int, folder: Path) -> Table:
         (f"a film of {FILM_SIZE >> 20} MiB", lambda client: downloaded(client, folder)),
     ]
     clients: list[AnyClient] = [WithHttpClient(port), WithRequests(port), WithDugong(port)]
-    table = Table(title="The same work, the best round of each", title_style="bold")
+    table = Table(title=f"The same work: best of {ROUNDS} rounds", title_style="bold")
     table.add_column("")
     for client in clients:
         table.add_column(client.name, justify="right", no_wrap=True)
@@ -230,7 +230,7 @@ def compare(console: Console, port: int, folder: Path) -> Table:
 
 
 def dugong(console: Console, shown: str, arguments: list[str], folder: Path) -> None:
-    """Run the command. *shown* is how one would type it."""
+    """Run the command. *shown* is what a user would type."""
     console.print(f"[bold]$ dugong {shown}[/]", highlight=False)
     subprocess.run([sys.executable, "-m", "dugong", *arguments], cwd=folder, check=True)
     console.print()
@@ -254,13 +254,13 @@ def upload_twice(console: Console, port: int) -> Iterator[tuple[str, str]]:
         rate = size / 1e6 / (time.perf_counter() - started)
         arrived = body == sha256(UPLOAD).hexdigest().encode()
         result = f"{status}, digest {'right' if arrived else 'WRONG'}, {rate:,.0f} MB/s"
-        yield f"{size >> 20} MiB that the server wants", result
+        yield f"{size >> 20} MiB uploaded", result
 
         before = conn.bytes_sent
         status, body = upload(conn, "/elsewhere")
         cost = conn.bytes_sent - before
-        result = f"{status}, {cost} bytes sent" if cost < size else "WRONG: all of it was sent"
-        yield f"{size >> 20} MiB that it refuses", result
+        result = f"{status}, {cost} bytes sent" if cost < size else "WRONG: the whole body was sent"
+        yield f"{size >> 20} MiB refused by the server", result
 
 
 # ------------------------------------------------------------------------------ the server
@@ -326,7 +326,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without stopping the server
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the server first
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""The line between `demo.py` and its server: what goes in comes out a millisecond later.
+"""Adds latency between `demo.py` and its server: each byte is delivered a millisecond later.
 
-On one machine no byte is on its way for long. With this in between, the two seem to be some hundred
-kilometres apart, which is where waiting for each response begins to hurt.
+Connections within one machine have almost no latency. With this proxy, client and server seem to be
+a hundred kilometres apart, far enough for the wait for each response to matter.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import sys
 
-#: Seconds that a byte takes, in either direction.
+#: Seconds that a byte takes in each direction.
 DELAY = 0.001
 
-#: Bytes that are taken from a sender at once, and how many such parts are on their way.
+#: The bytes of one block, and the most blocks in transit.
 BLOCK, BLOCKS = 256 << 10, 64
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry bytes in one direction, until there are no more."""
-    on_its_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(BLOCKS)
+    """Carry bytes in one direction, until the end of the stream."""
+    in_transit: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(BLOCKS)
     now = asyncio.get_running_loop().time
 
     async def deliver() -> None:
         while True:
-            due, data = await on_its_way.get()
+            due, data = await in_transit.get()
             await asyncio.sleep(due - now())
             if not data:
                 break
@@ -36,7 +36,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         data = b"not yet"
         while data:
             data = await reader.read(BLOCK)
-            await on_its_way.put((now() + DELAY, data))
+            await in_transit.put((now() + DELAY, data))
 
 
 async def main(server_port: int) -> None:
@@ -47,7 +47,7 @@ async def main(server_port: int) -> None:
                 group.create_task(carry(reader, far_writer))
                 group.create_task(carry(far_reader, writer))
         except* ConnectionError:
-            pass  # one end has hung up; so does the line
+            pass  # one end has closed the connection; close the other
         finally:
             writer.close()
             far_writer.close()

@@ -1,13 +1,13 @@
-"""Fifty connections in one thread, with blocking calls: gevent makes them give way.
+"""Fifty connections in one thread, with blocking calls that yield to each other, by gevent.
 
     python examples/gevent_blocking.py HOST PORT PATH [PATH ...]
 
-Each connection has a greenlet and fetches all the paths. Whatever blocks in dugong blocks in
-`select` and `socket`, which gevent replaces, so the calls need no change at all. The replacing has
-to come before anything else is imported. What it prints is what came, and how often.
+Each connection has a greenlet and fetches all paths. dugong blocks only in `select` and `socket`,
+which gevent replaces, so the calls need no changes. Patch these modules before you import anything
+else. The program prints each kind of response, and how often it arrived.
 
 It needs gevent (`pip install gevent`).
-The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
+The server must keep connections open, as `python -m http.server -p HTTP/1.1` on port 8000 does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Seen = Counter[tuple[str, int, int, str]]
 
 
 def fetch_all(host: str, port: int, paths: list[str], seen: Seen) -> None:
-    """Fetch all of *paths* by one connection, giving up on silence."""
+    """Fetch all of *paths* over one connection, with a time limit for each wait."""
     with HTTPConnection(host, port, timeout=60) as conn:
         for path in paths:
             conn.send_request("GET", path)

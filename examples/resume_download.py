@@ -1,11 +1,11 @@
-"""Download a large file, and go on where it was broken off: now, or when started again.
+"""Download a large file, and resume after interruptions, also in a later run.
 
     python examples/resume_download.py URL FILE
 
-What has come is kept in FILE.part, and the validator (ETag) of the document it belongs to in
-FILE.part.etag. The rest is asked for by Range, with If-Range: if the document has changed
-meanwhile, the server sends all of the new one (200) instead of a part (206), and the download
-starts over. FILE appears when it is complete.
+The received data is kept in FILE.part, and the validator (ETag) of its version in FILE.part.etag.
+The program requests the rest with Range and If-Range: if the file has changed meanwhile, the server
+sends the whole new version (200) instead of a part (206), and the download restarts. FILE appears
+when it is complete. `Client.download` does all of this; the example shows how it works.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from dugong import HTTPConnection, HTTPResponse, is_temp_network_error
 
-#: Attempts in a row that bring nothing before it gives up, and seconds before the second of them.
+#: The most attempts in a row without a byte, and the seconds before the second of them.
 ATTEMPTS = 5
 DELAY = 1
 
@@ -41,11 +41,11 @@ class Download:
         self.etag = file.with_name(file.name + ".part.etag")
 
     def size(self) -> int:
-        """Return how many bytes have come."""
+        """Return the number of bytes received."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def attempt(self) -> None:
-        """Get what is missing. Raises when it breaks off; what came until then is kept."""
+        """Receive the rest. If that fails, raise, and keep the data received so far."""
         have = self.size() if self.etag.exists() else 0
         fields = {"Range": f"bytes={have}-", "If-Range": self.etag.read_text()} if have else {}
         response = self.conn.request("GET", self.path, fields)
@@ -53,7 +53,7 @@ class Download:
             self.check_range(response, have)
         elif response.status == 200:
             self.start_over(response.headers["ETag"])
-        elif response.status == 416 and have:  # there is no more, or not even that much
+        elif response.status == 416 and have:  # the file ends here, or is shorter
             self.conn.discard()
             self.start_over(None)
             return self.attempt()
@@ -68,16 +68,18 @@ class Download:
         return None
 
     def check_range(self, response: HTTPResponse, have: int) -> None:
-        """Make sure that it is the rest that is coming."""
+        """Check that the response contains the rest."""
         given = response.headers["Content-Range"] or ""
         match = CONTENT_RANGE.fullmatch(given)
         if match is None or int(match[1]) != have or int(match[2]) != int(match[3]) - 1:
             sys.exit(f"asked for the bytes from {have} on, and was sent {given or 'others'}")
 
     def start_over(self, etag: str | None) -> None:
-        """Drop what has come, then note what it is that comes now. The order matters."""
+        """Drop the received data, then store the new validator. The order matters."""
         self.part.write_bytes(b"")
-        if etag is not None and not etag.startswith("W/"):  # a weak one is not for ranges
+        if etag is not None and not etag.startswith(
+            "W/"
+        ):  # a weak validator does not work for ranges
             self.etag.write_text(etag)
         else:
             self.etag.unlink(missing_ok=True)

@@ -3,9 +3,9 @@
     export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
     python examples/s3_upload.py https://s3.eu-central-1.amazonaws.com BUCKET FILE
 
-The key is the file's name, the region AWS_REGION or us-east-1. A file of 1 MiB or more is sent
-only when the server has said that it wants it (100-continue), so a wrong key costs a request
-head, not an upload. The server's MD5 (the ETag) is compared with that of what was sent.
+The key is the file's name, the region AWS_REGION or us-east-1. A file of 1 MiB or more is sent only
+after the server has agreed (100-continue), so a wrong key costs a request head, not an upload. The
+server's MD5 (the ETag) is compared with that of the file.
 
 It needs botocore (`pip install botocore`).
 """
@@ -36,7 +36,7 @@ def connection_to(endpoint: str) -> HTTPConnection:
 
 
 def signed_fields(url: str, sha256: str) -> dict[str, str]:
-    """Return the fields that make a PUT to *url* of a body with this digest a signed one."""
+    """Return the fields that sign a PUT to *url*, of a body with this digest."""
     credentials = Credentials(
         os.environ["AWS_ACCESS_KEY_ID"],
         os.environ["AWS_SECRET_ACCESS_KEY"],

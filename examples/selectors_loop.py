@@ -2,12 +2,12 @@
 
     python examples/selectors_loop.py HOST PORT PATH [PATH ...]
 
-Each connection fetches all the paths. A coroutine of dugong says what it waits for by yielding a
-`PollNeeded`: a descriptor, a mask, and perhaps a time after which it wants to be resumed anyway.
-That is all a loop has to know, so any loop will do; this one is made of the standard library's
-`selectors`. What it prints is what came, and how often.
+Each connection fetches all paths. When a coroutine of dugong has to wait, it yields a `PollNeeded`:
+a descriptor, a mask, and possibly a time after which it must be resumed anyway. That is all a loop
+needs, so any loop works. This one uses the standard library's `selectors`. The program prints each
+kind of response, and how often it arrived.
 
-The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
+The server must keep connections open, as `python -m http.server -p HTTP/1.1` on port 8000 does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Seen = Counter[tuple[str, int, int, str]]
 
 
 def fetch_all(host: str, port: int, paths: list[str], seen: Seen) -> Coroutine:
-    """Fetch all of *paths* by one connection."""
+    """Fetch all of *paths* over one connection."""
     with HTTPConnection(host, port) as conn:
         for path in paths:
             yield from conn.co_send_request("GET", path)
@@ -38,15 +38,15 @@ def fetch_all(host: str, port: int, paths: list[str], seen: Seen) -> Coroutine:
 
 
 class Loop:
-    """Resumes coroutines when what they wait for has come."""
+    """Resumes coroutines when they can continue."""
 
     def __init__(self, coroutines: Iterable[Coroutine]) -> None:
         self._selector = selectors.DefaultSelector()
         self._ready = deque(coroutines)
-        self._waiting: dict[Coroutine, tuple[int, float]] = {}  # for what, and until when
+        self._waiting: dict[Coroutine, tuple[int, float]] = {}  # the descriptor, and the time limit
 
     def run(self) -> None:
-        """Go on until all have ended, or one has failed."""
+        """Run until all coroutines have ended, or one has failed."""
         with self._selector:
             while self._ready or self._waiting:
                 while self._ready:
@@ -62,7 +62,7 @@ class Loop:
         events = selectors.EVENT_READ if need.mask & POLLIN else 0
         if need.mask & POLLOUT:
             events |= selectors.EVENT_WRITE
-        # Each coroutine has a connection of its own here, so no two wait for one descriptor.
+        # Each coroutine has its own connection, so no two of them wait for the same descriptor.
         self._selector.register(need.fd, events, coroutine)
         limit = float("inf") if need.timeout is None else time.monotonic() + need.timeout
         self._waiting[coroutine] = (need.fd, limit)
@@ -75,7 +75,7 @@ class Loop:
         late = [crt for crt, (_, limit) in self._waiting.items() if limit <= now]
         for coroutine in dict.fromkeys(woken + late):
             fd, _ = self._waiting.pop(coroutine)
-            self._selector.unregister(fd)  # the next wait may be for another
+            self._selector.unregister(fd)  # the next wait may be for another descriptor
             self._ready.append(coroutine)
 
 

@@ -2,13 +2,13 @@
 
     python examples/storage_client.py URL FILE [FILE ...]
 
-It stores each file under URL, reads it back, and compares the digests. Ten threads do that side by
-side, over at most four connections. The server has to support PUT and GET, as S3 with anonymous
-access does, or WebDAV.
+It stores each file under URL, reads it back, and compares the digests. Ten threads do that
+concurrently, over at most four connections. The server must support PUT and GET, as WebDAV does, or
+S3 with anonymous access.
 
-What it shows: `Storage` leases a connection for one exchange at a time, so its methods can be
-called from any thread. A response that is not read to its end, for example because its status is an
-error, costs a connection and nothing else. A request that has failed is repeated if that is safe.
+`Storage` leases a connection for one exchange at a time, so its methods can be called from any
+thread. A response that is not read to its end, for example because its status is an error, costs
+only a connection. A failed request is repeated if that is safe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BLOCK = 256 * 1024
 
 
 class Refused(Exception):
-    """The server has answered with an error."""
+    """The server answered with an error."""
 
 
 class Storage:
@@ -62,7 +62,7 @@ class Storage:
                         conn.discard()
                     break
                 except ConnectionClosed as exc:
-                    # The file is back where it began if the request can be repeated.
+                    # If the request can be repeated, the file is back at its original position.
                     if not exc.safe_to_retry or attempt == ATTEMPTS:
                         raise
         if response.status not in (200, 201, 204):
@@ -82,7 +82,7 @@ class Storage:
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         stats = self._pool.stats()
         return stats.idle + stats.leased
 

@@ -1,12 +1,12 @@
-"""Two threads on one connection: one asks, the other reads the answers.
+"""Two threads on one connection: one sends requests, the other reads the responses.
 
     python examples/threads.py HOST PORT PATH [PATH ...]
 
-No request waits for the answer to the one before it (pipelining), and neither thread can hold up
-the other for good: while the server waits for somebody to read, somebody reads. The queue tells
-the reader how many answers to expect. What it prints is what came, and how often.
+No request waits for the response to the previous one (pipelining). There is no deadlock, because
+one thread always reads. The queue notifies the reader of each request. The program prints each kind
+of response, and how often it arrived.
 
-The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
+The server must keep connections open, as `python -m http.server -p HTTP/1.1` on port 8000 does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dugong import HTTPConnection
 def ask(
     conn: HTTPConnection, paths: list[str], asked: SimpleQueue[str | None], stop: Event
 ) -> None:
-    """Send a request for each of *paths*, and say so to the reader; in the end, say that."""
+    """Send a request for each of *paths*, and notify the reader of each, and of the end."""
     try:
         for path in paths:
             if stop.is_set():
@@ -47,10 +47,10 @@ def main(host: str, port: int, paths: list[str]) -> None:
                 body = conn.readall()
                 seen[path, response.status, len(body), sha256(body).hexdigest()] += 1
         finally:
-            # After an error, disconnecting wakes whoever sends. A request after that would
-            # connect anew, so there must not be one.
+            # After an error, disconnecting wakes the sender. A later request would
+            # reconnect, so there must not be one.
             stop.set()
-        asking.result()  # raises what ended the sending, if it did not end well
+        asking.result()  # raises the exception of the sender, if there was one
     for (path, status, size, digest), count in sorted(seen.items()):
         print(f"{count} times {path}: {status}, {size} bytes, {digest[:16]}")
 

@@ -1,13 +1,13 @@
-"""Fifty connections in trio, and two tasks for each of them: one asks, one reads the answers.
+"""Fifty connections in trio, with two tasks each: one sends requests, one reads the responses.
 
     python examples/trio_many.py HOST PORT PATH [PATH ...]
 
-Each connection fetches all the paths, and does not wait for an answer before it asks for the next
-(pipelining). The class is the one that asyncio programs use: it finds out which library runs it.
-What it prints is what came, and how often.
+Each connection fetches all paths, and does not wait for a response before it sends the next request
+(pipelining). asyncio programs use the same class, which detects the library that runs it. The
+program prints each kind of response, and how often it arrived.
 
 It needs trio (`pip install trio`).
-The server has to keep connections, as `python -m http.server -p HTTP/1.1` does, on port 8000.
+The server must keep connections open, as `python -m http.server -p HTTP/1.1` on port 8000 does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Seen = Counter[tuple[str, int, int, str]]
 
 
 async def fetch_all(host: str, port: int, paths: list[str], seen: Seen) -> None:
-    """Fetch all of *paths* by one connection."""
+    """Fetch all of *paths* over one connection."""
     async with AsyncHTTPConnection(host, port) as conn, trio.open_nursery() as nursery:
         asked, to_read = trio.open_memory_channel[str](len(paths))
         nursery.start_soon(ask, conn, paths, asked)
@@ -39,7 +39,7 @@ async def fetch_all(host: str, port: int, paths: list[str], seen: Seen) -> None:
 async def ask(
     conn: AsyncHTTPConnection, paths: list[str], asked: trio.MemorySendChannel[str]
 ) -> None:
-    """Send a request for each of *paths*, and say so to the reader."""
+    """Send a request for each of *paths*, and notify the reader."""
     async with asked:
         for path in paths:
             await conn.send_request("GET", path)

@@ -1,10 +1,10 @@
-"""Ask a daemon that listens on a unix socket, and print what it says as it says it.
+"""Send a request to a daemon on a Unix socket, and print the response as it arrives.
 
     python examples/unix_socket.py SOCKET PATH
     python examples/unix_socket.py /run/docker.sock /events
 
-The host name is only what goes into the Host field; nothing is looked up. The connection is made
-into a text file, so that an endless answer is read line by line: each is printed when it comes.
+The host name is sent in the Host field only; nothing is looked up. A text file wraps the
+connection, so an endless response is read line by line, and each line is printed when it arrives.
 """
 
 from __future__ import annotations

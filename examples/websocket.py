@@ -2,9 +2,9 @@
 
     python examples/websocket.py HOST PORT PATH MESSAGE [MESSAGE ...]
 
-Sends each message and prints what comes back for it, as from an echo server. After the 101
-(Switching Protocols), `detach` gives the connected socket away, and with it the bytes that the
-server has sent right behind its response: they are the beginning of what is to be parsed.
+Sends each message and prints the reply, as from an echo server. After the 101 (Switching
+Protocols), `detach` returns the connected socket, and the bytes that arrived after the response:
+they are the beginning of the new protocol.
 
 It needs wsproto (`pip install wsproto`).
 """
@@ -24,12 +24,12 @@ from wsproto.events import CloseConnection, Event, Ping, TextMessage
 
 from dugong import HTTPConnection
 
-#: RFC 6455 section 1.3: by this the server shows that it knows what it agrees to.
+#: RFC 6455 section 1.3: shows that the server understands the handshake.
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def upgrade(host: str, port: int, path: str) -> tuple[socket.socket, bytes]:
-    """Ask for the WebSocket protocol. Returns the socket, and what has come from it already."""
+    """Switch to the WebSocket protocol. Returns the socket, and the bytes already received."""
     key = base64.b64encode(secrets.token_bytes(16)).decode()
     fields: dict[str, str | int] = {
         "Connection": "Upgrade",
@@ -76,7 +76,7 @@ def main(host: str, port: int, path: str, messages: list[str]) -> None:
                     print(event.data, end="\n" if event.message_finished else "")
                     finished = event.message_finished
         sock.sendall(ws.send(CloseConnection(code=1000)))
-        for _ in events:  # until the server has closed too
+        for _ in events:  # until the server has closed, too
             pass
 
 

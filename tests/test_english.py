@@ -42,7 +42,8 @@ HEADING = re.compile(r"^#+ (?:What|Where|Who|How (?!it works))\b.*", re.MULTILIN
 NOT_YET = {ROOT / "docs" / "command.md", ROOT / "src" / "dugong" / "cli"}
 
 PROSE = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.rst")]
-SOURCES = [*(ROOT / "src" / "dugong").rglob("*.py")]
+EXAMPLES = {*(ROOT / "examples").glob("*.py")} - {*(ROOT / "examples").glob("demo*.py")}
+SOURCES = [*(ROOT / "src" / "dugong").rglob("*.py"), *EXAMPLES]
 FILES = sorted(path for path in PROSE + SOURCES if not NOT_YET & {path, *path.parents})
 
 _CODE = re.compile(r"^(`{3,}).*?^\1|<!--.*?-->|``.*?``|`[^`]*`", re.DOTALL | re.MULTILINE)

@@ -7,15 +7,18 @@ import importlib.util
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from tests.cli.command import OK, PATIENCE, Listener
+from tests.cli.command import OK, PATIENCE, Listener, head
 from tests.cli.terminal import Terminal
 from tests.support.servers import ROOT, unavailable
 
@@ -82,29 +85,45 @@ def test_demo_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
             os.killpg(terminal.process.pid, 0)
 
 
-def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The client fetches over https, the connection over http."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     monkeypatch.setenv("no_proxy", "*")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("www.example.org").configure_cert(context)
     codes = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(codes) == 2
-    client, connection = (run_readme(code, monkeypatch) for code in codes)
+    client = run_readme(codes[0], monkeypatch, 443, context)
+    connection = run_readme(codes[1], monkeypatch, 80, None)
     assert client["text"] == "hello"
     assert (connection["resp"].status, connection["body"]) == (200, b"hello")
 
 
-def run_readme(code: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def run_readme(
+    code: str, monkeypatch: pytest.MonkeyPatch, expected_port: int, tls: ssl.SSLContext | None
+) -> dict[str, Any]:
     with Listener() as listener, ThreadPoolExecutor() as pool:
 
         def here(host: str | bytes, port: int, *, type: int, flags: int) -> list[Any]:  # noqa: A002
-            assert host in ("www.example.com", b"www.example.com")
-            assert port == 80
+            assert host in ("www.example.org", b"www.example.org")
+            assert port == expected_port
             if flags & socket.AI_NUMERICHOST:
                 raise socket.gaierror(socket.EAI_NONAME, "it is a name")
             return [(socket.AF_INET, type, 0, "", listener.sock.getsockname())]
 
+        def serve() -> bytes:
+            accepted = listener.accept()
+            with tls.wrap_socket(accepted, server_side=True) if tls else accepted as sock:
+                request = head(sock)
+                sock.sendall(OK)
+                return request
+
         monkeypatch.setattr(socket, "getaddrinfo", here)
-        serving = pool.submit(listener.serve, OK)
+        serving = pool.submit(serve)
         names: dict[str, Any] = {}
         exec(code, names)  # noqa: S102
-        [request] = serving.result(PATIENCE)
-    assert request.startswith(b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\n")
+        request = serving.result(PATIENCE)
+    assert request.startswith(b"GET /index.html HTTP/1.1\r\nHost: www.example.org\r\n")
     return names

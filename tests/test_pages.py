@@ -115,8 +115,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_a_page_with_stray_markup_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
     for markup in ("{obj}`Client`", ":::{note}\nx\n:::", "% comment", "[a][b]", "[a](b c)"):
-        (page := tmp_path / "page.md").write_text(f"Text.\n\n{markup}\n")
+        page.write_text(f"Text.\n\n{markup}\n")
         assert STRAY.findall(Page(page).text) != [], markup
     page.write_text("```{toctree}\nx\n```\n\n<!-- invisible-code-block: python\nx\n-->\n")
     assert Page(page).languages == {"{toctree}"}

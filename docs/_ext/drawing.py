@@ -83,8 +83,9 @@ class _Drawing:
         for state in self.places:
             self._box(state)
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
-            f' height="{height}" role="img"><title>{escape(title)}</title><style>{STYLE}</style>'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+            f' width="{width}" height="{height}" role="img">'
+            f"<title>{escape(title)}</title><style>{STYLE}</style>"
             f'<rect class="page" width="{width}" height="{height}" rx="8"/>'
             '<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
             ' markerHeight="8" orient="auto"><path class="head" d="M0,1 L10,5 L0,9 z"/></marker>'
