@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import pytest
@@ -265,11 +264,26 @@ def test_fewer_descriptors() -> None:
     for n in range(20):
         schedule.add(str(n), "", 0.0)
     flying = all_of(schedule, 0.0)
-    schedule.ended(flying.pop(), Answer.NEUTRAL, 0.0)
-    schedule.have_fewer()
-    schedule.ended(flying.pop(), Answer.ACCEPTED, 0.0)
-    assert len(all_of(schedule, 0.0)) == 1
+    for _ in range(3):  # one event
+        ticket = flying.pop()
+        schedule.ended(ticket, Answer.NEUTRAL, 1.0)
+        assert schedule.have_fewer(ticket, 0, 1.0)
+    schedule.ended(flying.pop(), Answer.ACCEPTED, 1.0)
+    assert len(all_of(schedule, 1.0)) == 3
     assert not all_of(schedule, 100.0)
+
+
+def test_no_descriptor_at_all() -> None:
+    schedule: Schedule[str] = Schedule(10, 10)
+    schedule.add("host", "", 0.0)
+    (ticket,) = all_of(schedule, 0.0)
+    for now in (1.0, 2.0):
+        schedule.ended(ticket, Answer.NEUTRAL, now)
+        again = schedule.have_fewer(ticket, 0, now)
+        assert again is (now == 1.0)
+        if again:
+            schedule.put_back(ticket, now)
+            assert all_of(schedule, now) == [ticket]
 
 
 def test_hosts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

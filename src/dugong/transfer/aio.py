@@ -30,7 +30,8 @@ class AsyncMany(BaseMany[AsyncResponse]):
 
     def _iterator(self, requests: Any) -> Iterator[Any] | AsyncSource:
         if not hasattr(type(requests), "__aiter__"):
-            return iter(requests)
+            found: Iterator[Any] = iter(requests)
+            return found
         source = AsyncSource(requests)
         self._runner.can_wake()
         source.join(_Alarm(self._runner.wake))

@@ -14,8 +14,8 @@ Theory of operation
    in flight, and ``Retry-After`` stops all requests to its host.
 5. The connections are those of a pool of our own, without limits: the schedule has them, and a
    request that it begins must not wait. If the client shares a pool, that is used, with its limits.
-6. If the process has no more descriptors, the request begins again later, and fewer are in flight
-   from then on. That is no fault of its server.
+6. If the process has no more descriptors, idle connections are closed, the request begins again,
+   and fewer are in flight from then on. That is no fault of its server.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from ..transport.within import Unset
 from .schedule import SILENT, Answer, Schedule, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import BinaryIO, TypeAlias
 
@@ -142,9 +142,9 @@ class BaseMany(Generic[R]):
         self._sink = sink
         self._client = client
         retries = client.settings.retries
-        self._schedule: Schedule[_Job[R]] = Schedule(
-            limit, check_size(per_host, "per_host", 1), MAX_WAIT if retries is None else retries.max_wait
-        )  # fmt: skip
+        max_pause = MAX_WAIT if retries is None else retries.max_wait
+        per_host = check_size(per_host, "per_host", 1)
+        self._schedule: Schedule[_Job[R]] = Schedule(limit, per_host, max_pause)
         self._runner: Runner[tuple[_Job[R], R | Exception] | None] = Runner()
         self._source: Iterator[Any] | AsyncSource | None = None
         self._results: deque[R | Exception] = deque()
@@ -159,7 +159,8 @@ class BaseMany(Generic[R]):
     def _iterator(self, requests: Any) -> Iterator[Any] | AsyncSource:
         if hasattr(type(requests), "__aiter__"):
             raise TypeError("requests must not be an async iterable: use AsyncClient")
-        return iter(requests)
+        found: Iterator[Any] = iter(requests)
+        return found
 
     # Steps.
 
@@ -314,12 +315,13 @@ class BaseMany(Generic[R]):
             else:
                 self._results.append(outcome)
             return
-        others = schedule.in_flight > 1
         schedule.ended(ticket, _judged(outcome), now, None, outcome)
-        if isinstance(outcome, OSError) and outcome.errno in _NO_DESCRIPTORS and others:
-            schedule.have_fewer()
-            self._put_back(job, now)
-            return
+        if isinstance(outcome, OSError) and outcome.errno in _NO_DESCRIPTORS:
+            idle = self._pool.stats().idle
+            self._pool.close_idle()
+            if schedule.have_fewer(ticket, idle, now):
+                self._put_back(job, now)
+                return
         delay = self._delay_after_error(job, outcome)
         if delay is None:
             self._fail(outcome, job.request)

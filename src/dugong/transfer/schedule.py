@@ -56,16 +56,19 @@ REDUCED = 0.75
 _BELOW_PROBED = 0.95
 _BELOW_PLATEAU = 0.9
 
-#: The fewest requests per second. nginx's ``limit_req`` can express less (``r/m``), but a list would
-#: take days.
+#: The fewest requests per second. nginx's ``limit_req`` can express less (``r/m``), but a list
+#: would take days.
 LOWEST_RATE = 0.5
+
+#: Seconds for which answers are counted, at least, before that is taken for a rate.
+_SHORTEST_COUNT = 0.2
 
 #: Seconds from a refusal until the plateau is reached: at first, and at most.
 _FIRST_PERIOD = 2.0
 _LONGEST_PERIOD = 30.0
 
-#: Requests in the longest period, which is longer than `_LONGEST_PERIOD` at a low rate. A period has
-#: as many answers, and a curve at least two periods for each event with a few refusals.
+#: Requests in the longest period, which is longer than `_LONGEST_PERIOD` at a low rate. A curve has
+#: at least two periods, and ends with a few refusals.
 _LONGEST_REQUESTS = 150
 
 #: A plateau that differs from the previous one by less than this share is at the same level.
@@ -136,7 +139,7 @@ class Curve:
         self.since = now
 
     def reduce(self, allowed: float, now: float) -> None:
-        """Begin again, with a plateau of at least *allowed*: the refusal was not about this level."""
+        """Begin again, with a plateau of at least *allowed*, as it was not to blame."""
         self.plateau = max(self.plateau, allowed)
         self.since = now
 
@@ -187,8 +190,8 @@ class _Host(Generic[T]):
 
     __slots__ = (
         "_counted", "_counted_since", "_last_count", "_last_look", "bound", "event", "first",
-        "flying", "in_flight", "key", "most", "next_start", "paused_until", "queue", "rate", "reason",
-        "shut_until", "silent", "where",
+        "flying", "in_flight", "key", "most", "next_start", "paused_until", "queue", "rate",
+        "reason", "shut_until", "silent", "where",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, most: int, now: float) -> None:
@@ -258,7 +261,7 @@ class _Host(Generic[T]):
     def _measured(self, now: float) -> float:
         """Return how many answers have come per second."""
         passed = now - self._counted_since
-        current = self._counted / max(1.0, passed)
+        current = max(1, self._counted) / max(_SHORTEST_COUNT, passed)
         return max(current, self._last_count if passed < 2 else 0.0)
 
     def refused(self, ticket: Ticket[T], now: float) -> None:
@@ -313,6 +316,7 @@ class Schedule(Generic[T]):
         self._number = 0  # makes entries of the heaps comparable
         self._fresh: OrderedDict[Ticket[T], None] = OrderedDict()  # unanswered, the oldest first
         self._stalled = 0
+        self._reduced_at = -math.inf
         self.waiting = 0
         self.in_flight = 0
 
@@ -432,10 +436,24 @@ class Schedule(Generic[T]):
         self._push(self._later, when, ticket)
         self.waiting += 1
 
-    def have_fewer(self) -> None:
-        """Reduce the limit for all hosts: the process has no more descriptors."""
-        self._places = max(1, self.in_flight)
+    def have_fewer(self, ticket: Ticket[T], idle: int, now: float) -> bool:
+        """Reduce the limit for all hosts: the process has no descriptor for *ticket*.
+
+        Args:
+            ticket: a request that has ended because of that.
+            idle: how many connections were idle.
+            now: the time.
+
+        Returns:
+            Whether to send the request again. If not, there was no other connection.
+        """
+        if ticket.began < self._reduced_at:
+            return True  # as in rule 3
+        was_alone = self._places == 1 and not idle
+        self._reduced_at = now
+        self._places = max(1, min(self._places - 1, self.in_flight + idle))
         self._limit = min(self._limit, self._places)
+        return not was_alone
 
     def drain(self) -> Iterator[Ticket[T]]:
         """Remove and yield all requests that have not begun."""
