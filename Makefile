@@ -14,7 +14,7 @@ WORKERS ?= 4
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: test test-all check demo docs bench probes foreign fuzz clean format
+.PHONY: test test-all check demo docs dist bench probes foreign fuzz clean format
 
 # Each process that collects the tests compiles them, and each command that a test runs compiles the
 # package, unless the bytecode is kept.
@@ -53,7 +53,14 @@ demo: .demo/.ready
 # As HTML in build/docs; every warning is an error.
 docs: $(READY)
 	@$(PY) -m pip install -qq --group docs
+	$(PY) docs/_ext/draw_states.py
 	$(PY) -m sphinx -E -W --keep-going -q -b html -d build/doctrees docs build/docs
+
+# The wheel and the sdist, as they would be published, in dist/.
+dist: $(READY)
+	rm -rf dist
+	$(PY) -m hatchling build -d dist
+	$(PY) -m twine check --strict dist/*
 
 # Beside other clients, for half an hour or more on a quiet machine; bench/__init__.py says more.
 #

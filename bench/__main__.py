@@ -212,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     described = machine.description(server_cpu is not None, given.rounds, load)
     docs = DOCS if given.whole else given.out
     report.write(docs / "performance.md", report.markdown(results, described, versions))
+    report.write(docs / "performance-details.md", report.details(results))
     try:
         plot.draw(results, docs / "performance.svg")
     except ImportError as exc:

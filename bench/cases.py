@@ -10,7 +10,7 @@ from bench.content import MIB
 GIB = 1024 * MIB
 
 #: The work whose bodies become smaller at a smaller scale.
-BULK = frozenset({"read", "readinto", "upload_file", "upload_memory", "save"})
+BULK = frozenset({"read", "readinto", "upload_file", "upload_memory", "save", "download"})
 
 GROWTH_PEERS = ("limit", "dugong", "dugong 3.8", "http.client", "pycurl")
 
@@ -54,9 +54,14 @@ class Case:
     without: tuple[str, ...] = ()
     processes: int = 1
 
+    @property
+    def _least(self) -> int:
+        """The fewest requests: one for each connection, unless they fetch one file in parts."""
+        return 1 if self.work == "download" else max(self.connections, 1)
+
     def scaled(self, scale: float) -> tuple[int, int]:
         """Return the number of requests and the size of one body."""
-        count, size = max(self.connections, int(self.count * scale), 1), self.size
+        count, size = max(self._least, int(self.count * scale)), self.size
         if size and self.work in BULK:
             size = max(4096, int(size * scale))
         return count, size
@@ -68,7 +73,7 @@ class Case:
     def job(self, scale: float, file: str, fraction: int = 1) -> dict[str, Any]:
         """Return the arguments of `bench.work.Job`; of the requests, one in *fraction* is made."""
         count, size = self.scaled(scale)
-        count = max(count // fraction, self.connections)
+        count = max(count // fraction, self._least)
         return {
             "path": self.path.format(size=size),
             "count": count,
@@ -155,6 +160,17 @@ def commands() -> list[Case]:
     ]  # fmt: skip
 
 
+def transfers() -> list[Case]:
+    """Onto a disk. dugong flushes each file to it; the others leave that to the system."""
+    return [
+        Case("transfer/large", "download 1 GiB", "download", path="/bucket/large", size=GIB),
+        Case("transfer/parts", "download 1 GiB in four parts", "download",
+             path="/bucket/large", size=GIB, connections=4, without=("curl", "wget")),
+        Case("transfer/small", "download 2,000 small files, 8 at a time", "download",
+             path="/copies/", count=2000, connections=8, without=("wget",)),
+    ]  # fmt: skip
+
+
 def pools() -> list[Case]:
     """Through a pool. Other clients always use theirs, in the rows without one."""
     return [
@@ -213,4 +229,5 @@ CASES = [
     *adapters(),
     *growth(),
     *commands(),
+    *transfers(),
 ]  # fmt: skip

@@ -9,7 +9,10 @@ SMALL = frozenset({"sequential", "drip", "connect", "import"})
 LARGE = frozenset({"read", "upload_file", "upload_memory"})
 BLOCKING = SMALL | LARGE
 LOOPS = frozenset({"asyncio", "trio"})
-COMMAND = frozenset({"get", "save", "check"})
+COMMAND = frozenset({"get", "save", "check", "download"})
+
+#: Download managers.
+DOWNLOAD = frozenset({"download"})
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ PEERS = {
             "pyreqwest",
         ),
         Peer("curl", "curl", "", COMMAND),
+        Peer("wget", "wget", "", DOWNLOAD),
+        Peer("aria2", "aria2", "", DOWNLOAD),
+        Peer("s3transfer", "s3_downloads", "s3transfer", DOWNLOAD, "s3transfer"),
     )
 }  # fmt: skip
 

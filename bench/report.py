@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from bench.cases import Case
 from bench.peers import DUGONG, PEERS
+from bench.questions import QUESTIONS
 from bench.results import Results
 from bench.targets import judged
 
@@ -73,21 +76,40 @@ def rows(heading: list[str], body: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [heading, rule, *body])
 
 
+Cell: TypeAlias = Callable[[Results, Case, str], str]
+
+
+def tables(results: Results, cell: Cell, *, growth: bool = True) -> list[str]:
+    """Return a heading and a table for each question that any of the cases answers.
+
+    Args:
+        results: the figures.
+        cell: makes the text of a cell.
+        growth: whether to show the cases of which only processor time is measured.
+    """
+    measured = {case.name: case for case in results.cases() if growth or not case.per_request}
+    parts = []
+    for question in QUESTIONS:
+        cases = [measured[name] for name in question.columns if name in measured]
+        if not cases:
+            continue
+        body = []
+        for client in clients(results):
+            if any(results.has(case.name, client) for case in cases):
+                row = [client, *(cell(results, case, client) for case in cases)]
+                body.append([f"**{text}**" for text in row] if client == DUGONG else row)
+        headings = [question.columns[case.name] for case in cases]
+        parts += [f"### {question.title}", rows(["", *headings], body)]
+    return parts
+
+
+def time(results: Results, case: Case, client: str) -> str:
+    value, ratio = cell(results, case, client)
+    return f"{value} ({ratio})" if ratio else value
+
+
 def markdown(results: Results, machine: list[tuple[str, str]], versions: dict[str, str]) -> str:
-    """Return the generated part of the documentation."""
-    names = clients(results)
-    figures = []
-    processor = []
-    memory = []
-    for case in results.cases():
-        row = [case.title]
-        for name in names:
-            value, ratio = cell(results, case, name)
-            row.append(f"{value} ({ratio})" if ratio else value)
-        figures.append(row)
-        if not case.per_request:
-            processor.append([case.title, *(cpu(results, case, name) for name in names)])
-            memory.append([case.title, *(mib(results, case, name) for name in names)])
+    """Return the generated part of the page about performance."""
     goals = [
         [target.text + (f" ({word})" if word else ""),
          f"{'≥' if target.at_least else '≤'} {target.wanted:g}",
@@ -97,30 +119,38 @@ def markdown(results: Results, machine: list[tuple[str, str]], versions: dict[st
     parts = [
         "## Figures",
         (
-            "Each figure is the median of all rounds; in brackets is the client's time divided by "
-            "dugong's, the median of each round's ratio: above 1, dugong is faster."
+            "Each figure is the median of all rounds. In brackets is the client's time divided by "
+            "dugong's: above 1, dugong is faster. It is the median of the ratios of each round."
         ),
-        rows(["", *names], figures),
-        "![The same as bars](performance.svg)",
-        "## What is wanted, and found",
-        "What is missed is in bold.",
-        rows(["", "wanted", "found"], goals),
-        "## Processor time",
-        (
-            "What the client took of it, system calls included. The rest of the time above it "
-            "waited for the server."
-        ),
-        rows(["", *names], processor),
-        "## Memory",
-        (
-            "The largest resident set of the process, interpreter and benchmark included; for "
-            "`import`, by how much it grew."
-        ),
-        rows(["", *names], memory),
+        *tables(results, time),
+        "### All cases as bars",
+        "![Time of each client in each case, in units of dugong's](performance.svg)",
+        "## Targets",
+        "Missed targets are in bold.",
+        rows(["", "target", "result"], goals),
         "## Machine",
         rows(["", ""], [list(pair) for pair in machine]),
         "## Versions",
         rows(["", "version"], [list(pair) for pair in versions.items()]),
+    ]
+    return "\n\n".join(parts)
+
+
+def details(results: Results) -> str:
+    """Return the generated part of the page about processor time and memory."""
+    parts = [
+        "## Processor time",
+        (
+            "The processor time of the client, including system calls. During the rest of the "
+            "time, it waits for the server. In brackets is the ratio to dugong's."
+        ),
+        *tables(results, cpu, growth=False),
+        "## Memory",
+        (
+            "The largest resident set of the process, including the interpreter and the benchmark. "
+            "For `import`, how much it grew."
+        ),
+        *tables(results, mib, growth=False),
     ]
     return "\n\n".join(parts)
 

@@ -52,6 +52,9 @@ http {{
         location /copies/ {{
             rewrite ^ /document break;
         }}
+        location /bucket/ {{
+            alias {directory}/;
+        }}
     }}
 }}
 """

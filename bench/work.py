@@ -233,8 +233,12 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder with a random name is
 
 def command(module: ModuleType, job: Job, operation: str) -> None:
     urls = job.urls()
-    arguments, stdin = getattr(module, operation)(urls)
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as name:
+    if operation == "download":
+        (arguments, stdin), directory = module.download(urls, job.connections), None
+    else:
+        arguments, stdin = getattr(module, operation)(urls)
+        directory = IN_MEMORY if IN_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=directory) as name:
         folder = Path(name)
         output = folder / "output"
         running = str(Path(__file__).with_name("running.py"))
@@ -249,7 +253,7 @@ def command(module: ModuleType, job: Job, operation: str) -> None:
         job.memory = figures["memory"]
         if operation == "get":
             right = output.read_bytes() == DOCUMENT * job.count
-        elif operation == "save":
+        elif operation in ("save", "download"):
             original = Path(job.file) if job.size else Path(job.file).with_name("document")
             right = all(cmp(folder / url.rpartition("/")[2], original, False) for url in urls)
         else:
@@ -287,6 +291,7 @@ WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "get": partial(command, operation="get"),
     "save": partial(command, operation="save"),
     "check": partial(command, operation="check"),
+    "download": partial(command, operation="download"),
     "pool": partial(pooled, sequential),
     "pool_connect": partial(pooled, connect),
     "pool_asyncio": partial(pooled, in_asyncio),

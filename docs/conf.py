@@ -18,14 +18,15 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "complete_api",
     "constructors",
-    "module_table",
+    "link_names",
+    "repository_links",
     "short_names",
-    "state_diagram",
 ]
-exclude_patterns = ["_ext"]
+exclude_patterns = ["_ext", "README.md"]  # a table of contents for code hosts
 
 html_theme = "furo"
 html_title = f"dugong {release}"
@@ -64,5 +65,5 @@ autodoc_typehints = "signature"
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = napoleon_use_rtype = False
 
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3

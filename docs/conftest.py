@@ -1,15 +1,17 @@
 """Runs the examples of these pages, from the top of each page, as a reader would.
 
-Blocks of Python are run. Blocks of ``console`` are sessions: each is run in a terminal, and has to
-look as the page says, where ``…`` stands for anything; port 8000 is the practice server's.
+Blocks of Python are run, and so are those in HTML comments, which check the results or prepare
+what an example needs. Blocks of ``console`` are sessions in a terminal: each must look as on the
+page, where ``…`` stands for any text.
 
-What is not shown is told here: the folder that a page's examples run in, with the practice server
-beside them, and who answers under the one name that is not this machine's.
+The examples of a page run in a new folder with a copy of the practice server. The practice server
+also runs in a thread and answers for ``localhost:8000``. Another server answers for `PUBLIC`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import shlex
@@ -53,20 +55,24 @@ class PublicPage(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A reader who has the practice server beside him, and a network with `PUBLIC` in it."""
+    """Prepare the folder and the network of a page."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copy(Path(__file__).with_name("practice_server.py"), folder)
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder), public_server(patch):
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
         patch.syspath_prepend(folder)
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
             patch.delenv(name)
-        yield
+        practice = importlib.import_module("practice_server").start()
+        with public_server(patch, practice.server_port):
+            yield
+        practice.shutdown()
+        practice.server_close()
     sys.modules.pop("practice_server", None)
 
 
 @contextlib.contextmanager
-def public_server(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have servers of our own found under the name `PUBLIC`, and trusted."""
+def public_server(patch: pytest.MonkeyPatch, practice: int) -> Iterator[None]:
+    """Run servers for `PUBLIC`, whose certificate is trusted; port *practice* is localhost:8000."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(PUBLIC).configure_cert(context)
@@ -80,6 +86,8 @@ def public_server(patch: pytest.MonkeyPatch) -> Iterator[None]:
         def look_up(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
             if host == PUBLIC and not kwargs.get("flags", 0) & socket.AI_NUMERICHOST:
                 host, port = "127.0.0.1", ports[port]
+            elif (host, port) == ("localhost", 8000):
+                port = practice
             return getaddrinfo(host, port, *args, **kwargs)
 
         patch.setattr(socket, "getaddrinfo", look_up)

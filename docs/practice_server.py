@@ -1,4 +1,7 @@
-"""A web server for the examples of these pages, in a thread of the program that imports it."""
+"""A web server for the examples in the documentation.
+
+Start it with ``python practice_server.py``, or call `start` in a program of your own.
+"""
 
 import gzip
 import json
@@ -116,3 +119,8 @@ def start():
     server = Server(("localhost", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
+
+
+if __name__ == "__main__":
+    print("Serving http://localhost:8000 until you press Ctrl-C", flush=True)
+    Server(("localhost", 8000), Handler).serve_forever()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cases import CASES as ALL_CASES
+from bench.questions import QUESTIONS
 from tests.support.servers import ROOT, unavailable
 
 pytestmark = pytest.mark.slow
@@ -91,6 +93,11 @@ def run(
     return measured, done
 
 
+def test_every_case_answers_one_question() -> None:
+    shown = [name for question in QUESTIONS for name in question.columns]
+    assert sorted(shown) == sorted(case.name for case in ALL_CASES)
+
+
 @pytest.mark.usefixtures("requirements")
 def test_tiny_run(tmp_path: Path) -> None:
     measured, done = run(tmp_path, 1e-4, CASES, CLIENTS)
@@ -101,7 +108,8 @@ def test_tiny_run(tmp_path: Path) -> None:
     assert "sequential: time of http.client / of dugong" in done.stdout
     page = (tmp_path / "performance.md").read_text()
     assert "## Figures" in page
-    assert "| 10,000 GETs one by one | " in page
+    assert "|  | 10,000 GETs | " in page
+    assert "## Memory" in (tmp_path / "performance-details.md").read_text()
 
 
 @pytest.mark.usefixtures("requirements", "curl")

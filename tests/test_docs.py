@@ -5,7 +5,7 @@ The examples in the pages are run by `docs/conftest.py`; ``make docs`` builds th
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 from types import ModuleType
@@ -14,34 +14,19 @@ from typing import Any
 import pytest
 
 import dugong
-from dugong.protocol.states import RECEIVING, SENDING
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-TABLES: dict[str, Any] = {"SENDING": SENDING, "RECEIVING": RECEIVING}
+
+def load(name: str) -> ModuleType:
+    """Import a module of the documentation's extensions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS / "_ext")
+        return importlib.import_module(name)
 
 
-def load_drawing() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("drawing", DOCS / "_ext" / "drawing.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-drawing = load_drawing()
-
-
-def places_in_page(table: str) -> dict[str, tuple[int, int]]:
-    """Return where the page has put the states of *table*."""
-    page = (DOCS / "how-it-works.md").read_text("utf-8")
-    block = re.search(
-        rf"^```{{state-diagram}} \S+\.{table}\n(.*?)^```", page, re.DOTALL | re.MULTILINE
-    )
-    assert block is not None
-    lines = re.findall(r"^(.+): (\d+) (\d+)$", block[1], re.MULTILINE)
-    return {state: (int(column), int(row)) for state, column, row in lines}
+drawing, draw_states = load("drawing"), load("draw_states")
+PICTURES: dict[str, Any] = draw_states.PICTURES
 
 
 @pytest.mark.parametrize("name", [*dugong.__all__, "BlockingPipeline", "AsyncPipeline"])
@@ -51,10 +36,11 @@ def test_reference_has_name(name: str) -> None:
     assert sum(len(entry.findall(page)) for page in pages) == 1
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_diagram_has_every_transition(name: str) -> None:
-    table, places = TABLES[name], places_in_page(name)
-    svg = drawing.draw(table, places, name)
+    table, title, places = PICTURES[name]
+    svg = drawing.draw(table, places, title)
+    assert (DOCS / name).read_text("utf-8") == svg + "\n", "run `make docs`"
     shared = drawing.shared(table)
     alone = [
         (state, event, target)
@@ -74,10 +60,11 @@ def test_diagram_has_every_transition(name: str) -> None:
     assert sorted(words) == sorted(" ".join(events).split())
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_labels_and_boxes_keep_apart(name: str) -> None:
     """Nothing is written across a box, nor across another label."""
-    svg = drawing.draw(TABLES[name], places_in_page(name), name)
+    table, title, places = PICTURES[name]
+    svg = drawing.draw(table, places, title)
     boxes = [
         tuple(map(int, found))
         for found in re.findall(
@@ -96,7 +83,7 @@ def test_labels_and_boxes_keep_apart(name: str) -> None:
 
 
 def test_state_without_a_place_is_an_error() -> None:
-    places = places_in_page("SENDING")
-    del places["refused"]
+    table, title, places = PICTURES["sending.svg"]
+    incomplete = {state: place for state, place in places.items() if state != "refused"}
     with pytest.raises(ValueError, match="refused"):
-        drawing.draw(SENDING, places, "")
+        drawing.draw(table, incomplete, title)

@@ -18,8 +18,9 @@ SOURCE = ROOT / "src" / "dugong"
 
 #: What may stand at the top of the sdist.
 PARTS = {
-    ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "PKG-INFO",
-    "README.md", "bench", "docs", "examples", "fuzz", "pyproject.toml", "src", "tests",
+    ".gitignore", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "Makefile",
+    "PKG-INFO", "README.md", "RELEASING.md", "SECURITY.md", "bench", "docs", "examples", "fuzz",
+    "pyproject.toml", "src", "tests",
 }  # fmt: skip
 
 

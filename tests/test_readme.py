@@ -1,4 +1,7 @@
-"""What the README, CONTRIBUTING and the changelog say can be looked up, and is so."""
+"""The comparisons in the README and the documentation agree with the probes and the benchmark.
+
+`tests/test_pages.py` follows the links of all pages.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import json
 import re
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -16,50 +20,109 @@ from tests.hostile.arrival import splits
 from tests.hostile.play import STYLES, Play
 from tests.support.servers import ROOT, unavailable
 
-README = (ROOT / "README.md").read_text()
+README, COMPARISON = ROOT / "README.md", ROOT / "docs" / "comparison.md"
 PROBES = ROOT / "bench" / "probes"
 RESULTS: dict[str, dict[str, str]] = json.loads((PROBES / "results.json").read_text())
 
-#: The columns of the comparison, and the clients that each is about.
+#: The columns of the comparisons, and the clients that each is about.
 COLUMNS = [["dugong"], ["http.client"], ["urllib3", "requests"], ["httpx"], ["aiohttp"], ["pycurl"]]
 
+#: The probes that the README counts: the client has to refuse a response, or to notice its end.
+BROKEN = [
+    "two-lengths", "length-and-chunks", "signed-length", "prefixed-chunk-size", "cut-off-length",
+    "cut-off-chunks", "cut-off-tls", "stray-along", "stray-later", "injected-field",
+]  # fmt: skip
 
-def comparison() -> list[list[str]]:
+
+def comparison(page: Path) -> list[list[str]]:
     """Return the cells of the comparison's rows, without its head."""
-    lines = [line for line in README.splitlines() if line.startswith("|")]
+    lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def probed() -> dict[str, list[str]]:
-    """Return, for each probe that a row links to at its left, the row's other cells."""
+def probed(page: Path) -> dict[str, list[str]]:
+    """Return, for each probe that a row heading links to, the row's other cells."""
     rows = {}
-    for first, *cells in comparison():
+    for first, *cells in comparison(page):
         if match := re.fullmatch(r"\[[^]]+\]\[([\w-]+)\]", first):
-            assert f"[{match[1]}]: bench/probes/results.md#{match[1]}\n" in README
+            assert re.search(
+                rf"^\[{match[1]}\]: (\.\./)?bench/probes/results.md#{match[1]}$",
+                page.read_text(),
+                re.MULTILINE,
+            )
             rows[match[1]] = cells
     return rows
 
 
-@pytest.mark.parametrize(("probe", "cells"), probed().items())
-def test_row_is_what_was_found(probe: str, cells: list[str]) -> None:
-    for clients, cell in zip(COLUMNS, cells, strict=True):
-        found = dict.fromkeys(RESULTS[probe][client].split(" ")[0] for client in clients)
-        assert cell == ", ".join(found)
+def by_column(outcome: Callable[[str], str]) -> list[str]:
+    """Return the cells of a row, from what it shows of each client."""
+    return [", ".join(map(outcome, clients)) for clients in COLUMNS]
 
 
-def test_every_other_cell_has_a_link() -> None:
-    for first, *cells in comparison():
-        if not first.startswith("["):
+def row(heading: str) -> list[str]:
+    ((_, *cells),) = [cells for cells in comparison(README) if cells[0] == heading]
+    return cells
+
+
+def is_yes(probe: str, client: str) -> bool:
+    return RESULTS[probe][client].startswith("yes")
+
+
+@pytest.mark.parametrize("page", [README, COMPARISON], ids=lambda page: page.name)
+def test_rows_are_what_was_found(page: Path) -> None:
+    rows = probed(page)
+    assert len(rows) > 3
+    for probe, cells in rows.items():
+        for clients, cell in zip(COLUMNS, cells, strict=True):
+            found = dict.fromkeys(RESULTS[probe][client].split(" ")[0] for client in clients)
+            assert cell == ", ".join(found), probe
+
+
+@pytest.mark.parametrize("page", [README, COMPARISON], ids=lambda page: page.name)
+def test_every_other_cell_has_a_link(page: Path) -> None:
+    computed = {"blocking, asyncio, trio", BROKEN_ROW, SPEED_ROW}
+    for first, *cells in comparison(page):
+        if not first.startswith("[") and first not in computed:
             for cell in cells:
                 assert re.fullmatch(r"\[\w+\]\[[\w-]+\](, \[\w+\]\[[\w-]+\])?", cell), (first, cell)
 
 
-def test_shown_of_others_is_shown_of_all() -> None:
+def test_comparison_shows_every_difference() -> None:
     """Nothing at which dugong does worse is left out."""
-    shown = probed()
+    shown = probed(COMPARISON)
     for probe, found in RESULTS.items():
         same = {outcome.split(" ")[0] for outcome in found.values()} == {"yes"}
-        assert probe in shown or same, f"the clients differ in {probe}, and the README hides it"
+        assert probe in shown or same, f"the clients differ in {probe}, and the page hides it"
+
+
+def test_styles() -> None:
+    def styles(client: str) -> str:
+        found = [] if client == "aiohttp" else ["blocking"]
+        found += ["asyncio"] * is_yes("in-asyncio", client) + ["trio"] * is_yes("in-trio", client)
+        return "all" if len(found) == 3 else ", ".join(found)
+
+    cells = [", ".join(dict.fromkeys(cell.split(", "))) for cell in by_column(styles)]
+    assert row("blocking, asyncio, trio") == cells
+
+
+BROKEN_ROW = f"broken or ambiguous responses refused, of {len(BROKEN)}"
+
+
+def test_broken_responses() -> None:
+    cells = by_column(lambda client: str(sum(is_yes(probe, client) for probe in BROKEN)))
+    assert row(BROKEN_ROW) == cells
+
+
+SPEED_ROW = "10,000 small requests, one by one"
+
+
+def test_speed_is_that_of_the_benchmark() -> None:
+    """The cells are in the table of sequential requests on the page about performance."""
+    tables = re.split(r"^## |^### ", (ROOT / "docs/performance.md").read_text(), flags=re.MULTILINE)
+    (table,) = [part for part in tables if part.startswith("Small requests, one by one")]
+    # The first column of figures; dugong's row is in bold, the others have ratios in brackets.
+    times = dict(re.findall(r"^\| \W*([\w.]+?)\W* \| \W*([\d.]+ \w+)", table, re.MULTILINE))
+    assert row(SPEED_ROW) == by_column(lambda client: times.get(client, "-"))
 
 
 @pytest.mark.timeout(100)
@@ -76,31 +139,12 @@ def test_probes_find_the_same_here() -> None:
     assert ours == {probe: found["dugong"] for probe, found in RESULTS.items()}
 
 
-def _links(text: str) -> list[Any]:
-    inline = re.findall(r"\]\(([^)\s]+)\)", text)
-    return inline + re.findall(r"^\[[^]]+\]: (\S+)$", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text()
-    named = set(re.findall(r"\]\[([\w-]+)\]", text))
-    assert named == set(re.findall(r"^\[([^]]+)\]: ", text, re.MULTILINE))
-    for link in _links(text):
-        if link.startswith("http"):
-            continue
-        path, _, anchor = link.partition("#")
-        assert (ROOT / path).exists(), link
-        if anchor:
-            assert re.search(rf"^#+ {anchor}$", (ROOT / path).read_text(), re.MULTILINE), link
-
-
 def test_contributing_shows_a_row() -> None:
     """The line that shows how to add a hostile case can be run."""
     [shown] = re.findall(r"```text\n(case\(.*?)\n```", (ROOT / "CONTRIBUTING.md").read_text())
-    [row] = eval(f"[{shown}]", vars(table))  # noqa: S307
-    for boundaries in splits(len(row.data), row.end):
-        Play(row, STYLES["blocking"], 0).run(boundaries)
+    [case] = eval(f"[{shown}]", vars(table))  # noqa: S307
+    for boundaries in splits(len(case.data), case.end):
+        Play(case, STYLES["blocking"], 0).run(boundaries)
 
 
 def test_contributing_names_what_there_is() -> None:

@@ -22,6 +22,7 @@ A client that is also a command has functions that return a `Command` for a list
 
 - ``get(urls)`` writes the bodies to standard output, in the order of the URLs;
 - ``save(urls)`` writes each to a file in the current folder, named as in the URL;
+- ``download(urls, connections)`` does the same over several connections, on a disk;
 - ``check(urls)`` makes HEAD requests and writes a line for each URL, in any order: the URL, a
   colon, a space and the status, perhaps with more around them.
 

@@ -38,6 +38,11 @@ def save(urls: list[str]) -> Command:
     return command(urls, output="remote-name")
 
 
+def download(urls: list[str], connections: int) -> Command:
+    parallel = ["--parallel", "--parallel-max", str(connections)] if connections > 1 else []
+    return command(urls, *parallel, output="remote-name")
+
+
 def check(urls: list[str]) -> Command:
     # Browsers, too, use up to six connections to a host.
     parallel = ["--parallel", "--parallel-max", "6"]

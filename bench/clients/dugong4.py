@@ -103,6 +103,11 @@ def save(urls: list[str]) -> Command:
     return Command([DUGONG, "get", "-O", *urls])
 
 
+def download(urls: list[str], connections: int) -> Command:
+    program = str(Path(__file__).parent.with_name("downloading.py"))
+    return Command([sys.executable, program, str(connections)], "\n".join(urls))
+
+
 def check(urls: list[str]) -> Command:
     return Command([DUGONG, "check", "--all", "-"], "".join(f"{url}\n" for url in urls))
 

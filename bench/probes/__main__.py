@@ -18,7 +18,7 @@ INTRODUCTION = """\
 # What clients do when something is unusual
 
 Written by `python -m bench.probes`. Each question is put to each client by a server that does what
-the question is about; [table.py](table.py) has the probes, [clients.py](clients.py) how each client
+the question is about; `table.py` has the probes, and `clients.py` shows how each client
 is used. In parentheses is what showed it: what was raised, what was sent, what was returned.
 
 """

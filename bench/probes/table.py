@@ -281,7 +281,7 @@ def pipelining(kind: type[Client]) -> Outcome:
         return "no (connects again)" if server.connections > 1 else "no (waits)"
 
 
-@probe("Can limit the time of a whole exchange?")
+@probe("Can limit the total time of a request, up to the last byte of the body?")
 def total_time(kind: type[Client]) -> Outcome:
     def script(sock: socket.socket) -> None:
         head(sock)

@@ -19,6 +19,16 @@ COLUMN, ROW = 230, 110  # distances between the centres of boxes
 BOX_WIDTH, BOX_HEIGHT = 130, 38
 LEFT, TOP = 120, 32  # of the first box's centre
 LINE = 17  # from one line of a label to the next
+
+STYLE = """
+text { font: 14px sans-serif; fill: #1f2937; }
+text.state { font-size: 15px; font-weight: bold; text-anchor: middle; }
+.line { fill: none; stroke: #5b6678; stroke-width: 1.5; }
+.head { fill: #5b6678; }
+rect.page { fill: #fff; }
+rect.state { fill: #eef3fb; stroke: #2f5fae; stroke-width: 1.5; }
+rect.frame { fill: none; stroke: #b6bfcc; stroke-dasharray: 5 4; }
+"""
 APART = 24  # between the arrows of a pair that leads both ways
 
 
@@ -73,9 +83,9 @@ class _Drawing:
         for state in self.places:
             self._box(state)
         return (
-            f'<svg class="state-diagram" viewBox="0 0 {width} {height}" role="img"'
-            f' xmlns="http://www.w3.org/2000/svg" style="max-width: {width}px">'
-            f"<title>{escape(title)}</title>"
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
+            f' height="{height}" role="img"><title>{escape(title)}</title><style>{STYLE}</style>'
+            f'<rect class="page" width="{width}" height="{height}" rx="8"/>'
             '<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
             ' markerHeight="8" orient="auto"><path class="head" d="M0,1 L10,5 L0,9 z"/></marker>'
             f"</defs>{''.join(self.parts)}</svg>"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 PAGES = Path(__file__).parent.parent.parent / "docs" / "coming-from"
 
-_MARK = re.compile(r"^[* ] - ")
-_FENCE = re.compile(r"( *)```(\w*)$")
+_TABLE = re.compile(r"<table class=\"before-after\">")
+_FENCE = re.compile(r"```(\w+)$")
 
 
 @dataclass
@@ -42,19 +42,14 @@ def rows_of(page: Path) -> list[Row]:
     for line in lines:
         if line.startswith("#"):
             heading, count = line.strip("# "), 0
-        elif line.startswith("::::"):
-            in_table = "{list-table}" in line
-        elif in_table and line.startswith("* - "):
+        elif line.startswith(("<table", "</table>")):
+            in_table = _TABLE.fullmatch(line) is not None
+        elif in_table and line == "<tr><td>":
             count += 1
-            rows.append(Row(f"{heading} {count}"))
-        if in_table and line[2:4] == "- ":
+            rows.append(Row(f"{heading} {count}", [None]))
+        elif in_table and line == "</td><td>":
             rows[-1].cells.append(None)
-        # The first line of an item has its mark where the others are indented.
-        if in_table and (match := _FENCE.match(_MARK.sub("    ", line))):
-            code = []
-            for text in lines:
-                if text.strip() == "```":
-                    break
-                code.append(text.removeprefix(match[1]))
-            rows[-1].cells[-1] = (match[2], "\n".join(code) + "\n")
+        elif in_table and (match := _FENCE.fullmatch(line)):
+            code = list(iter(lines.__next__, "```"))
+            rows[-1].cells[-1] = (match[1], "\n".join(code) + "\n")
     return [row for row in rows if len(row.cells) == 2 and row.wrote and row.write]

@@ -143,7 +143,7 @@ class AsyncDugongSession:
             request: a `botocore.awsrequest.AWSPreparedRequest`.
 
         Raises:
-            botocore.exceptions.HTTPClientError: a subclass that says what has failed.
+            botocore.exceptions.HTTPClientError: a subclass for what has failed.
         """
         proxy = self._proxies.proxy_url_for(request.url)
         try:

@@ -140,7 +140,9 @@ class PendingResponse(Awaitable[AsyncResponse], AbstractAsyncContextManager[Asyn
         call, self._call = self._call, None
         if call is None:
             raise StateError("this request was awaited before: make another one")
-        return self._client._perform(call).__await__()
+        client = self._client
+        perform = client._perform if call.pieces is None else client._perform_and_close
+        return perform(call).__await__()
 
     async def __aenter__(self) -> AsyncResponse:
         self._response = await self
@@ -189,19 +191,20 @@ class AsyncRequestClient(BaseClient[LeasedAsyncHTTPConnection, AsyncPool, AsyncR
         """
         return PendingResponse(self, self.prepare(method, url, options))
 
-    async def _perform(self, call: Call[LeasedAsyncHTTPConnection, AsyncResponse]) -> AsyncResponse:
+    async def _perform_and_close(
+        self, call: Call[LeasedAsyncHTTPConnection, AsyncResponse]
+    ) -> AsyncResponse:
+        """Perform a call whose body is an async iterable, and close that."""
         try:
-            return await self._perform_steps(call)
+            return await self._perform(call)
         except GeneratorExit:  # the event loop is gone
             raise
         except BaseException:
-            if call.pieces is not None:
-                await call.pieces.aclose()  # perhaps no connection has taken any of it
+            assert call.pieces is not None
+            await call.pieces.aclose()  # perhaps no connection has taken any of it
             raise
 
-    async def _perform_steps(
-        self, call: Call[LeasedAsyncHTTPConnection, AsyncResponse]
-    ) -> AsyncResponse:
+    async def _perform(self, call: Call[LeasedAsyncHTTPConnection, AsyncResponse]) -> AsyncResponse:
         self._pool.enter_loop()
         steps = call.steps()
         try:
@@ -221,12 +224,12 @@ class AsyncRequestClient(BaseClient[LeasedAsyncHTTPConnection, AsyncPool, AsyncR
         finally:
             steps.close()
 
-    async def _run(self, call: Call[LeasedAsyncHTTPConnection, Any], crt: Co[T]) -> T:
+    def _run(self, call: Call[LeasedAsyncHTTPConnection, Any], crt: Co[T]) -> Awaitable[T]:
         conn, limits = call.conn, call.limits
         if conn is not None:
-            return await conn.run(crt, call.pieces)
+            return conn.run(crt, call.pieces)
         timeout = self.settings.timeout if isinstance(call.timeout, Unset) else call.timeout
-        return await run_in_loop(crt if limits is None else limits.co_keep(crt), timeout)
+        return run_in_loop(crt if limits is None else limits.co_keep(crt), timeout)
 
     def get(self, url: str, **options: Unpack[AsyncOptions]) -> PendingResponse:
         """Send a GET. As `request`."""

@@ -10,6 +10,8 @@ from .aio import AsyncHTTPConnection
 from .leased import Leased, register
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from ..drivers.loops import Watch
     from ..protocol.content import AsyncIterableContent
 
@@ -17,16 +19,19 @@ if TYPE_CHECKING:
 class LeasedAsyncHTTPConnection(Leased, AsyncHTTPConnection):
     """An `AsyncHTTPConnection` that belongs to a pool."""
 
-    async def run(self, crt: Co[T], body: AsyncIterableContent | None = None) -> T:
+    def run(self, crt: Co[T], body: AsyncIterableContent | None = None) -> Awaitable[T]:
         """Run a coroutine of this connection, within the connection's time limits.
 
         Args:
             crt: the coroutine.
             body: the body that it sends, if that is an async iterable. It is closed afterwards.
+
+        Returns:
+            An awaitable for its result. (An ``async`` method would cost as much as its content.)
         """
         if body is not None:
-            return await self._and_close(self._run(crt), body.aclose)
-        return await self._run(crt)
+            return self._and_close(self._run(crt), body.aclose)
+        return self._run(crt)
 
     def _continue_watch(self, kept: weakref.ref[Watch]) -> None:
         """Take over the registration with an event loop that the previous lease has left."""

@@ -34,15 +34,15 @@ ENDED      For good. An ended lease ignores every event.
    one that was returned last: the others can then become old enough to be closed.
 5. **Cost.** No event takes longer with more connections, hosts or waiting leases. Hence the linked
    dictionaries: each removes any of its items, and its first one, in constant time. (Removing the
-   first item of a plain `dict` again and again is quadratic.) The exceptions are `repair`, `close`
+   first item of a plain `dict` repeatedly is quadratic.) The exceptions are `repair`, `close`
    and `stats`, which look at everything.
 6. **Nothing remains.** A host is forgotten with its last lease and its last idle connection. An
    ended lease is not referred to.
 7. **Events may be repeated, late, or interrupted.** A signal handler may raise in the middle of an
    event. The caller then calls `repair`, and repeats the event. For that, each fact that matters is
    one assignment: the members of `leases` and `idle`, `Lease.state`, `Lease.idle` and `Idle.lease`.
-   Everything else is derived from them, and `repair` derives it anew, except for the order of
-   turns. The order of assignments matters wherever a comment says so. An action may then be
+   Everything else is derived from them, and `repair` recomputes it, except for the order of
+   turns. The order of assignments matters where a comment notes it. An action may then be
    returned twice.
 
 What breaks in other pools without these rules: slots are lost forever (httpcore #1093, aiohttp
@@ -178,7 +178,7 @@ class Stats:
 
 
 class _Host:
-    """What there is of one host. It exists only while there is something."""
+    """The leases and connections of one host. Empty ones are deleted."""
 
     __slots__ = ("granted_at", "idle", "key", "leases", "routes", "waiting")
 
@@ -279,7 +279,7 @@ class Leases:
         return self._end(lease, idle, now)
 
     def cancelled(self, lease: Lease, now: float) -> list[Action]:
-        """The caller no longer wants *lease*, whatever its state. Its slot passes on."""
+        """The caller no longer wants *lease*, in any state. Its slot passes on."""
         state = lease.state
         if state is GRANTED:  # an idle connection that was granted remains idle
             return self._end(lease, lease.idle, now)
@@ -298,7 +298,7 @@ class Leases:
         return []
 
     def closed(self, idle: Idle) -> list[Action]:
-        """The idle connection was found closed: it is forgotten.
+        """Forget an idle connection that turned out to be closed.
 
         If it was granted to a lease, that lease gets the next one of its route as `Lease.idle`,
         or ``None``. It has its slot in any case.

@@ -17,7 +17,7 @@ and reports their number. 0 reports the end of the stream::
         count = reader.take_into(view)         # payload from the buffer; 0 at the end of the body
 
 The reader is inside a body while `ResponseReader.body` is a decoder, and otherwise at a head. The
-decoder says whether payload or a line is next (see `body`).
+decoder reports whether payload or a line is next (see `body`).
 
 1. **Heads** pass through the buffer. The reader parses a head when all of it has arrived
    (RFC 9112 section 2.2). Interim responses (RFC 9110 section 15.2) are collected in the exchange,

@@ -52,7 +52,7 @@ receiver removes from its front. Single operations of a `deque` are atomic. A me
 several must allow for a change by the other thread in between (`_oldest`, `_unanswered`).
 
 A signal handler may raise an exception between any two bytecodes. So the order of assignments
-matters wherever a comment says so: in each intermediate state, `finish` must still decide
+matters where a comment notes it: in each intermediate state, `finish` must still decide
 correctly whether part of the request may have been sent.
 """
 

@@ -212,7 +212,7 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
             options: keyword arguments of `request`.
 
         Returns:
-            The response, whatever its status.
+            The response, with any status.
 
         Raises:
             OSError: the file cannot be opened.

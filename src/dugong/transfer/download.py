@@ -330,7 +330,7 @@ class _Job:
 
         Args:
             co_attempt: makes one.
-            received: returns what there is after it.
+            received: returns the state after it.
         """
         failures, most = 0, received().size
         while True:

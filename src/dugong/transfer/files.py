@@ -15,8 +15,9 @@ time, even if the process is killed:
    dugong has made. Other programs may have files with such names, too.
 4. A part is only continued for the same URL. Part and note must be regular files that belong to
    this user and have no other names, and they are never symlinks.
-5. A small resource of known length needs neither: its file has no name before it is complete, where
-   the system supports that (``O_TMPFILE``). If the process is killed, nothing is left over.
+5. A small resource of known length needs neither. Its data stays in memory until it is complete:
+   the thread that flushes the file also creates it, because that takes as long. The file has no
+   name before it is flushed, where the system supports that (``O_TMPFILE``).
 
 Replacing a file
 ================
@@ -191,8 +192,8 @@ class NamedFile(Target):
         self._fd = -1
         self._note_fd = -1
         self._in_parts = False
-        self._is_anonymous = False
         self._in_place = False
+        self._memory: bytearray | None = None  # see rule 5
 
     def existing(self) -> os.stat_result | None:
         """Return what is known of the file that the download replaces, ``None`` without one.
@@ -246,18 +247,23 @@ class NamedFile(Target):
         self.version = version
         if self._fd < 0 and self._note_fd < 0:
             self._choose_kind(length)
-        if self._is_anonymous or self._in_place:
+        if self._memory is not None:
+            return
+        if self._in_place:
             os.ftruncate(self._fd, 0)
             return
         self._own()
+        self._open_part()
+        self._write_note()
+
+    def _open_part(self) -> None:
         if self._fd < 0:
             self._fd = _open(self._part)
             self._check_ours(self._fd, self._part)
         os.ftruncate(self._fd, 0)
-        self._write_note()
 
     def _choose_kind(self, length: int | None) -> None:
-        """Open a file without a name, if that is better than a part."""
+        """Decide where the data goes if it does not go into a part."""
         before = self.existing()
         directory = self._path.parent
         if before is not None:
@@ -267,22 +273,14 @@ class NamedFile(Target):
                 Path(name).unlink()
                 self._fd, self._in_place = fd, True
                 return
-        if length is not None and length <= _SMALL and hasattr(os, "O_TMPFILE"):
-            with suppress(OSError):  # some file systems do not support it
-                flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-                self._fd = os.open(directory, flags, 0o666)
-                self._is_anonymous = Path(f"/proc/self/fd/{self._fd}").exists()
-                if not self._is_anonymous:
-                    os.close(self._fd)
-                    self._fd = -1
+        self._memory = bytearray() if length is not None and length <= _SMALL else None
 
     def write(self, offset: int, data: memoryview) -> None:
         end = offset + len(data)
-        start = offset
-        while len(data):
-            count = _write_at(self._fd, data, start)
-            start += count
-            data = data[count:]
+        if self._memory is None:
+            _write_all(self._fd, data, offset)
+        else:
+            self._memory[offset:end] = data
         self.received.add(offset, end)
 
     def save(self) -> None:
@@ -296,13 +294,19 @@ class NamedFile(Target):
         self.save()
 
     def hash(self, names: Iterable[str]) -> dict[str, bytes]:
-        return _hash(self._fd, names)
+        if self._memory is None:
+            return _hash(self._fd, names)
+        hashes = {name: new_hash(name) for name in names}
+        for each in hashes.values():
+            each.update(self._memory)
+        return {name: each.digest() for name, each in hashes.items()}
 
     def finish(self, modified: float | None) -> None:
         before = self.existing()
         if self._in_place:
             self._overwrite(modified)
         else:
+            is_anonymous = self._memory is not None and self._store(self._memory)
             if before is not None and hasattr(os, "fchown"):
                 if (before.st_uid, before.st_gid) != _owner(self._fd):
                     os.fchown(self._fd, before.st_uid, before.st_gid)
@@ -313,11 +317,28 @@ class NamedFile(Target):
             except OSError:
                 self.version = None  # it is unknown which data has reached the disk
                 raise
-            self._give_name(before is not None)
+            self._give_name(is_anonymous, replaces=before is not None)
         self._close()
 
-    def _give_name(self, replaces: bool) -> None:
-        if not self._is_anonymous:
+    def _store(self, data: bytearray) -> bool:
+        """Write *data* to a new file. Returns whether that has no name."""
+        is_anonymous = False
+        if hasattr(os, "O_TMPFILE"):
+            with suppress(OSError):  # some file systems do not support it
+                flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+                self._fd = os.open(self._path.parent, flags, 0o666)
+                is_anonymous = Path(f"/proc/self/fd/{self._fd}").exists()
+                if not is_anonymous:
+                    os.close(self._fd)
+                    self._fd = -1
+        if not is_anonymous:
+            self._own()
+            self._open_part()
+        _write_all(self._fd, memoryview(data), 0)
+        return is_anonymous
+
+    def _give_name(self, is_anonymous: bool, *, replaces: bool) -> None:
+        if not is_anonymous:
             if not hasattr(os, "fchown"):  # Windows does not rename open files
                 os.close(self._fd)
                 self._fd = -1
@@ -341,9 +362,7 @@ class NamedFile(Target):
         try:
             at = 0
             while block := _read_at(self._fd, _BLOCK, at):
-                view = memoryview(block)
-                while view:
-                    view = view[_write_at(fd, view, at + len(block) - len(view)) :]
+                _write_all(fd, memoryview(block), at)
                 at += len(block)
             os.ftruncate(fd, at)
             _set_time(fd, modified)
@@ -447,6 +466,13 @@ def _write_at(fd: int, data: ReadableBuffer, offset: int) -> int:
         return os.pwrite(fd, data, offset)
     os.lseek(fd, offset, os.SEEK_SET)
     return os.write(fd, data)
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        count = _write_at(fd, data, offset)
+        offset += count
+        data = data[count:]
 
 
 def _read_at(fd: int, size: int, offset: int) -> bytes:

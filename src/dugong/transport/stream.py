@@ -47,7 +47,7 @@ about signals that arrive just before the system call.
 
 A signal handler may raise during a brief wait. That must not break the connection, because nothing
 was received. But the handler may also raise after the system call has received data and before the
-caller has the result. To tell the two apart, C code stores the result, in the same instruction as
+caller has the result. To distinguish the two, C code stores the result, in the same instruction as
 the call (`_briefly`). So `take_interrupted_wait` returns True only if nothing was received.
 """
 

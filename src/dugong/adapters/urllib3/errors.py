@@ -24,7 +24,7 @@ a response that is not valid                            ``InvalidHeader`` if its
 A time limit for the wait for a free connection is ``EmptyPoolError``, unless it is the deadline.
 Arguments that are not valid raise dugong's own exceptions, which are also a `ValueError` or
 `TypeError`: urllib3 raises these, too. Texts are those of urllib3, followed by dugong's where that
-says more. The original exception is the ``__cause__``.
+adds detail. The original exception is the ``__cause__``.
 """
 
 from __future__ import annotations
