@@ -174,7 +174,7 @@ class Call(Generic[C, R]):
             yield co_delay(delay, time.monotonic)
 
     def again(self) -> None:
-        """Prepare for the same steps once more, from the first hop. The deadline continues."""
+        """Prepare to perform the same steps again, from the first hop. The deadline continues."""
         self.hop = self.first
         self._history = []
 
