@@ -44,7 +44,10 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:obj", r"errno|strerror|args|filename|safe_to_retry|AsyncPipeline\.aclose|.*\.T"),
-    (r"py:.*", r"(_?asyncio|collections|contextlib|email|hashlib|http|ipaddress)(\..*)?"),
+    (
+        r"py:.*",
+        r"(_?asyncio|collections|concurrent|contextlib|email|hashlib|http|ipaddress)(\..*)?",
+    ),
     (r"py:.*", r"(io|next|os|select|socket|ssl|time)(\..*)?"),
     (
         r"py:class",
@@ -55,7 +58,11 @@ nitpick_ignore_regex = [
     (r"py:class", r"Callable\[\[\]"),  # of a callable without arguments
     (
         r"py:class",
-        r"Allow|Auth|Cert|Digests|(Download)?Options|Files|Pairs|Path|Progress|Resolve|Verify",
+        r"Allow|Auth|Cert|Digests|(Download)?Options|Executor|Files|Pairs|Path|Progress|Resolve|Sink",
+    ),
+    (
+        r"py:class",
+        r"Verify|Wanted",
     ),
     (r"py:class", r"CookieJar|pathlib\.Path|(.*\.)?[PR]"),
 ]

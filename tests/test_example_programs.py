@@ -22,7 +22,7 @@ import pytest
 
 from dugong import HTTPConnection
 from tests.cli.command import OK, PATIENCE, UNWANTED, Listener, head
-from tests.support.servers import ROOT, NginxEndpoints, unavailable
+from tests.support.servers import HOST, ROOT, NginxEndpoints, unavailable
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +44,7 @@ def run(name: str, *arguments: str | Path, **env: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("name", "usage"),
     [
+        ("dask_fetch.py", "local|ADDRESS FILE"),
         ("resume_download.py", "URL FILE"),
         ("s3_upload.py", "ENDPOINT BUCKET FILE"),
         ("storage_client.py", "URL FILE [FILE ...]"),
@@ -53,6 +54,27 @@ def run(name: str, *arguments: str | Path, **env: str) -> tuple[int, str, str]:
 )
 def test_says_how_to_use_it(name: str, usage: str) -> None:
     assert run(name) == (1, "", f"usage: {name} {usage}\n")
+
+
+# --------------------------------------------------------------------- Dask
+
+
+def test_dask_fetch(nginx: NginxEndpoints, tmp_path: Path) -> None:
+    url = f"http://{HOST}:{nginx.plain.port}"
+    file = tmp_path / "urls"
+    file.write_text(f"{url}/doc/1.txt\n{url}/none\nftp://{HOST}/\n")
+    # What Dask warns of is not ours.
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "dask_fetch.py", "local", file],
+        capture_output=True, timeout=PATIENCE, check=False, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = {line.rpartition(" ")[2]: line for line in done.stdout.splitlines()}
+    assert lines[f"{url}/doc/1.txt"].startswith("200 ")
+    assert lines[f"{url}/none"].startswith("404 ")
+    assert "ftp" in lines[f"ftp://{HOST}/"]
+    assert len(lines) == 3
 
 
 # --------------------------------------------------------------------- a daemon's unix socket

@@ -101,10 +101,42 @@ class _DisguisedResponse:
                 yield line
 
 
+class _DisguisedMany:
+    def __init__(self, many: Any, blocking: bool) -> None:
+        self.bare = many
+        self._blocking = blocking
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._blocking:
+            result = next(self.bare, None)
+        else:
+            result = await _waiting(self.bare.co_next())
+        if result is None:
+            raise StopAsyncIteration
+        if isinstance(result, Exception):
+            return result
+        return _DisguisedResponse(result, self._blocking)
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        self.bare.close()
+
+    async def close(self) -> None:
+        self.bare.close()
+
+
 class _DisguisedClient:
     def __init__(self, client: Client, blocking: bool) -> None:
         self.bare = client
         self._blocking = blocking
+
+    def many(self, *args: Any, **kwargs: Any) -> _DisguisedMany:
+        return _DisguisedMany(self.bare.many(*args, **kwargs), self._blocking)
 
     def __getattr__(self, name: str) -> Any:
         if name not in _CALLS:

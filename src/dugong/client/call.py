@@ -92,6 +92,8 @@ class Call(Generic[C, R]):
         timeout: the time limit for single waits.
         limits: the limits of the current attempt; ``None`` if the driver keeps all of them.
         request: the current request.
+        first: the first hop.
+        given: what the caller passed for this request; see `ClientRequest.given`.
     """
 
     # Most calls have the defaults, and setting them for each would take longer than anything else.
@@ -106,6 +108,7 @@ class Call(Generic[C, R]):
     expect100: bool | None = None
     keeps_timeout = False
     brief = False
+    given: Any = None
     limits: ExchangeLimits | None = None
     request: ClientRequest
     _end: float | None = None
@@ -126,7 +129,7 @@ class Call(Generic[C, R]):
     ) -> None:
         self.settings = settings
         self.pool = pool
-        self.hop = hop
+        self.first = self.hop = hop
         self.body = body
         if isinstance(body, AsyncIterableContent):
             self.pieces = body
@@ -141,7 +144,7 @@ class Call(Generic[C, R]):
 
     def steps(self) -> Steps[R]:
         """Return the steps of the call. Their result is the response."""
-        if self.deadline is not None:
+        if self.deadline is not None and self._end is None:
             self._end = time.monotonic() + self.deadline
         while True:
             try:
@@ -170,6 +173,15 @@ class Call(Generic[C, R]):
             assert delay is not None
             yield co_delay(delay, time.monotonic)
 
+    def again(self) -> None:
+        """Prepare to perform the same steps again, from the first hop. The deadline continues."""
+        self.hop = self.first
+        self._history = []
+
+    def time_left(self, seconds: float) -> bool:
+        """Return whether the deadline will not have passed after *seconds*."""
+        return self._end is None or time.monotonic() + seconds < self._end
+
     def _attempt(self) -> Generator[Co[Any], Any, HTTPResponse]:
         settings, pool, hop = self.settings, self.pool, self.hop
         trusted = hop.trusted and self._has_credentials
@@ -177,7 +189,7 @@ class Call(Generic[C, R]):
         destination = destinations.find(hop.url.origin, pool)
         usual = destination.usual
         body = self.body if hop.has_body else None
-        self.request = request = ClientRequest(hop, body, usual)
+        self.request = request = ClientRequest(hop, body, usual, self.given)
         fields = self._fields(request, destination)
         if self._attempts and self._rewind is not None and hop.has_body:
             self._rewind()
@@ -288,7 +300,7 @@ class Call(Generic[C, R]):
 
     def _unless_too_long(self, delay: float | None) -> float | None:
         """Return *delay*, and count a retry. ``None`` if it exceeds the deadline (rule 5)."""
-        if delay is None or (self._end is not None and time.monotonic() + delay >= self._end):
+        if delay is None or not self.time_left(delay):
             return None
         self._retried += 1
         return delay

@@ -146,7 +146,8 @@ class BaseClient(Generic[C, P, R]):
             max_body=max_body,
             on_event=on_event,
         )
-        self._owns_pool = pool is None
+        #: Whether the pool is the client's own, and not shared.
+        self.owns_pool = pool is None
         self._pool: P = self._pool_kind() if pool is None else pool
         self._is_closed = False
 
@@ -163,7 +164,7 @@ class BaseClient(Generic[C, P, R]):
 
     def _close(self) -> None:
         self._is_closed = True
-        if self._owns_pool:
+        if self.owns_pool:
             self._pool.close()
 
     def prepare(self, method: str, url: str, options: CommonOptions) -> Call[C, R]:
@@ -253,7 +254,7 @@ class BaseClient(Generic[C, P, R]):
         call.keeps_timeout = True
         if call.timeout is UNSET:
             call.timeout = self.settings.timeout
-        return _co_perform(call)
+        return co_perform(call)
 
     def co_get(self, url: str, **options: Unpack[Options]) -> Co[R]:
         """Coroutine of `get`."""
@@ -314,7 +315,8 @@ def _auth_for(call: Call[Any, Any], auth: Any) -> Any:
     return None if url.credentials is None else Basic(*url.credentials)
 
 
-def _co_perform(call: Call[Any, R]) -> Co[R]:
+def co_perform(call: Call[Any, R]) -> Co[R]:
+    """Perform a call. Its driver keeps `Call.timeout`, unless `Call.keeps_timeout` is set."""
     steps = call.steps()
     try:
         crt = next(steps)

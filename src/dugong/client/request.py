@@ -20,15 +20,20 @@ class ClientRequest:
         headers: its fields, a `Headers`, without those that describe the body and that the
             connection adds.
         body: the body, or ``None``. Of a request that was pickled, only `bytes` are left.
+        given: the object that `Client.many` got for this request, also after redirects; ``None`` of
+            other requests. Of a request that was pickled, only a `str` is left.
     """
 
-    __slots__ = ("_defaults", "_fields", "_hop", "body")
+    __slots__ = ("_defaults", "_fields", "_hop", "body", "given")
 
-    def __init__(self, hop: Hop, body: Any, defaults: Defaults | None = None) -> None:
+    def __init__(
+        self, hop: Hop, body: Any, defaults: Defaults | None = None, given: Any = None
+    ) -> None:
         self._hop = hop
         self._defaults = defaults
         self._fields: list[tuple[Any, Any]] | None = None
         self.body = body
+        self.given = given
 
     @property
     def method(self) -> str:
@@ -53,14 +58,17 @@ class ClientRequest:
 
     def __reduce__(self) -> tuple[Any, ...]:
         body = self.body if isinstance(self.body, bytes) else None
-        return _unpickled, (self._hop, self._fields, self._defaults, body)
+        given = self.given if isinstance(self.given, str) else None
+        return _unpickled, (self._hop, self._fields, self._defaults, body, given)
 
     def __repr__(self) -> str:
         return f"<ClientRequest {self.method} {self.url}>"
 
 
-def _unpickled(hop: Hop, fields: Any, defaults: Defaults | None, body: Any) -> ClientRequest:
-    request = ClientRequest(hop, body, defaults)
+def _unpickled(
+    hop: Hop, fields: Any, defaults: Defaults | None, body: Any, given: Any = None
+) -> ClientRequest:
+    request = ClientRequest(hop, body, defaults, given)
     request.with_fields(fields)
     return request
 

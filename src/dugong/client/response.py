@@ -18,6 +18,7 @@ Theory of operation
 from __future__ import annotations
 
 import codecs
+import sys
 import time
 import warnings
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -53,6 +54,32 @@ C = TypeVar("C", bound=Leased)
 MAX_ERROR_BODY = 64 * 1024
 
 
+class Kept:
+    """A body that was received and decoded. It is read like what a `Decoder` has decoded."""
+
+    __slots__ = ("_at", "_body")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+
+    @property
+    def finished(self) -> bool:
+        return self._at == len(self._body)
+
+    def read(self, n: int) -> bytes:
+        data = self._body[self._at : self._at + n]  # all of it is not copied
+        self._at += len(data)
+        if self.finished:
+            self._body, self._at = b"", 0
+        return data
+
+    def readinto(self, view: memoryview) -> int:
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
 class BaseResponse(Generic[C]):
     """The common part of `Response` and `AsyncResponse`. `Response` has the documentation."""
 
@@ -69,7 +96,7 @@ class BaseResponse(Generic[C]):
         self._limits = call.limits
         self._max_body = call.settings.max_body
         self._closed = conn is None
-        self._decoder: Decoder | None = None
+        self._decoder: Decoder | Kept | None = None
         self._pace: Pace | None = None
         self.request: ClientRequest = call.request
         self.history: list[Self] = history
@@ -162,6 +189,10 @@ class BaseResponse(Generic[C]):
         self._decoder = None
         self._return_connection()
 
+    def keep(self, body: bytes) -> None:
+        """Have the reading methods return *body*, which was read from this response."""
+        self._decoder = Kept(body)
+
     def _after_reading(self) -> None:
         """End the lease if the whole body has been received."""
         conn = self._conn
@@ -243,8 +274,9 @@ class BaseResponse(Generic[C]):
             yield from self._co_feed(decoder)
         return b""
 
-    def _co_feed(self, decoder: Decoder) -> Co[None]:
+    def _co_feed(self, decoder: Decoder | Kept) -> Co[None]:
         """Give more data to a decoder that has returned nothing."""
+        assert not isinstance(decoder, Kept)  # it has returned something, or is finished
         if decoder.needs_input:
             received = yield from self._co_receive(BUFFER_SIZE)
             if received:
@@ -284,6 +316,8 @@ class BaseResponse(Generic[C]):
         if self._decoder is None and self._pace is None:
             conn = self._conn
             return b"" if conn is None else (yield from conn.co_readall(limit))
+        if isinstance(self._decoder, Kept) and limit is None:
+            return self._decoder.read(sys.maxsize)
         pieces, size = [], 0
         while piece := (yield from self._co_read(BUFFER_SIZE)):
             size += len(piece)

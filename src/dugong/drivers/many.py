@@ -1,4 +1,4 @@
-"""`run_all`: a blocking driver for many coroutines in one thread.
+"""`run_all`: a blocking driver for many coroutines in one thread. `Runner` is its machinery.
 
 Theory of operation
 ===================
@@ -17,6 +17,8 @@ Theory of operation
 4. An interrupt (such as ``KeyboardInterrupt``) may end a step of the iterator at any point. Each
    task is then still waiting or ready, and the next step continues. Only the coroutine that was
    running is lost.
+5. A runner may be given coroutines at any time (`Runner.start`), each with its own limits. Time
+   between two steps of the runner is no time without progress: `Runner.clock` leaves it out.
 """
 
 from __future__ import annotations
@@ -93,82 +95,89 @@ class _Wakeups:
     _disown = close
 
 
-class Results(Generic[T]):
-    """The iterator that `run_all` returns."""
+class Runner(Generic[T]):
+    """Runs coroutines in one thread.
 
-    def __init__(
-        self,
-        coroutines: Iterable[Co[T]],
-        limit: int,
-        timeout: float | Timeouts | None,
-        deadline: float | None,
-    ) -> None:
-        self._source: Iterator[Co[T]] | None = iter(coroutines)
-        self._limit = limit
-        self._timeout = timeout
-        self._deadline = deadline
+    Attributes:
+        results: the coroutines that have ended, with what each has returned or raised.
+    """
+
+    def __init__(self) -> None:
+        self.results: deque[tuple[Co[T], T | Exception]] = deque()
         self._clock = time.monotonic
+        self._away = 0.0  # the seconds that passed between steps
+        self._left_at: float | None = None  # when the last step ended
         self._started = 0
         self._tasks: dict[int, _Task[T]] = {}
         self._ready: deque[tuple[_Task[T], BaseException | None]] = deque()
-        self._results: deque[tuple[Co[T], T | Exception]] = deque()
         self._timers: list[tuple[float, int, int]] = []  # when, the task's number, its wait
         self._by_fd: dict[int, list[_Task[T]]] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakeups: _Wakeups | None = None
 
-    def __iter__(self) -> Self:
-        return self
+    @property
+    def in_flight(self) -> int:
+        """How many coroutines have not ended."""
+        return len(self._tasks)
 
-    def __enter__(self) -> Self:
-        return self
+    def clock(self) -> float:
+        """Return the time, without what passed between steps. For the `Limits` of a coroutine."""
+        return (self._clock() if self._left_at is None else self._left_at) - self._away
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def start(self, crt: Co[T], limits: Limits) -> None:
+        """Begin to run *crt* with the next step."""
+        self._started += 1
+        task = _Task(self._started, crt, limits)
+        # In this order: after an interrupt in between, it is ready.
+        self._ready.append((task, None))
+        self._tasks[self._started] = task
 
-    def __next__(self) -> tuple[Co[T], T | Exception]:
-        while not self._results:
-            self._start_more()
+    def run_ready(self) -> None:
+        """Run everything that can run without waiting."""
+        self._return()
+        try:
             while self._ready:
                 self._resume(*self._ready[0])
-            if not self._results:
-                if not self._tasks:
-                    self.close()
-                    raise StopIteration
-                self._sleep()
-        return self._results.popleft()
+        finally:
+            self._left_at = self._clock()
 
-    def co_next(self) -> Co[tuple[Co[T], T | Exception] | None]:
-        """Coroutine that returns the next pair; ``None`` if there are no more.
+    def sleep(self, until: float = math.inf) -> None:
+        """Wait until a coroutine can continue, `wake` is called, or it is *until*."""
+        self._return()
+        try:
+            self._sleep(until)
+        finally:
+            self._left_at = self._clock()
 
-        So one coroutine can run several others. It needs a selector that has a descriptor of its
-        own, which can be waited for like any other: epoll or kqueue.
+    def co_sleep(self, until: float = math.inf) -> Co[None]:
+        """Do the same as a coroutine.
+
+        It needs a selector that has a descriptor of its own, which can be waited for like any
+        other: epoll or kqueue.
         """
-        while not self._results:
-            self._start_more()
-            while self._ready:
-                self._resume(*self._ready[0])
-            if not self._results:
-                if not self._tasks:
-                    self.close()
-                    return None
-                yield from self._co_sleep()
-        return self._results.popleft()
+        self._return()
+        try:
+            yield from self._co_sleep(until)
+        finally:
+            self._left_at = self._clock()
+
+    def wake(self) -> None:
+        """End a sleep. May be called in any thread, and in finalizers."""
+        if self._wakeups is not None:
+            self._wakeups.add(0)
+
+    def can_wake(self) -> None:
+        """Make sure that `wake` ends the next sleep."""
+        self._make_wakeups()
 
     def close(self) -> None:
-        """Close all coroutines in flight, and start no more. May be called again.
+        """Close all coroutines in flight. May be called again.
 
         Raises:
             BaseException: any exception that closing a coroutine raised, after all are closed.
         """
-        self._source = None
         self._ready.clear()
-        self._results.clear()
+        self.results.clear()
         self._timers.clear()
         failure: BaseException | None = None
         while self._tasks:
@@ -190,19 +199,11 @@ class Results(Generic[T]):
             finally:
                 del failure
 
-    def _start_more(self) -> None:
-        while self._source is not None and len(self._tasks) < self._limit:
-            try:
-                crt = next(self._source)
-            except StopIteration:
-                self._source = None
-                return
-            check_generator(crt)
-            self._started += 1
-            task = _Task(self._started, crt, Limits(self._timeout, self._deadline))
-            # In this order: after an interrupt in between, it is ready.
-            self._ready.append((task, None))
-            self._tasks[self._started] = task
+    def _return(self) -> None:
+        """Begin a step."""
+        if self._left_at is not None:
+            self._away += self._clock() - self._left_at
+            self._left_at = None
 
     def _resume(self, task: _Task[T], exc: BaseException | None) -> None:
         """Run *task*, the first that is ready, to its next wait, or to its end."""
@@ -224,7 +225,7 @@ class Results(Generic[T]):
             self._ready.popleft()
 
     def _end(self, task: _Task[T], result: T | Exception) -> None:
-        self._results.append((task.crt, result))
+        self.results.append((task.crt, result))
         self._tasks.pop(task.number, None)
 
     def _begin_wait(self, task: _Task[T], need: PollNeeded) -> bool:
@@ -237,16 +238,23 @@ class Results(Generic[T]):
         task.wait += 1
         if seconds is not None:
             heapq.heappush(self._timers, (self._clock() + seconds, task.number, task.wait))
-        if self._selector is None:
-            self._selector = selectors.DefaultSelector()
         if not need.parks:
             self._watch(task, need.fd, need.mask)
             return True
-        if self._wakeups is None:
-            self._wakeups = _Wakeups()
-            self._selector.register(self._wakeups.near_end, selectors.EVENT_READ)
-        task.unpark = need.park(partial(self._wakeups.add, task.number))
+        task.unpark = need.park(partial(self._make_wakeups().add, task.number))
         return True
+
+    def _make_selector(self) -> selectors.BaseSelector:
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+        return self._selector
+
+    def _make_wakeups(self) -> _Wakeups:
+        if self._wakeups is None:
+            wakeups = _Wakeups()
+            self._make_selector().register(wakeups.near_end, selectors.EVENT_READ)
+            self._wakeups = wakeups
+        return self._wakeups
 
     def _watch(self, task: _Task[T], fd: int, mask: int) -> None:
         tasks = self._by_fd.setdefault(fd, [])
@@ -259,19 +267,19 @@ class Results(Generic[T]):
 
     def _update(self, fd: int, tasks: list[_Task[T]]) -> None:
         """Have the selector watch *fd* for what *tasks* wait for."""
-        assert self._selector is not None
+        selector = self._make_selector()
         mask = 0
         for task in tasks:
             mask |= 0 if task.need is None else task.need.mask
         events = (selectors.EVENT_READ if mask & POLLIN else 0) | (
             selectors.EVENT_WRITE if mask & POLLOUT else 0
         )
-        known = self._selector.get_map().get(fd)
+        known = selector.get_map().get(fd)
         if known is not None and known.events != events:
-            self._selector.unregister(fd)
+            selector.unregister(fd)
             known = None
         if known is None and events:
-            self._selector.register(fd, events)
+            selector.register(fd, events)
 
     def _stop_waiting(self, task: _Task[T]) -> None:
         """Undo `_begin_wait`. May be called again."""
@@ -293,36 +301,38 @@ class Results(Generic[T]):
                 pass
             task.fd = -1
 
-    def _sleep(self) -> None:
+    def _sleep(self, until: float) -> None:
         """Wait until any task can be resumed, and list those in `_ready`."""
-        assert self._selector is not None
+        selector = self._make_selector()
         try:
             # As in `PollNeeded.poll`: in short waits, for the sake of signal handlers.
-            events = self._selector.select(min(WAIT, self._begin_to_sleep()))
+            events = selector.select(min(WAIT, self._begin_to_sleep(until)))
         finally:
             self._awake()
         self._list_ready(events)
 
-    def _co_sleep(self) -> Co[None]:
+    def _co_sleep(self, until: float) -> Co[None]:
         """Do the same as a coroutine."""
-        assert self._selector is not None
+        selector = self._make_selector()
         try:
-            seconds = self._begin_to_sleep()
-            fd: int = self._selector.fileno()  # type: ignore[attr-defined]
+            seconds = self._begin_to_sleep(until)
+            fd: int = selector.fileno()  # type: ignore[attr-defined]
             yield PollNeeded(fd, POLLIN, None if seconds == math.inf else seconds)
         finally:
             self._awake()
         if self._selector is not None:
             self._list_ready(self._selector.select(0))
 
-    def _begin_to_sleep(self) -> float:
+    def _begin_to_sleep(self, until: float) -> float:
         """Return for how many seconds nothing is to be done unless something happens."""
         wakeups = self._wakeups
         if wakeups is not None:
             wakeups.sleeping = True  # in this order: see `_Wakeups.add`
             if wakeups.numbers:
                 return 0.0
-        return max(0.0, self._timers[0][0] - self._clock()) if self._timers else math.inf
+        if self._timers:
+            until = min(until, self._timers[0][0])
+        return until if until == math.inf else max(0.0, until - self._clock())
 
     def _awake(self) -> None:
         if self._wakeups is not None:
@@ -364,15 +374,96 @@ class Results(Generic[T]):
             need, limits = task.need, task.limits
             if task.too_long is None:
                 exc = None
-            elif limits.restarted(need):
-                seconds, task.too_long = limits.next_wait(need)
-                if seconds is not None:
-                    heapq.heappush(self._timers, (now + seconds, number, wait))
-                continue
             else:
-                exc = timed_out(task.too_long, limits.phase)
+                # The limit may have restarted while the task was parked, or its clock stood still
+                # between two steps.
+                seconds, task.too_long = limits.next_wait(need)
+                if seconds is None or seconds > 0:
+                    if seconds is not None:
+                        heapq.heappush(self._timers, (now + seconds, number, wait))
+                    continue
+                exc = None if task.too_long is None else timed_out(task.too_long, limits.phase)
             task.need = None
             self._ready.append((task, exc))
+
+
+class Results(Generic[T]):
+    """The iterator that `run_all` returns."""
+
+    def __init__(
+        self,
+        coroutines: Iterable[Co[T]],
+        limit: int,
+        timeout: float | Timeouts | None,
+        deadline: float | None,
+    ) -> None:
+        self._source: Iterator[Co[T]] | None = iter(coroutines)
+        self._limit = limit
+        self._timeout = timeout
+        self._deadline = deadline
+        self._runner: Runner[T] = Runner()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> tuple[Co[T], T | Exception]:
+        while self._go_on():
+            self._runner.sleep()
+        if not self._runner.results:
+            raise StopIteration
+        return self._runner.results.popleft()
+
+    def co_next(self) -> Co[tuple[Co[T], T | Exception] | None]:
+        """Coroutine that returns the next pair; ``None`` if there are no more.
+
+        So one coroutine can run several others. See `Runner.co_sleep`.
+        """
+        while self._go_on():
+            yield from self._runner.co_sleep()
+        return self._runner.results.popleft() if self._runner.results else None
+
+    def _go_on(self) -> bool:
+        """Start and run what can run. Returns whether it has to wait for a result."""
+        runner = self._runner
+        while not runner.results:
+            self._start_more()
+            runner.run_ready()
+            if not runner.results:
+                if runner.in_flight:
+                    return True
+                self.close()
+                return False
+        return False
+
+    def close(self) -> None:
+        """Close all coroutines in flight, and start no more. May be called again.
+
+        Raises:
+            BaseException: any exception that closing a coroutine raised, after all are closed.
+        """
+        self._source = None
+        self._runner.close()
+
+    def _start_more(self) -> None:
+        while self._source is not None and self._runner.in_flight < self._limit:
+            try:
+                crt = next(self._source)
+            except StopIteration:
+                self._source = None
+                return
+            check_generator(crt)
+            self._runner.start(crt, Limits(self._timeout, self._deadline))
 
 
 def run_all(

@@ -10,11 +10,12 @@ from ..connection.leased import LeasedHTTPConnection
 from ..pool.pool import Pool
 from ..transport.poll import run
 from .download import Download, co_download
+from .many import LIMIT, MAX_BODY, PER_HOST, WINDOW, Many
 from .upload import co_upload
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import BinaryIO, TypeAlias, Unpack
 
     from ..client.authentication import Auth
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..transport.timeouts import Timeouts
     from ..transport.within import Unset
     from .digests import Digests
+    from .many import Sink, Wanted
 
     Path: TypeAlias = str | os.PathLike[str]
     Progress: TypeAlias = Callable[[int, int | None], object]
@@ -218,3 +220,72 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
         """
         crt = self.co_upload(source, url, method=method, progress=progress, **options)
         return run(crt, None, None, None)
+
+    def many(
+        self,
+        requests: Iterable[Wanted],
+        *,
+        limit: int = LIMIT,
+        per_host: int = PER_HOST,
+        max_body: int | None = MAX_BODY,
+        sink: Sink | None = None,
+        window: int = WINDOW,
+    ) -> Many:
+        """Send many requests at a time, and iterate over their results as they arrive.
+
+        ::
+
+            with client.many(urls) as results:
+                for result in results:
+                    if isinstance(result, Exception):
+                        print(result.request.url, result)
+                    else:
+                        print(result.url, result.status, len(result.readall()))
+
+        For each host, the number of requests in flight and their rate adapt to what it allows. A
+        429, a 503, a timeout and a reset connection reduce both by a quarter. Then they grow again,
+        more and more slowly near a level that was refused before. ``Retry-After`` stops all
+        requests to the host for that time. If it is longer than *max_wait* of the client's
+        `Retry` (60 seconds by default), the other requests to that host fail with a `StatusError`
+        and are not sent. They also fail, for five minutes, if three requests to the host in a row
+        had a timeout, or an unknown host name.
+
+        Nothing happens while the caller does something else between two steps. That time counts
+        towards *deadline* only, which begins when the request does.
+
+        Args:
+            requests: an iterable of URLs, of pairs (method, URL), or of mappings with ``url``,
+                perhaps ``method``, and keyword arguments of `request`. It may be endless.
+            limit: how many requests may be in flight. Those that a host has left unanswered for two
+                seconds do not count, up to eight times *limit*.
+            per_host: how many requests may be in flight for each host.
+            max_body: the most decoded bytes of a body that is kept in memory; ``None`` for no
+                limit.
+            sink: called with the request and its response. It returns a binary file, to which the
+                body is written and which is then closed, or ``None`` to keep the body in memory.
+            window: how many requests are read before they have a result. Among these, no host
+                delays another.
+
+        Returns:
+            An iterator, which is also a context manager and has a method ``close``. It yields a
+            `Response` whose body has been received, or an exception. Both have an attribute
+            ``request``, whose ``given`` is the object from *requests*. Redirects and retries are
+            those of the client, or of the request.
+
+            An exception is one that `request` raises, `InvalidResponse` for a body that is longer
+            than *max_body* (``part`` is ``'limit'``), or one that *sink* or its file has raised.
+            Exceptions of *requests* itself are raised by the iterator.
+
+        Raises:
+            TypeError, InvalidRequest: an argument is not valid. The iterator raises `TypeError` if
+                an item of *requests* has the wrong type.
+        """
+        return Many(
+            self,
+            requests,
+            limit=limit,
+            per_host=per_host,
+            max_body=max_body,
+            sink=sink,
+            window=window,
+        )
