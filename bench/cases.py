@@ -198,13 +198,18 @@ def clients() -> list[Case]:
 
 
 def adapters() -> list[Case]:
-    """Through other libraries, with and without our adapters. `clients` has the small requests."""
-    httpx = ("httpx", "httpx + dugong", "httpx2", "httpx2 + dugong")
+    """Through other libraries, with and without our adapters. See `clients`, too."""
     return [
-        Case("adapter/download", "download 1 GiB through a library", "read", path="/large",
-             size=GIB, clients=httpx),
-        Case("adapter/upload", "upload 1 GiB through a library", "upload_memory",
-             server="source", path="/sink", sample="/digest", size=GIB, clients=httpx),
+        Case(f"adapter/{way}/{name}", f"{verb} {title}, through a library", f"{way}_bytes",
+             server="source", path=path, sample=sample, count=count, size=size)
+        for way, verb, path, sample in (
+            ("get", "GET", "/bytes/{size}/0", f"/bytes/{MIB}/0"),
+            ("put", "PUT", "/sink/object", "/digest/object"),
+        )
+        for name, title, size, count in (
+            ("1k", "1 KiB", 1024, 2000),
+            ("64m", "64 MiB", 64 * MIB, 16),
+        )
     ]  # fmt: skip
 
 

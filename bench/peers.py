@@ -48,7 +48,10 @@ POOL = frozenset({"pool", "pool_connect", "pool_asyncio"})
 CLIENT = frozenset({"client", "client_asyncio"})
 
 #: Through other libraries, with and without our adapters.
-ADAPTED = frozenset({"read", "upload_memory"})
+ADAPTED = frozenset({"get_bytes", "put_bytes"})
+
+#: How the names of libraries with our adapter end.
+ON_DUGONG = " + dugong"
 
 LIMIT = "limit"
 DUGONG = "dugong"
@@ -61,11 +64,19 @@ PEERS = {
         Peer("dugong 3.8", "dugong3", "dugong", ALL_OF_IT, "dugong", "dugong3"),
         Peer("http.client", "http_client", "http.client", BLOCKING | {"readinto", "resume"}),
         Peer("urllib3", "urllib3_pool", "urllib3", BLOCKING | {"readinto", "client"}, "urllib3"),
-        Peer("requests", "requests_session", "requests", BLOCKING | {"client"}, "requests"),
-        Peer("httpx", "httpx_client", "httpx", BLOCKING | LOOPS | CLIENT, "httpx", fraction=10),
+        Peer(
+            "requests", "requests_session", "requests", BLOCKING | ADAPTED | {"client"}, "requests"
+        ),
+        Peer("requests + dugong", "requests_adapted", "requests", ADAPTED | {"client"}, "requests"),
+        Peer(
+            "httpx", "httpx_client", "httpx", BLOCKING | LOOPS | CLIENT | ADAPTED, "httpx",
+            fraction=10,
+        ),
         Peer("httpx2", "httpx2_client", "httpx2", CLIENT | ADAPTED, "httpx2", fraction=10),
         Peer("httpx + dugong", "httpx_adapted", "httpx", CLIENT | ADAPTED, "httpx"),
         Peer("httpx2 + dugong", "httpx2_adapted", "httpx2", CLIENT | ADAPTED, "httpx2"),
+        Peer("boto3", "boto3_client", "boto3", ADAPTED, "boto3"),
+        Peer("boto3 + dugong", "boto3_adapted", "boto3", ADAPTED, "boto3"),
         Peer("httpcore", "httpcore_pool", "httpcore", BLOCKING | LOOPS, "httpcore", fraction=10),
         Peer(
             "aiohttp", "aiohttp_session", "aiohttp",
@@ -95,4 +106,6 @@ PEERS = {
 }  # fmt: skip
 
 #: Not peers in the sense of the targets.
-NOT_PEERS = frozenset({LIMIT, DUGONG, "dugong 3.8", "httpx + dugong", "httpx2 + dugong"})
+NOT_PEERS = frozenset(
+    {LIMIT, DUGONG, "dugong 3.8", *(name for name in PEERS if name.endswith(ON_DUGONG))}
+)

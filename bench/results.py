@@ -39,9 +39,9 @@ class Results:
     def middle(self, case: str, client: str, key: str = "wall") -> float:
         return median(self.all(case, client, key))
 
-    def ratio(self, case: str, client: str, key: str = "wall") -> float:
-        """Return by how much dugong is better than *client*: the median of each round's ratio."""
-        pairs = zip(self.all(case, client, key), self.all(case, DUGONG, key), strict=True)
+    def ratio(self, case: str, client: str, key: str = "wall", to: str = DUGONG) -> float:
+        """Return by how much *to* is better than *client*: the median of each round's ratio."""
+        pairs = zip(self.all(case, client, key), self.all(case, to, key), strict=True)
         return median(theirs / max(ours, 1e-9) for theirs, ours in pairs)
 
     def shown(self, case: Case, client: str) -> tuple[float, float]:

@@ -1,11 +1,14 @@
 """A server that does what nginx cannot be told to do, at the speed of bare system calls.
 
     GET /chunked/SIZE/TOTAL   TOTAL bytes in chunks of SIZE
+    GET /bytes/N/0            N bytes
     GET /fields/N             the document, with N fields in the head, one of which is always new
     GET /drip/SIZE/TOTAL      TOTAL bytes in segments of SIZE, each sent on its own
     HEAD /slow/MS/N           sends the head of the document after MS milliseconds
     PUT /sink                 receives the body and says how long it was
     PUT /digest               says its SHA-256 instead
+
+A path of PUT that ends with ``/xml`` gets its answer in an element of that name.
 
 Run as ``python -m bench.source CHAIN KEY``; prints the ports, the second of which speaks TLS.
 """
@@ -56,6 +59,13 @@ def send_chunked(sock: socket.socket, size: int, total: int) -> None:
     sock.sendall(end)
 
 
+def send_bytes(sock: socket.socket, size: int, _: int) -> None:
+    """Send *size* bytes; the second number only gives the path another part."""
+    sock.sendall(head(f"Content-Length: {size}") + BLOCK[: size % MIB])
+    for _ in range(size // MIB):
+        sock.sendall(BLOCK)
+
+
 @cache
 def many_fields(fields: int) -> bytes:
     """Return a head with so many *fields*, to be formatted with a number."""
@@ -87,7 +97,13 @@ def send_slowly(sock: socket.socket, milliseconds: int, _: int) -> None:
     sock.sendall(head(f"Content-Length: {len(DOCUMENT)}"))
 
 
-RESOURCES = {"chunked": send_chunked, "fields": send_fields, "drip": send_drip, "slow": send_slowly}
+RESOURCES = {
+    "bytes": send_bytes,
+    "chunked": send_chunked,
+    "fields": send_fields,
+    "drip": send_drip,
+    "slow": send_slowly,
+}
 
 
 def receive(sock: socket.socket, began: bytes, length: int, digest: bool) -> str:
@@ -123,6 +139,8 @@ def answer(sock: socket.socket, request: bytes, began: bytes) -> bytes:
     if "expect" in fields:
         sock.sendall(CONTINUE)
     body = receive(sock, began[:length], length, name == "digest").encode()
+    if path.endswith("/xml"):
+        body = b"<xml>%b</xml>" % body
     sock.sendall(head(f"Content-Length: {len(body)}") + body)
     return began[length:]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.peers import DUGONG, LIMIT
+from bench.peers import DUGONG, LIMIT, ON_DUGONG
 from bench.results import Results
 
 #: By how much the cost of one unit may seem to grow before it counts as growing.
@@ -137,6 +137,16 @@ def crowd(small: int, large: int) -> Target:
     return Target(text, FLAT, False, compute)
 
 
+def adapted(case: str, library: str, wanted: float = 1.0, key: str = "wall") -> Target:
+    """A library is at least *wanted* times as fast with our adapter as without it."""
+
+    def compute(results: Results) -> tuple[float, str]:
+        return results.ratio(case, library, key, to=library + ON_DUGONG), ""
+
+    of = "processor time" if key == "cpu" else "time"
+    return Target(f"{case}: {of} of {library} without / with the adapter", wanted, True, compute)
+
+
 TARGETS = [
     times("sequential", "pycurl", 1.0),
     times("sequential", "pyreqwest", 1.0),
@@ -174,6 +184,17 @@ TARGETS = [
     times("client/sequential", "httpx", 4.5),
     times("client/sequential", "urllib3", 1.9),
     times("client/asyncio/50", "aiohttp", 1.6),
+    adapted("client/sequential", "requests", 1.4),
+    adapted("client/sequential", "httpx", 1.9),
+    adapted("client/sequential", "httpx2", 1.9),
+    adapted("client/asyncio/50", "httpx", 9.0, "cpu"),
+    adapted("client/asyncio/50", "httpx2", 2.4, "cpu"),
+    *(
+        adapted(f"adapter/{way}/{size}", library)
+        for way in ("get", "put")
+        for size in ("1k", "64m")
+        for library in ("requests", "httpx", "httpx2", "boto3")
+    ),
     times("import", "http.client", 1.0),
     times("import", "http.client", 1.0, "memory"),
     flat("requests", 1, 10_000),

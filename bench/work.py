@@ -187,6 +187,34 @@ def upload(module: ModuleType, job: Job, source: str) -> None:
             raise AssertionError(answer)
 
 
+def get_bytes(module: ModuleType, job: Job) -> None:
+    with module.Client(job.target) as client:
+        digest = sha256()
+        client.read(job.sample, digest.update)
+        if digest.digest() != sha256(BLOCK).digest():
+            raise AssertionError("not the bytes that were sent")
+        counter = Counter()
+        with job.clock:
+            for _ in range(job.count):
+                client.read(job.path, counter.take)
+        if counter.total != job.size * job.count:
+            raise AssertionError(counter.total)
+
+
+def put_bytes(module: ModuleType, job: Job) -> None:
+    data = (BLOCK * (job.size // MIB + 1))[: job.size]
+    right = (200, str(job.size).encode())
+    with module.Client(job.target) as client:
+        answer = client.upload_memory(job.sample, BLOCK)
+        if answer != (200, sha256(BLOCK).hexdigest().encode()):
+            raise AssertionError(answer)
+        with job.clock:
+            for _ in range(job.count):
+                answer = client.upload_memory(job.path, data)
+                if answer != right:
+                    raise AssertionError(answer)
+
+
 async def fetch(client: Any, job: Job, worker: int, count: int) -> None:
     for _ in range(count):
         check(await client.get(worker, job.path))
@@ -283,6 +311,8 @@ WORK: dict[str, Callable[[ModuleType, Job], None]] = {
     "readinto": partial(download, way="readinto"),
     "upload_file": partial(upload, source="file"),
     "upload_memory": partial(upload, source="memory"),
+    "get_bytes": get_bytes,
+    "put_bytes": put_bytes,
     "asyncio": in_asyncio,
     "trio": in_trio,
     "connect": connect,

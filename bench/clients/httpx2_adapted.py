@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.clients import httpx2_client
 from dugong.adapters.httpx2 import AsyncDugongTransport, DugongTransport
 
 
 class Client(httpx2_client.Client):
-    transport = DugongTransport
+    def transport(self, **options: Any) -> Any:
+        return DugongTransport(**options)
 
 
 class AsyncioClient(httpx2_client.AsyncioClient):
-    transport = AsyncDugongTransport
+    def transport(self, **options: Any) -> Any:
+        return AsyncDugongTransport(**options)

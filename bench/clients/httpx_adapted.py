@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.clients import httpx_client
 from dugong.adapters.httpx import AsyncDugongTransport, DugongTransport
 
 
 class Client(httpx_client.Client):
-    transport = DugongTransport
+    def transport(self, **options: Any) -> Any:
+        return DugongTransport(**options)
 
 
 class AsyncioClient(httpx_client.AsyncioClient):
-    transport = AsyncDugongTransport
+    def transport(self, **options: Any) -> Any:
+        return AsyncDugongTransport(**options)

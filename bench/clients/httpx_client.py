@@ -1,4 +1,4 @@
-"""httpx: its blocking and its async client."""
+"""httpx: its blocking and its async client. httpx2 has the same interface and runs this code."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ CLOSE = {"Connection": "close"}
 
 class Client(Closing):
     takes_framing = False
-    transport: Any = httpx.HTTPTransport
+    library: Any = httpx
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.client = httpx.Client(
+        self.client = self.library.Client(
             trust_env=False,
             headers=IDENTITY,
-            timeout=None,  # noqa: S113 - as it is with dugong
+            timeout=None,
             transport=self.transport(
-                verify=target.context() or True, limits=httpx.Limits(max_connections=1)
+                verify=target.context() or True, limits=self.library.Limits(max_connections=1)
             ),
         )
+
+    def transport(self, **options: Any) -> Any:
+        return self.library.HTTPTransport(**options)
 
     def close(self) -> None:
         self.client.close()
@@ -55,17 +58,23 @@ class Client(Closing):
 
 
 class AsyncioClient(AsyncClosing):
-    transport: Any = httpx.AsyncHTTPTransport
+    library: Any = httpx
 
     def __init__(self, target: Target, connections: int) -> None:
         self.target = target
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self.client = httpx.AsyncClient(
+        self.client = self.library.AsyncClient(
             trust_env=False,
             headers=IDENTITY,
-            timeout=None,  # noqa: S113 - as it is with dugong
-            transport=self.transport(limits=limits),
+            timeout=None,
+            transport=self.transport(
+                limits=self.library.Limits(
+                    max_connections=connections, max_keepalive_connections=connections
+                )
+            ),
         )
+
+    def transport(self, **options: Any) -> Any:
+        return self.library.AsyncHTTPTransport(**options)
 
     async def get(self, worker: int, path: str) -> tuple[int, str | None, bytes]:
         response = await self.client.get(self.target.url(path))

@@ -214,15 +214,23 @@ def test_cancelled() -> None:
         with_s3(server.url, use, config={"max_pool_connections": 1})
 
 
-def test_tls(certificate: Certificate, authority: Any, tmp_path: Path) -> None:
-    ca = tmp_path / "ca.pem"
+def tls_files(
+    certificate: Certificate, authority: Any, folder: Path
+) -> tuple[ssl.SSLContext, str, str]:
+    """Return a server's context, and paths of the authority and a client's certificate."""
+    ca = folder / "ca.pem"
     authority.cert_pem.write_to_path(ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.chain, certificate.key)
     context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_OPTIONAL
-    pem = tmp_path / "client.pem"
+    pem = folder / "client.pem"
     authority.issue_cert("walrus@example.org").private_key_and_cert_chain_pem.write_to_path(pem)
+    return context, str(ca), str(pem)
+
+
+def test_tls(certificate: Certificate, authority: Any, tmp_path: Path) -> None:
+    context, ca, pem = tls_files(certificate, authority, tmp_path)
 
     async def works(client: Any) -> None:
         await client.list_buckets()
@@ -234,12 +242,43 @@ def test_tls(certificate: Certificate, authority: Any, tmp_path: Path) -> None:
     with site(context, "0.0.0.0") as server:  # noqa: S104
         server.on("/", Reply(body=b"<a/>"))
         good, other = server.at("127.0.0.1"), server.at("127.0.0.2")
-        with_s3(good, works, verify=str(ca))
+        with_s3(good, works, verify=ca)
         with_s3(good, fails)
-        with_s3(other, fails, verify=str(ca))
+        with_s3(other, fails, verify=ca)
         with_s3(other, works, verify=False)
-        with_s3(good, works, verify=str(ca), config={"client_cert": str(pem)})
+        with_s3(good, works, verify=ca, config={"client_cert": pem})
     assert [seen.has_certificate for seen in server.seen] == [False, False, True]
+
+
+def test_https_proxy(certificate: Certificate, authority: Any, tmp_path: Path) -> None:
+    context, ca, pem = tls_files(certificate, authority, tmp_path)
+
+    async def works(client: Any) -> None:
+        await client.list_buckets()
+
+    async def fails(client: Any) -> None:
+        with pytest.raises(wrong.ProxyConnectionError):
+            await client.list_buckets()
+
+    async def has_no_file(client: Any) -> None:
+        with pytest.raises(wrong.HTTPClientError, match="proxies_config"):
+            await client.list_buckets()
+
+    with site(context) as proxy:
+        proxy.on("http://s3.invalid/", Reply(body=b"<a/>"))
+
+        def through(use: Callable[[Any], Awaitable[object]], **options: Any) -> None:
+            verify = options.pop("verify", None)
+            config = {"proxies": {"http": proxy.at("127.0.0.1")}, **options}
+            with_s3("http://s3.invalid", use, verify=verify, config=config)
+
+        through(fails)
+        through(works, verify=ca, client_cert=pem)
+        through(works, proxies_config={"proxy_ca_bundle": ca})
+        through(works, proxies_config={"proxy_ca_bundle": ca, "proxy_client_cert": pem})
+        through(works, proxies_config={"proxy_ca_bundle": ca, "proxy_client_cert": (pem, pem)})
+        through(has_no_file, proxies_config={"proxy_ca_bundle": str(tmp_path / "missing")})
+    assert [seen.has_certificate for seen in proxy.seen] == [False, False, True, True]
 
 
 def test_forwarding_proxy() -> None:
@@ -259,8 +298,9 @@ def test_arguments() -> None:
     AsyncDugongSession(connector_args={"keepalive_timeout": 1, "use_dns_cache": True})
     with pytest.raises(ValueError, match="not supported here: resolver"):
         AsyncDugongSession(connector_args={"resolver": None})
-    with pytest.raises(ValueError, match="proxies_config"):
-        AsyncDugongSession(proxies_config={"proxy_ca_bundle": "x"})
+    AsyncDugongSession(proxies_config={"proxy_use_forwarding_for_https": False})
+    with pytest.raises(ValueError, match="here: proxy_use_forwarding_for_https"):
+        AsyncDugongSession(proxies_config={"proxy_use_forwarding_for_https": True})
 
 
 def test_missing_library() -> None:

@@ -56,6 +56,18 @@ async def test_fields_are_those_of_the_caller(kit: Kit, site: Site) -> None:
 
 
 @each_kit
+async def test_expect_without_a_body(kit: Kit, site: Site) -> None:
+    expect = {"Expect": "100-continue"}
+    async with kit.client() as client:
+        await client.request("GET", site.url, headers=expect)
+        await client.request("PUT", site.url, headers=expect, content=b"")
+        await client.request(
+            "PUT", site.url, headers={**expect, "Content-Length": "0"}, content=kit.body([])
+        )
+    assert [seen["expect"] for seen in site.seen] == [None] * 3
+
+
+@each_kit
 async def test_bodies_of_requests(kit: Kit, site: Site, tmp_path: Path) -> None:
     def body() -> bytes:
         return site.seen[-1].body
@@ -713,6 +725,14 @@ async def test_proxy_refuses(kit: Kit, site: Site) -> None:
             await client.request("GET", f"https://{HOST}/")
         assert info.value.request.url == f"https://{HOST}/"
     assert (site.seen[-1].method, site.seen[-1]["x-proxy"]) == ("CONNECT", "1")
+
+
+@each_kit
+async def test_proxy_ends_the_connection(kit: Kit, site: Site) -> None:
+    site.on(f"{HOST}:443", Reply(raw=b"", close=True))
+    async with kit.client(kit.transport(proxy=site.url)) as client:
+        with pytest.raises(kit.library.ProxyError, match="instead of opening a tunnel"):
+            await client.request("GET", f"https://{HOST}/")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])

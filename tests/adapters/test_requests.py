@@ -838,6 +838,23 @@ def test_proxy_errors(session: requests.Session, site: Site, url: str) -> None:
         session.get(url, proxies=dict.fromkeys(("http", "https"), "http://"))
 
 
+def test_truncated_head(site: Site) -> None:
+    """Programs catch the one or the other."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+    site.on("/", Reply(raw=head, close=True))
+    for retries in (0, Retry(1, backoff_factor=0)):
+        with session_with(DugongAdapter(max_retries=retries)) as session:
+            for kind in (wrong.ConnectionError, wrong.ChunkedEncodingError):
+                with pytest.raises(kind, match="Connection aborted") as info:
+                    session.get(site.url)
+                assert info.value.request.url == f"{site.url}/"
+    site.on("/", Reply(raw=b"", close=True))
+    with session_with(DugongAdapter()) as session:
+        with pytest.raises(wrong.ConnectionError) as info:
+            session.get(site.url)
+        assert not isinstance(info.value, wrong.ChunkedEncodingError)
+
+
 # ------------------------------------------------------------------------------- the adapter
 
 

@@ -38,7 +38,8 @@ class Suite:
         excluded: from a pattern for the names of tests to the reason why they fail with the
             adapter.
         renamed: words to replace in the tests.
-        options: options of pytest.
+        options: options of pytest, and which tests to run.
+        needs_s3: whether the tests need a server with buckets.
         tools: packages that the suite needs but that exclude some of ours. Then it runs in an
             separate environment.
     """
@@ -48,6 +49,7 @@ class Suite:
     excluded: dict[str, str]
     renamed: dict[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    needs_s3: bool = False
     tools: tuple[str, ...] = ()
 
 
@@ -63,7 +65,8 @@ _HTTPX = {
     "tests/client/test_async_client.py::test_get[[]*": _HTTP2,
     "tests/client/test_async_client.py::test_server_extensions*": _HTTP2,
     "tests/test_timeouts.py::test_write_timeout*": (
-        "the server answers without reading the body, and the adapter delivers that answer"
+        "depends on when the replaced code looks: the server answers at once and does not read the"
+        " body; by the time the first write has to wait, the answer has arrived and is delivered"
     ),
 }
 
@@ -78,25 +81,66 @@ _OFFLINE = ("-m", "not network")
 
 _NAMES = {"httpcore": "httpcore2", "httpx": "httpx2"}
 
-_REQUESTS = {
-    "tests/test_lowlevel.py::test_chunked_encoding_error": (
-        "the server closes within a head, and requests takes that for the end of the head"
-    ),
-}
-
 #: Without a network, the adapter cannot look up the name that a SOCKS proxy is to connect to, and
 #: does not get as far as the proxy.
 _LOOKUP = ("--deselect", "tests/test_lowlevel.py::test_use_proxy_from_environment")
+
+_AIOHTTP = "looks at private attributes of the session that is replaced, or at its `aiohttp` client"
+
+_AIOBOTOCORE = {
+    f"tests/test_httpsession.py::{name}": _AIOHTTP
+    for name in (
+        "test_ssl_context_built_off_loop_on_first_request[[]asyncio-aiohttp]",
+        "test_ssl_context_built_inline_without_file_io[[]asyncio-aiohttp]",
+        "test_read_timeout_*[[]asyncio-aiohttp]",
+        "test_aiohttp_session_close_is_idempotent[[]asyncio]",
+    )
+} | {
+    "tests/test_httpsession.py::test_cannot_create_client_sessions_outside_context[[]asyncio]": (
+        "looks for the text of an `AttributeError` inside the session that is replaced"
+    ),
+}
 
 #: What the tests of requests need, and its extra `socks`. httpbin and gevent exclude each other.
 _HTTPBIN = ("pytest>=9", "pytest-httpbin==2.1.0", "httpbin~=0.10.0", "pytest-mock", "trustme",
             "PySocks")  # fmt: skip
 
+#: These tests wait more than they compute. `cache_dir`: the suite would write to /tmp.
+_PARALLEL = ("-n", "6", "-o", "cache_dir=.cache")
+
+_AIOBOTOCORE_OPTIONS = (
+    *_PARALLEL,
+    "--http-backend=all",  # asyncio with our session, asyncio and trio with our transport
+    "-m",
+    "not localonly",  # those are for Amazon's servers
+    "tests/test_basic_s3.py",
+    "tests/test_config.py",
+    "tests/test_eventstreams.py",
+    "tests/test_httpsession.py",
+    "tests/test_httpx_compat.py",
+    "tests/test_proxy.py",
+    "tests/test_response.py",
+    "tests/test_tee.py",
+    "tests/test_tls.py",
+)
+
+#: The functional tests stub HTTP. Of the integration tests, these two files are left out: the first
+#: is for another implementation of HTTP, and the second for a pool of processes, which make clients
+#: of their own.
+_S3TRANSFER_OPTIONS = (
+    *_PARALLEL,
+    "--ignore=tests/integration/test_crt.py",
+    "--ignore=tests/integration/test_processpool.py",
+    "tests/integration",
+)
+
 SUITES = {
     "httpx": Suite("httpx", "httpx", {**_HTTPX, **_LAZY}, options=_OFFLINE),
     # The source distribution of httpx2 has no tests.
     "httpx2": Suite("httpx2", "httpx", _HTTPX, _NAMES, _OFFLINE),
-    "requests": Suite("requests", "requests", _REQUESTS, options=_LOOKUP, tools=_HTTPBIN),
+    "requests": Suite("requests", "requests", {}, options=_LOOKUP, tools=_HTTPBIN),
+    "s3transfer": Suite("botocore", "s3transfer", {}, options=_S3TRANSFER_OPTIONS, needs_s3=True),
+    "aiobotocore": Suite("aiobotocore", "aiobotocore", _AIOBOTOCORE, options=_AIOBOTOCORE_OPTIONS),
 }
 
 
@@ -148,10 +192,11 @@ def _failures(suite: Suite, root: Path, *, adapted: bool) -> dict[str, str]:
             **os.environ,
             "FOREIGN_ADAPTER": suite.adapter if adapted else "",
             "FOREIGN_FAILED": str(failed),
+            "FOREIGN_S3": "1" if suite.needs_s3 else "",
             "PYTHONPATH": str(Path(__file__).parent),
         }
-        command = [_python(suite), "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]
-        command += ["-p", "plugin", *suite.options]
+        command = [_python(suite), "-m", "pytest", "-q", "--tb=short", "-p", "plugin"]
+        command += suite.options
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, check=False
         )

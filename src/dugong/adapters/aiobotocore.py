@@ -67,6 +67,9 @@ _KEEPALIVE_TIMEOUT = 12
 #: Bytes of one piece of a body.
 _PIECE_SIZE = 128 * 1024
 
+#: What is supported of `proxies_config`.
+_FOR_PROXY = frozenset({"proxy_ca_bundle", "proxy_client_cert"})
+
 #: Arguments of aiohttp's connector that concern its cache of addresses, which dugong has not.
 _IGNORED = frozenset({"use_dns_cache", "ttl_dns_cache"})
 
@@ -82,7 +85,8 @@ class AsyncDugongSession:
             is free.
         socket_options: for each socket.
         client_cert: the path of a certificate with its key, or a pair of paths.
-        proxies_config: as for botocore; only its ``None`` is supported.
+        proxies_config: ``proxy_ca_bundle`` and ``proxy_client_cert`` for TLS with the proxy, as for
+            botocore.
         connector_args: of aiohttp's connector: ``keepalive_timeout``, ``force_close`` and
             ``ssl_context``. Those about its cache of addresses are ignored.
 
@@ -103,8 +107,9 @@ class AsyncDugongSession:
     ) -> None:
         self._verify = verify
         self._proxies = ProxyConfiguration(proxies=proxies, proxies_settings=proxies_config)
-        if any((proxies_config or {}).values()):
-            raise ValueError("AsyncDugongSession does not support proxies_config")
+        self._for_proxy = {name: value for name, value in (proxies_config or {}).items() if value}
+        if unknown := self._for_proxy.keys() - _FOR_PROXY:
+            raise ValueError(f"proxies_config is not supported here: {', '.join(sorted(unknown))}")
         if timeout is None:
             timeout = DEFAULT_TIMEOUT
         self._connect, self._read = (
@@ -124,7 +129,8 @@ class AsyncDugongSession:
         if unknown := options.keys() - _IGNORED:
             raise ValueError(f"connector_args are not supported here: {', '.join(sorted(unknown))}")
         self._settings: dict[Any, ConnectionSettings] = {}
-        self._making_context = asyncio.Lock()
+        self._proxy_context: ssl.SSLContext | None = None
+        self._making_contexts = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,27 +187,47 @@ class AsyncDugongSession:
     async def _settings_for(self, proxy: str | None, *, is_secure: bool) -> ConnectionSettings:
         key = proxy, is_secure
         if key not in self._settings:
-            if is_secure:
-                async with self._making_context:
-                    if self._context is None:  # it reads files, which takes a while
-                        self._context = await asyncio.to_thread(self._make_context)
+            secures_proxy = proxy is not None and proxy.lower().startswith("https:")
+            async with self._making_contexts:  # they read files, which takes a while
+                if is_secure and self._context is None:
+                    self._context = await asyncio.to_thread(self._make_context)
+                if secures_proxy and self._proxy_context is None:
+                    self._proxy_context = await asyncio.to_thread(self._make_proxy_context)
             settings = ConnectionSettings(
                 ssl_context=self._context if is_secure else None,
                 proxy=proxy,
+                proxy_ssl_context=self._proxy_context if secures_proxy else None,
                 socket_options=self._socket_options,
             )
             self._settings.setdefault(key, settings)
         return self._settings[key]
 
     def _make_context(self) -> ssl.SSLContext:
+        context = self._make_verifying_context()
+        if self._cert:
+            context.load_cert_chain(*self._cert)
+        return context
+
+    def _make_proxy_context(self) -> ssl.SSLContext:
+        """Make the context for TLS with a proxy, which never has the client's certificate."""
+        context = self._make_verifying_context()
+        authorities, cert = map(self._for_proxy.get, ("proxy_ca_bundle", "proxy_client_cert"))
+        try:
+            if authorities:
+                context.load_verify_locations(authorities)
+            if cert:
+                context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
+        except OSError as exc:  # ssl.SSLError is one
+            raise theirs.InvalidProxiesConfigError(error=exc) from exc
+        return context
+
+    def _make_verifying_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(
             cafile=get_cert_path(self._verify) if self._verify else None
         )
         if not self._verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        if self._cert:
-            context.load_cert_chain(*self._cert)
         context.set_alpn_protocols(["http/1.1"])
         return context
 

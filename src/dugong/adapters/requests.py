@@ -17,15 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, DEFAULT_RETRIES, HTTPAdapter
-    from requests.exceptions import InvalidSchema, RequestException
+    from requests.exceptions import (
+        ChunkedEncodingError,
+        ConnectionError,  # noqa: A004 - what requests calls it
+        InvalidSchema,
+        RequestException,
+    )
 except ImportError as exc:
     raise ImportError(
         "dugong.adapters.requests needs requests: pip install 'dugong[requests]'"
     ) from exc
 
 from urllib3 import PoolManager, Retry
+from urllib3.exceptions import ProtocolError
 
-from ..errors import InvalidRequest, is_callers
+from ..errors import ConnectionClosed, InvalidRequest, is_callers
 from ..protocol.arguments import check_seconds
 from ..protocol.proxy import parse_proxy
 from .urllib3.pool import adopt
@@ -34,6 +40,15 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
 __all__ = ["DugongAdapter"]
+
+
+class TruncatedResponse(ConnectionError, ChunkedEncodingError):
+    """The server has closed the connection within the head of a response.
+
+    requests itself takes what has arrived for the whole head. A `ConnectionError` is what it raises
+    if nothing has arrived, and `ChunkedEncodingError` is what programs catch for a response that is
+    incomplete.
+    """
 
 
 class DugongAdapter(HTTPAdapter):
@@ -119,4 +134,17 @@ class DugongAdapter(HTTPAdapter):
             original = exc.args[0] if exc.args else None
             if isinstance(original, BaseException) and is_callers(original):
                 raise original from None
+            if _is_truncated(original):
+                raise TruncatedResponse(*exc.args, request=request) from exc.__cause__
             raise
+
+
+def _is_truncated(original: Any) -> bool:
+    """Return whether a connection has ended within the head of a response.
+
+    Args:
+        original: urllib3's exception.
+    """
+    reason = getattr(original, "reason", original)  # of a `MaxRetryError`
+    ended = reason.args[-1] if isinstance(reason, ProtocolError) else None
+    return isinstance(ended, ConnectionClosed) and ended.response_started

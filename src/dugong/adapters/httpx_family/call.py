@@ -111,13 +111,16 @@ class TransportCall(Generic[C]):
         elif not target.startswith((b"/", b"*")):
             # Host must be that of such a target (RFC 9112 section 3.2), but httpx takes it from the
             # URL. Without the field, it is taken from the target.
-            fields = [pair for pair in fields if pair[0].lower() != b"host"]
+            fields = _without(fields, b"host")
+        body = self._new_body()
+        if not body or request.headers.get("content-length") == "0":
+            fields = _without(fields, b"expect")  # nothing to ask for (RFC 9110 section 10.1.1)
         crt = conn.co_exchange(
             not self._is_async,
             request.method,
             target.decode("latin-1"),
             fields,
-            self._new_body(),
+            body,
             None,
             None,
             self._destination.defaults,
@@ -199,6 +202,10 @@ def _delays(retries: int) -> Iterator[float]:
     """Yield the seconds to wait before each attempt to connect: 0, 0.5, 1, 2, …"""
     for number in range(retries):
         yield 0 if number == 0 else _BACKOFF * 2 ** (number - 1)
+
+
+def _without(fields: list[tuple[bytes, bytes]], name: bytes) -> list[tuple[bytes, bytes]]:
+    return [field for field in fields if field[0].lower() != name]
 
 
 def version_of(head: HTTPResponse) -> bytes:

@@ -59,6 +59,8 @@ def translated(exc: BaseException) -> tuple[str, str] | None:
             return "LocalProtocolError", str(exc)
         case TimeoutError() if connecting:  # of the system
             return "ConnectTimeout", f"timed out: {exc}"
+        case ConnectionClosed() if connecting and exc.at_proxy:  # instead of opening the tunnel
+            return "ProxyError", str(exc)
         case OSError() if connecting:
             return "ConnectError", str(exc)
         case ConnectionClosed():
