@@ -58,7 +58,8 @@ QUESTIONS = [
         "pool/asyncio/50": "50 tasks", "pool/asyncio/5000": "5,000 tasks",
     }),
     Question("Below other libraries", {
-        "adapter/download": "download 1 GiB", "adapter/upload": "upload 1 GiB",
+        "adapter/get/1k": "2,000 GETs of 1 KiB", "adapter/put/1k": "2,000 PUTs of 1 KiB",
+        "adapter/get/64m": "16 GETs of 64 MiB", "adapter/put/64m": "16 PUTs of 64 MiB",
     }),
     Question("Importing", {"import": "import"}),
     Question("Requests in flight: processor time per request", {
@@ -75,5 +76,9 @@ QUESTIONS = [
         "command/get/tiny": "get 100 bytes", "command/get/large": "get 1 GiB",
         "command/get/small": "get 2,000 files", "command/get/hosts": "get from 20 hosts",
         "command/check": "check 300 URLs",
+    }),
+    Question("Downloading onto a disk", {
+        "transfer/large": "1 GiB", "transfer/parts": "1 GiB in four parts",
+        "transfer/small": "2,000 small files",
     }),
 ]  # fmt: skip
