@@ -36,7 +36,11 @@ HABITS = {
 }
 
 #: Headings are nouns that a reader would search for.
-HEADING = re.compile(r"^#+ (?:What|Where|Who|How (?!it works))\b.*", re.MULTILINE)
+HEADING = re.compile(
+    r"^#+ (?:What|Where|Who|How (?!it works))\b.*"  # Markdown
+    r"|^(?:What|Where|Who|How)\b.*\n[=~-]{3,}$",  # reStructuredText
+    re.MULTILINE,
+)
 
 #: These are being rewritten.
 NOT_YET = {ROOT / "docs" / "command.md", ROOT / "src" / "dugong" / "cli"}
@@ -81,7 +85,7 @@ def test_no_habits(path: Path) -> None:
     assert habits_in(prose_of(path)) == []
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".md"], ids=name)
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".py"], ids=name)
 def test_headings_are_nouns(path: Path) -> None:
     assert HEADING.findall(_CODE.sub("", prose_of(path))) == []
 
