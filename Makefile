@@ -50,11 +50,12 @@ demo: .demo/.ready
 	.demo/bin/python -m pip install -qq --editable '.[cli]' --group demo
 	@touch $@
 
-# As HTML in build/docs; every warning is an error.
+# As HTML in build/docs. Every warning is an error, and so is every broken link within the site.
 docs: $(READY)
 	@$(PY) -m pip install -qq --group docs
 	$(PY) docs/_ext/draw_states.py
 	$(PY) -m sphinx -E -W --keep-going -q -b html -d build/doctrees docs build/docs
+	$(PY) docs/_ext/check_site.py build/docs
 
 # The wheel and the sdist, as they would be published, in dist/.
 dist: $(READY)

@@ -1,23 +1,23 @@
-"""Benchmarks: dugong beside other clients, and beside a bare socket loop, which is the limit.
+"""Benchmarks: dugong compared with other clients, and with a bare socket loop, the limit.
 
     make bench                                       everything, five rounds
     make bench ROUNDS=1 SCALE=0.01 CASES=sequential,download/plain
 
-`CASES` takes names of cases or groups (``--list`` has them); `SCALE` makes the work smaller, for
-trials. A whole run writes ``docs/performance.md`` and its plot; a trial leaves them alone and
-writes to ``.bench/out``.
+`CASES` takes names of cases or groups (see ``--list``). `SCALE` reduces the work, for trials. A
+whole run writes the pages about performance in ``docs/``. A trial writes to ``.bench/out`` only.
 
-Where things are:
+Modules:
 
-- `bench.cases`: what is measured, as a table; `bench.targets`: what is wanted of the figures.
-- `bench.peers`: the clients, and which work each can do.
+- `bench.cases`: the cases, as a table; `bench.targets`: bounds for the figures; `bench.questions`:
+  the tables of the documentation.
+- `bench.peers`: the clients, and the cases that each supports.
 - `bench.clients`: one module for each client, with the same few operations in each.
-- `bench.work`: the loops around those operations, the same for all. It checks what comes back.
+- `bench.work`: the loops around those operations, the same for all. They check all responses.
 - `bench.child`: the process in which one client does one piece of work, once; `bench.importing` and
   `bench.running`: small ones, to import a client, and to run a command.
-- `bench.servers`: nginx; and `bench.source`, which does what nginx cannot be told to do.
-- `bench.__main__`: runs all in turn; `bench.report` and `bench.plot` say what came of it.
+- `bench.servers`: nginx, and `bench.source` for what nginx cannot do.
+- `bench.__main__`: runs everything; `bench.report` and `bench.plot` show the results.
 
 The environments are made by ``make bench`` in ``.bench/``: one for most clients, one for niquests
-(it puts another library in urllib3's place), one for dugong 3.8.
+(it replaces urllib3), one for dugong 3.8.
 """

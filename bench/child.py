@@ -45,7 +45,7 @@ def measure(spec: dict[str, Any]) -> dict[str, float]:
 
 
 def probe(module: str, distribution: str) -> dict[str, str]:
-    """Import the client, and return what is to be said of it."""
+    """Import the client, and return its description."""
     import ssl
     from importlib.metadata import version
 

@@ -11,7 +11,7 @@ COLOURS = {DUGONG: "#0b6e99", LIMIT: "#b0b0b0"}
 OTHERS = "#e0a96d"
 COLUMNS = 3
 
-#: A bar is cut off at so many times dugong's, so that the others can be told apart.
+#: The longest bar, in units of dugong's. Longer ones are cut, which keeps the others legible.
 LONGEST = 12.0
 
 

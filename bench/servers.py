@@ -76,7 +76,7 @@ class Servers:
 
 
 def write_files(directory: Path, size: int) -> None:
-    """Lay out certificates and documents; *size* is that of the large one."""
+    """Write certificates and files; *size* is the size of the large one."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(directory / "ca.pem")
     certificate = authority.issue_cert("localhost", HOST)

@@ -1,4 +1,4 @@
-"""A server that does what nginx cannot be told to do, at the speed of bare system calls.
+"""A server for what nginx cannot do, at the speed of bare system calls.
 
     GET /chunked/SIZE/TOTAL   TOTAL bytes in chunks of SIZE
     GET /bytes/N/0            N bytes
@@ -107,7 +107,7 @@ RESOURCES = {
 
 
 def receive(sock: socket.socket, began: bytes, length: int, digest: bool) -> str:
-    """Receive a body and return what to say about it."""
+    """Receive a body and return what to report about it."""
     buffer = bytearray(MIB)
     view = memoryview(buffer)
     hashing = sha256(began)

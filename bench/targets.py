@@ -1,4 +1,4 @@
-"""What is wanted of the figures.
+"""Targets: bounds for the figures.
 
 A target is a figure that can be computed from the results, and the bound that it is held against.
 """

@@ -1,6 +1,6 @@
 """The work itself: the same loops around every client's operations.
 
-All that comes back is checked, so that nobody is fast by leaving something out. Each function is
+Everything received is checked, so no client is fast by leaving something out. Each function is
 given the client's module and a `Job`, and warms up before the clock runs.
 """
 

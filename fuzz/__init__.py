@@ -4,6 +4,6 @@
 be true of any input; `fuzz_response` is the target for atheris; `seeds` lists what the corpus
 starts from. A run reads ``fuzz/corpus`` and never writes there: what it finds stays in a directory
 of its own, whose name it prints when something fails. To keep such a finding for good, fix it, and
-copy its file into ``fuzz/corpus`` under a name that says what it was: ``tests/test_fuzz_corpus.py``
+copy its file into ``fuzz/corpus`` under a name that describes it: ``tests/test_fuzz_corpus.py``
 runs everything there, without atheris.
 """

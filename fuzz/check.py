@@ -3,7 +3,7 @@
 An input is four bytes that choose a scenario, a way of reading, two sizes of pieces and how the
 connection ends; the rest is what the server sends. It is sent whole and in pieces, and
 
-* nothing but documented exceptions comes of it,
+* only documented exceptions are raised,
 * the outcome is the same, up to the name of a refusal,
 * after a failure nothing more is delivered, and
 * the bodies delivered have the length that was announced.
@@ -95,7 +95,7 @@ HEADER = 4
 
 ENDS: list[End] = ["close", "reset", "silence"]
 
-#: What came of it: heads, bodies as far as they came, and last the class of an exception, if any.
+#: The outcome: heads, bodies as far as received, and last the class of an exception, if any.
 Outcome = list[object]
 
 
@@ -135,7 +135,7 @@ def pieces(wire: bytes, *sizes: int) -> Iterator[bytes]:
 
 
 def outcome(data: bytes, wire: list[bytes]) -> Outcome:
-    """What comes of *wire* in the scenario, way of reading and end that *data* chooses."""
+    """Return the outcome of *wire* in the scenario, way of reading and end that *data* chooses."""
     scenario = SCENARIOS[data[0] % len(SCENARIOS)]
     reader = READERS[data[1] % len(READERS)]
     end = ENDS[data[3] % len(ENDS)]

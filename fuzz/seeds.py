@@ -1,4 +1,4 @@
-"""What the corpus starts from: ``python -m fuzz.seeds`` writes ``fuzz/corpus`` anew.
+"""The start of the corpus: ``python -m fuzz.seeds`` writes ``fuzz/corpus`` again.
 
 Files of other names are left alone there: they are findings that were kept.
 """

@@ -8,7 +8,7 @@ A module has some of these classes, all made from a `Target`:
 
 and perhaps ``pipeline(target, path, count, depth, check)``. A client that works with and without a
 pool also has ``PoolClient``, as ``Client``, and ``AsyncioPoolClient``, as ``AsyncioClient`` but
-with `POOL_SIZE` connections, however many tasks there are.
+with `POOL_SIZE` connections, regardless of the number of tasks.
 
 The operations of ``Client``, of which a module has those that `bench.peers` says:
 

@@ -18,7 +18,7 @@ HEAD_END = b"\r\n\r\n"
 CHUNKED_LENGTH = f"{WIRE_LENGTH}:".encode()
 
 #: How much to receive at once of a chunked body, and to wait for. From the server that sends them,
-#: that is faster than taking what there is, up to `BUFFER_SIZE`. From nginx it is slower.
+#: that is faster than receiving what has arrived, up to `BUFFER_SIZE`. From nginx it is slower.
 CHUNKED_SIZE = BUFFER_SIZE // 2
 
 

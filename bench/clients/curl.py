@@ -26,7 +26,7 @@ def version() -> str:
 
 
 def command(urls: list[str], *options: str, output: str = "") -> Command:
-    """Return the command with *options*; *output* is the option that says where bodies go."""
+    """Return the command with *options*; *output* is the option for the destination of bodies."""
     return Command([*CURL, *options], "".join(f"url = {url}\n{output}\n" for url in urls))
 
 

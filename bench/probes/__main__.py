@@ -1,4 +1,4 @@
-"""Puts the probes to the clients, and writes down what came of it."""
+"""Runs the probes with each client, and records the results."""
 
 from __future__ import annotations
 

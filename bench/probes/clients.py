@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-#: Seconds without progress after which a client is told to give up.
+#: The time limit of each client, in seconds without progress.
 TIMEOUT = 3.0
 
 
@@ -370,7 +370,7 @@ class Pycurl(Client):
         curl.setopt(pycurl.TIMEOUT_MS, int(1000 * (self.setting.limit or TIMEOUT)))
         given = [f"{name}: {value}" for name, value in fields.items()]
         if not self.setting.expect:
-            given.append("Expect:")  # else it asks by itself before it sends a large body
+            given.append("Expect:")  # otherwise it asks before it sends a large body
         curl.setopt(pycurl.HTTPHEADER, given)
         if self.setting.cafile:
             curl.setopt(pycurl.CAINFO, self.setting.cafile)
@@ -413,7 +413,7 @@ def _expecting(client: Client, fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def _defines_readinto(kind: type) -> bool:
-    """Whether *kind* receives into a buffer by itself: the base classes of `io` copy."""
+    """Whether *kind* itself receives into a buffer; the base classes of `io` copy."""
     makers = (one.__module__ for one in kind.__mro__ if "readinto" in vars(one))
     return next(makers, "io") not in ("io", "_io")
 

@@ -1,4 +1,4 @@
-"""A server that does as it is told, once: it is given the connection, and may do what it likes."""
+"""A server for one connection, which it hands to a script."""
 
 from __future__ import annotations
 

@@ -37,6 +37,9 @@ class HTTPConnection(Connection):
     One thread (or coroutine) may send requests while another reads responses. A second sender or
     a second reader gets a `StateError`. `disconnect` may be called from any thread.
 
+    A ``with`` block and `disconnect` close the connection. `close` does nothing, so
+    `contextlib.closing` leaves it open.
+
     Args:
         hostname: the server's name or address (IPv6 without brackets). A non-ASCII name is
             converted immediately. With the extra ``idna``, the conversion is the one that

@@ -136,7 +136,7 @@ class TLSLayer:
                 self._receive()
             except ssl.SSLError:
                 with suppress(OSError):
-                    self._flush()  # an alert, which tells the server the reason
+                    self._flush()  # an alert, which has the reason for the server
                 raise
 
     def _receive(self) -> None:
