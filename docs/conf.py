@@ -55,6 +55,8 @@ nitpick_ignore_regex = [
         r"py:class",
         r"Allow|Auth|Cert|Digests|(Download)?Options|Files|Pairs|Path|Progress|Resolve|Verify",
     ),
+    # Of the libraries with adapters.
+    (r"py:.*", r"((aio)?botocore|requests|urllib3)\..*|HTTPAdapter(\.send)?|PreparedRequest"),
     (r"py:class", r"CookieJar|pathlib\.Path|(.*\.)?[PR]"),
 ]
 add_module_names = False
