@@ -847,6 +847,7 @@ def test_truncated_head(site: Site) -> None:
             for kind in (wrong.ConnectionError, wrong.ChunkedEncodingError):
                 with pytest.raises(kind, match="Connection aborted") as info:
                     session.get(site.url)
+                assert info.value.request is not None
                 assert info.value.request.url == f"{site.url}/"
     site.on("/", Reply(raw=b"", close=True))
     with session_with(DugongAdapter()) as session:
