@@ -64,6 +64,8 @@ nitpick_ignore_regex = [
         r"py:class",
         r"Verify|Wanted",
     ),
+    # Of the libraries with adapters.
+    (r"py:.*", r"((aio)?botocore|requests|urllib3)\..*|HTTPAdapter(\.send)?|PreparedRequest"),
     (r"py:class", r"CookieJar|pathlib\.Path|(.*\.)?[PR]"),
 ]
 add_module_names = False

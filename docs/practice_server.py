@@ -18,6 +18,12 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # a response goes out in one piece
     flaky_requests = 0
 
+    def parse_request(self):
+        parsed = super().parse_request()
+        if parsed:  # the target may be the whole URL
+            self.path = self.path.removeprefix(f"http://127.0.0.1:{self.server.server_port}")
+        return parsed
+
     def do_GET(self):
         if self.path.startswith("/echo"):
             self.echo()

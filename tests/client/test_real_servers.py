@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import ssl
-import sys
 import threading
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ from tests.support.servers import (
     NginxEndpoints,
     Proxies,
     Server,
-    serving,
     serving_by_nginx,
 )
 from tests.support.site import Reply, site
@@ -44,23 +42,6 @@ def status(response: Response) -> int:
 
 
 # ------------------------------------------------------------------------------- httpbin
-
-
-@pytest.fixture(scope="module")
-def httpbin() -> Iterator[str]:
-    """httpbin, behind hyper."""
-    if sys.version_info < (3, 12):
-        pytest.skip("httpbin cannot be installed beside gevent here")
-
-    def command(ports: Sequence[int]) -> list[str | Path]:
-        return [
-            sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--http", "1",
-            "--blocking-threads", "4", "--log-level", "warning", "--host", HOST,
-            "--port", str(ports[0]), "httpbin:app",
-        ]  # fmt: skip
-
-    with serving("httpbin", command) as server:
-        yield f"http://{HOST}:{server.ports[0]}"
 
 
 @pytest.fixture

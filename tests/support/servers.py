@@ -671,3 +671,20 @@ def socks_proxies() -> Iterator[Proxies]:
         serving("microsocks with a password", guard) as guarded,
     ):
         yield Proxies((HOST, open_.ports[0]), (HOST, guarded.ports[0]))
+
+
+@pytest.fixture(scope="session")
+def httpbin() -> Iterator[str]:
+    """httpbin, behind hyper."""
+    if sys.version_info < (3, 12):
+        pytest.skip("httpbin cannot be installed beside gevent here")
+
+    def command(ports: Sequence[int]) -> list[str | Path]:
+        return [
+            sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--http", "1",
+            "--blocking-threads", "4", "--log-level", "warning", "--host", HOST,
+            "--port", str(ports[0]), "httpbin:app",
+        ]  # fmt: skip
+
+    with serving("httpbin", command) as server:
+        yield f"http://{HOST}:{server.ports[0]}"

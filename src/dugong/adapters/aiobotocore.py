@@ -11,7 +11,8 @@ of its constructor. aiobotocore reads responses as it reads those of aiohttp, so
 `Content` have those methods of `aiohttp.ClientResponse` and `aiohttp.StreamReader` that read a
 body, and raise aiohttp's exceptions.
 
-In trio, use `dugong.adapters.httpx.AsyncDugongTransport` below aiobotocore's `HttpxSession`.
+In trio, use `dugong.adapters.httpx2.AsyncDugongTransport` below aiobotocore's `HttpxSession`
+(docs/adapters/botocore.md shows how).
 """
 
 from __future__ import annotations

@@ -199,10 +199,6 @@ class TransportSettings(Generic[C]):
             tls = {"ssl_context": route.ssl_context, "server_hostname": route.server_hostname}
         return Destination(place, defaults, connecting, tls)
 
-    def forget(self) -> None:
-        """Forget the places, because there is another pool."""
-        self._destinations.clear()
-
     def limits(self, given: Mapping[str, float | None]) -> float | Timeouts | None:
         """Return the time limits for the ``timeout`` extension *given*."""
         get = given.get

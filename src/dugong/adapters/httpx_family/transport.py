@@ -241,7 +241,6 @@ class BaseTransport(Generic[P, C]):
     def _close(self) -> None:
         """Close all connections. As in httpx, a transport can be used again after that."""
         pool, self._pool = self._pool, self._new_pool()
-        self._settings.forget()
         pool.close()
 
 
