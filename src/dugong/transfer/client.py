@@ -166,7 +166,8 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
                 are checked, too.
             progress: called with two numbers: the bytes that have been received, and those of the
                 whole file or ``None``.
-            options: keyword arguments of `request`.
+            options: keyword arguments of `request`. *retries* also limits the attempts in a row
+                that add no byte, which are 5 by default: with 0, nothing is continued in this call.
 
         Returns:
             A `Download`.
