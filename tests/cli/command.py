@@ -42,31 +42,29 @@ from importlib.abc import MetaPathFinder
 
 class Hidden(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name in ("rich", "stamina"):
+        if name in ("rich", "shtab", "stamina"):
             sys.path[:] = []  # so that nobody else finds it
         return None
 
 sys.meta_path.insert(0, Hidden())
-from dugong.cli import main, get, completion, put, check, timing
+from dugong.cli import main, get, completion, put, check, timing  # loaded before it hides packages
 sys.exit(main())
 """
 
 
-#: Has the command report each long sleep instead of sleeping, with a clock that nothing else moves.
+#: Has the command report each long delay between two attempts instead of waiting.
 SLEEPLESS = """
-import sys, time
+import sys
+from dugong.client import call
+from dugong.cli import main
 
-now = time.monotonic()
-
-def sleep(seconds):
-    global now
-    now += seconds
+def co_delay(seconds, clock, really=call.co_delay):
     if seconds > 1:
         print(f"slept for {seconds:.0f} s", file=sys.stderr)
+        seconds = 0.0
+    return really(seconds, clock)
 
-time.monotonic = lambda: now
-time.sleep = sleep
-from dugong.cli import main
+call.co_delay = co_delay
 sys.exit(main())
 """
 

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
-from .. import __version__
-from .arguments import Parser
+from .arguments import Parser, PrintVersion
 from .output import EnvironmentFailure, OutputFailure, complain, flush_stdout, has_extra
 
 _EXTRA_MISSING = "{} needs additional packages: pip install 'dugong[cli]'"
@@ -40,8 +39,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "get": Command("get", "fetch URLs, and print them or save them to files"),
+    "post": Command("post", "send data with POST, and print the response"),
+    "request": Command("request", "send a request with any method"),
     "check": Command("check", "report which URLs are missing", needs_extra=True),
-    "put": Command("put", "store a file on a server", needs_extra=True),
+    "put": Command("put", "store files on a server"),
     "time": Command("timing", "show how long each phase of a request takes", needs_extra=True),
     "completion": Command("completion", "print a shell completion script"),
 }
@@ -75,10 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            name, *rest = main_parser().parse_args(argv).command
+            name, *rest = _command(sys.argv[1:] if argv is None else argv)
             command = implementation(name)
             parser = command.parser()
-            args = parser.parse_intermixed_args(rest)
+            args = parser.parse(rest)
             if COMMANDS[name].needs_extra and not has_extra():
                 complain(_EXTRA_MISSING.format(name))
                 return 2
@@ -96,6 +97,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(exc.__cause__, BrokenPipeError):
             return 1  # the reader of our output has closed the pipe: no message
         return complain(f"cannot write to standard output: {exc}")
+
+
+def _command(words: Sequence[str]) -> Sequence[str]:
+    """Return the name of the command and its arguments."""
+    if words and words[0] in COMMANDS:
+        return words
+    parser = main_parser()
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version", "--"):
+        parser.error(f"unknown option {words[0]}")
+    command: list[str] = parser.parse_args(words).command
+    return command
 
 
 def main_parser() -> Parser:
@@ -116,7 +128,7 @@ def main_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"dugong {__version__}")
+    parser.add_argument("--version", action=PrintVersion)
     parser.add_argument(
         "command", nargs=argparse.PARSER, choices=[*COMMANDS], metavar="COMMAND",
         help="one of the commands below, followed by its arguments",
