@@ -153,7 +153,7 @@ def private_names(tree: ast.Module) -> tuple[dict[str, int], set[str]]:
 
 #: Names with an underscore that are not ours: of named tuples, and of argparse, which the shell
 #: completions are made from.
-FOREIGN = {"_actions", "_asdict", "_expand_help", "_get_formatter", "_replace"}
+FOREIGN = {"_actions", "_asdict", "_replace"}
 
 
 def is_private(name: str) -> bool:

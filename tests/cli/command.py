@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -109,13 +110,16 @@ def called(*args: str | Path) -> Done:
 
     A process of its own takes a quarter of a second of computing.
     """
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            status: Any = main([*map(str, args)])
-        except SystemExit as exc:
-            status = exc.code
-    return Done(status, out.buffer.getvalue(), err.getvalue())
+    with tempfile.TemporaryFile() as file:
+        out, err = io.TextIOWrapper(file, "utf-8"), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                status: Any = main([*map(str, args)])
+            except SystemExit as exc:
+                status = exc.code
+        out.flush()
+        file.seek(0)
+        return Done(status, file.read(), err.getvalue())
 
 
 def without_extra(*args: str) -> list[str]:

@@ -110,8 +110,8 @@ def _command(words: Sequence[str]) -> Sequence[str]:
     return command
 
 
-def main_parser() -> Parser:
-    """Return the parser of the main options and the name of the command."""
+def main_parser(*, with_command: bool = True) -> Parser:
+    """Return the parser of the main options and, if wanted, the name of the command."""
     width = max(map(len, COMMANDS))
     commands = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
     parser = Parser(
@@ -129,8 +129,9 @@ def main_parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=PrintVersion)
-    parser.add_argument(
-        "command", nargs=argparse.PARSER, choices=[*COMMANDS], metavar="COMMAND",
-        help="one of the commands below, followed by its arguments",
-    )  # fmt: skip
+    if with_command:
+        parser.add_argument(
+            "command", nargs=argparse.PARSER, choices=[*COMMANDS], metavar="COMMAND",
+            help="one of the commands below, followed by its arguments",
+        )  # fmt: skip
     return parser

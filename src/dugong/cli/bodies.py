@@ -14,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote_plus
 
 from .. import InvalidRequest, Multipart
 from .output import Failure
@@ -65,7 +65,7 @@ def _encoded(value: str) -> bytes:
     name, rest = ("", value) if match is None else (match[0][:-1], value[match.end() :])
     reads = match is not None and match[0].endswith("@")
     data = _read(rest) if reads else rest.encode("utf-8", "surrogateescape")
-    text = quote(data, safe="")
+    text = quote_plus(data)  # a space becomes "+", as in HTML forms
     return (f"{name}={text}" if name else text).encode("utf-8", "surrogateescape")
 
 

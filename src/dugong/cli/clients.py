@@ -157,11 +157,15 @@ def _jar(args: argparse.Namespace) -> Any:
     for name in files:
         try:
             if name:
-                jar.load(name, ignore_discard=True)
+                jar.load(name, ignore_discard=True, ignore_expires=True)
         except FileNotFoundError:
             pass  # like curl: the file may come into being with -c
         except (OSError, LoadError) as exc:
             raise Failure(f"cannot read cookies from {name}: {exc}") from None
+    for cookie in jar:
+        if cookie.expires == 0:  # that is how curl notes that a cookie is of this session
+            cookie.expires, cookie.discard = None, True
+    jar.clear_expired_cookies()
     return jar
 
 
@@ -172,6 +176,9 @@ def save_cookies(client: Client, name: str) -> None:
         Failure: the file cannot be written.
     """
     jar: Any = client.cookies
+    for cookie in jar:
+        if cookie.expires is None:
+            cookie.expires = 0  # curl takes an empty column for none
     try:
         jar.save("/dev/stdout" if name == "-" else name, ignore_discard=True, ignore_expires=True)
     except OSError as exc:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from typing import Any
 
 from .arguments import Parser, count, field_to_send, file_name, seconds
 
@@ -178,7 +179,7 @@ class _InOrder(argparse.Action):
         setattr(args, self.dest, [*getattr(args, self.dest), (name, value)])
 
 
-def _flag(group: argparse._ActionsContainer, names: str, text: str, dest: str = "") -> None:
+def _flag(group: Any, names: str, text: str, dest: str = "") -> None:
     flags = names.split()
     dest = dest or flags[-1].removeprefix("--").replace("-", "_")
     group.add_argument(*flags, dest=dest, action="store_true", help=text)
