@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
-from .arguments import Parser, PrintVersion
+from .arguments import Formatter, Parser, PrintVersion
 from .output import EnvironmentFailure, OutputFailure, complain, flush_stdout, has_extra
 
 _EXTRA_MISSING = "{} needs additional packages: pip install 'dugong[cli]'"
@@ -125,7 +125,7 @@ def main_parser(*, with_command: bool = True) -> Parser:
                 "Run 'dugong COMMAND --help' for the options of a command.",
             ]
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=PrintVersion)

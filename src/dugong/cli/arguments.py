@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NoReturn
-from urllib.parse import quote, urlsplit
+from typing import NamedTuple, NoReturn
 
 from .. import __version__
 from ..protocol import grammar
@@ -25,6 +24,28 @@ from .output import complain, print_bytes
 
 #: The non-alphanumeric characters of a request target. All others are percent-encoded.
 _TARGET_CHARACTERS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """The formatter of help. It knows its width.
+
+    argparse makes one for each argument, and would load `shutil` to determine the width.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width())
+
+
+@lru_cache(1)
+def _width() -> int:
+    try:
+        columns = int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        try:
+            columns = os.get_terminal_size(1).columns or 80
+        except OSError:
+            columns = 80
+    return max(40, min(columns, 100) - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,7 +85,7 @@ def command_parser(name: str, description: str, epilog: str, usage: str | None =
         usage=usage,
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
 
@@ -122,8 +143,7 @@ def add_retries(parser: Parser, retries: int = 3) -> None:
 # The types of arguments.
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A URL and its parts.
 
     Attributes:
@@ -150,6 +170,7 @@ class Document:
 
 def url(text: str) -> Document:
     """Parse a URL."""
+    from urllib.parse import quote, urlsplit  # most commands leave URLs to the client
 
     def wrong(why: str) -> argparse.ArgumentTypeError:
         return argparse.ArgumentTypeError(f"{text!r}: {why}")

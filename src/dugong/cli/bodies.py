@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -24,13 +25,14 @@ _JSON = "application/json"
 
 
 def body_for(
-    options: list[tuple[str, str]], headers: list[tuple[str, Any]]
+    options: list[tuple[str, str]], headers: list[tuple[str, Any]], files: ExitStack
 ) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return the arguments of a request for its body, and the fields to add to *headers*.
 
     Args:
         options: names and values of the options, in order.
         headers: the fields that the user sets.
+        files: closes the files of a form.
 
     Raises:
         InvalidRequest: the options cannot be combined.
@@ -40,7 +42,7 @@ def body_for(
     if len(kinds) > 1:
         raise InvalidRequest(f"--{' and --'.join(sorted(kinds))} cannot be combined")
     if kinds == {"form"}:
-        return {"form": _form([value for _, value in options])}, []
+        return {"form": _form([value for _, value in options], files)}, []
     if kinds == {"json"}:
         data = b"".join(_file_or_text(value) for _, value in options)
         fields = [("Content-Type", _JSON), ("Accept", _JSON)]
@@ -86,7 +88,7 @@ def _read(name: str) -> bytes:
         raise Failure(f"cannot read {name}: {exc.strerror}") from exc
 
 
-def _form(values: list[str]) -> Multipart:
+def _form(values: list[str], opened: ExitStack) -> Multipart:
     """Return a form. The order of fields and files is kept as far as `Multipart` does."""
     fields: list[tuple[str, Any]] = []
     files: list[tuple[str, Any]] = []
@@ -104,7 +106,11 @@ def _form(values: list[str]) -> Multipart:
             fields.append((name, _read(path)))
             continue
         try:
-            source = Path(path).open("rb") if path != "-" else _read("-")  # noqa: SIM115
+            source: Any = b""
+            if path == "-":
+                source = _read(path)
+            else:
+                source = opened.enter_context(Path(path).open("rb"))
         except OSError as exc:
             raise Failure(f"cannot read {path}: {exc.strerror}") from exc
         filename = about.get("filename", Path(path).name).strip('"')

@@ -12,7 +12,6 @@ import argparse
 import os
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -39,22 +38,23 @@ _NOT_FOR_DOWNLOADS = frozenset(
 )  # fmt: skip
 
 
-@dataclass
 class Job:
     """A URL to request.
 
-    Attributes:
+    Args:
         url: the URL.
         path: the file to write; ``None`` for standard output, or if the response names it.
-        chosen: whether the URL or the server has chosen the name of the file.
+        chosen: whether the URL has chosen the name of the file.
+
+    Attributes:
         checksum: the expected digest, as a mapping for the library.
     """
 
-    url: str
-    path: Path | None = None
-    chosen: bool = False
-    checksum: dict[str, str] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, url: str, path: Path | None = None, chosen: bool = False) -> None:
+        self.url = url
+        self.path = path
+        self.chosen = chosen
+        self.checksum: dict[str, str] | None = None
 
     @property
     def label(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,15 @@ def run(args: argparse.Namespace, parser: Parser, method: str | None = None) -> 
     """
     output.is_silent = args.silent and not args.show_error
     try:
-        return _run(args, parser, method)
+        with ExitStack() as files:
+            return _run(args, parser, method, files)
     except InvalidRequest as exc:
         parser.error(explained(exc))
     except Failure as exc:
         return complain(str(exc))
 
 
-def _run(args: argparse.Namespace, parser: Parser, method: str | None) -> int:
+def _run(args: argparse.Namespace, parser: Parser, method: str | None, files: ExitStack) -> int:
     urls = [with_scheme(url) for url in args.urls]
     _check(args, parser, urls)
     body: dict[str, Any] = {}
@@ -92,7 +94,7 @@ def _run(args: argparse.Namespace, parser: Parser, method: str | None) -> int:
     if args.body:
         from .bodies import body_for
 
-        body, fields = body_for(args.body, args.headers)
+        body, fields = body_for(args.body, args.headers, files)
     if args.in_url:
         data = body.pop("body", b"").decode("utf-8", "surrogateescape")
         urls = [f"{url}{'&' if '?' in url else '?'}{data}" if data else url for url in urls]

@@ -9,8 +9,6 @@ from ..client.response import Response
 from ..connection.leased import LeasedHTTPConnection
 from ..pool.pool import Pool
 from ..transport.poll import run
-from .download import Download, co_download
-from .upload import co_upload
 
 if TYPE_CHECKING:
     import os
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from ..transport.timeouts import Timeouts
     from ..transport.within import Unset
     from .digests import Digests
+    from .download import Download
 
     Path: TypeAlias = str | os.PathLike[str]
     Progress: TypeAlias = Callable[[int, int | None], object]
@@ -58,6 +57,8 @@ class Transfers(BaseClient[C, P, R]):
         **options: Unpack[DownloadOptions],
     ) -> Co[Download]:
         """Coroutine of `Client.download`; returns the `Download`."""
+        from .download import co_download  # most clients only send requests
+
         return co_download(
             self,
             url,
@@ -79,6 +80,8 @@ class Transfers(BaseClient[C, P, R]):
         **options: Unpack[Options],
     ) -> Co[R]:
         """Coroutine of `Client.upload`; returns the response."""
+        from .upload import co_upload
+
         return co_upload(self, source, url, method=method, progress=progress, options={**options})
 
 
