@@ -39,16 +39,10 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nlost"
 #: Has the command run as if the extra were not installed.
 WITHOUT_EXTRA = """
 import sys
-from importlib.abc import MetaPathFinder
 
-class Hidden(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name in ("rich", "shtab", "stamina"):
-            sys.path[:] = []  # so that nobody else finds it
-        return None
-
-sys.meta_path.insert(0, Hidden())
-from dugong.cli import main, get, completion, put, check, timing  # loaded before it hides packages
+for name in ("rich", "shtab", "stamina"):
+    sys.modules[name] = None
+from dugong.cli import main
 sys.exit(main())
 """
 

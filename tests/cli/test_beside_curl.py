@@ -162,7 +162,6 @@ def assert_same(server: Site, arguments: list[str]) -> None:
         ([], 0),
         (["--fail", "/missing"], 22),
         (["--fail-with-body", "/missing"], 22),
-        (["--max-time", "0.001", "-x", "http://10.255.255.1:1"], 28),
     ],
 )
 def test_exit_status(server: Site, folder: Path, arguments: list[str], curls: int) -> None:
@@ -170,7 +169,7 @@ def test_exit_status(server: Site, folder: Path, arguments: list[str], curls: in
     assert CURL is not None
     server.on("/missing", Reply(404, b"sorry", {"Content-Type": "text/plain"}))
     words = [f"{server.url}{word}" if word.startswith("/") else word for word in arguments]
-    words = words if curls == 22 else [*words, f"{server.url}/"]
+    words = words if curls else [*words, f"{server.url}/"]
     done = subprocess.run([CURL, "-s", *words], capture_output=True, timeout=PATIENCE, check=False)
     assert done.returncode == curls
     ours = called("get", *words)

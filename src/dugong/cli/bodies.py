@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -106,11 +107,7 @@ def _form(values: list[str], opened: ExitStack) -> Multipart:
             fields.append((name, _read(path)))
             continue
         try:
-            source: Any = b""
-            if path == "-":
-                source = _read(path)
-            else:
-                source = opened.enter_context(Path(path).open("rb"))
+            source: Any = _read(path) if path == "-" else opened.enter_context(FileIO(path))
         except OSError as exc:
             raise Failure(f"cannot read {path}: {exc.strerror}") from exc
         filename = about.get("filename", Path(path).name).strip('"')

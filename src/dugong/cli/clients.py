@@ -224,10 +224,10 @@ def _user(args: argparse.Namespace) -> tuple[str, str]:
 
 def _tell(event: Event) -> None:
     """Show an event, and the request when it has been sent, as ``curl -v`` does."""
-    if event.name in ("connecting", "connected", "secured", "retry", "redirect"):
-        where = f" {event.address[0]} port {event.address[1]}" if (
-            isinstance(event.address, tuple)) else ""  # fmt: skip
-        print_note(f"* {event.name}{where if event.name.startswith('connect') else ''}")
+    if event.name == "connecting":
+        print_note(f"* connecting to {event.origin}")
+    elif event.name in ("connected", "secured", "retry", "redirect"):
+        print_note(f"* {event.name}")
     elif event.name == "sent":
         request = event.request
         path = request.url.partition("#")[0].split("/", 3)

@@ -189,7 +189,7 @@ def _rate(task: Task) -> str:
 def _time(task: Task) -> str:
     """Return the remaining time, or the duration of a finished transfer."""
     if task.finished:
-        seconds = task.finished_time or 0
+        seconds = task.finished_time or task.elapsed or 0.0
         return f"in {seconds:.1f} s" if seconds < 10 else f"in {_clock(seconds)}"
     left = task.time_remaining
     return "" if left is None else f"{_clock(left)} left"
