@@ -181,10 +181,10 @@ class Fetcher:
         """Return what a message says about the part of a file, if that can be continued."""
         if job.path is None or not self._may_download:
             return ""
-        part = Path(f"{os.path.realpath(job.path)}.part")
-        if not Path(f"{part}.json").is_file() or not part.is_file():
-            return ""
-        count = part.stat().st_size
+        part = f"{os.path.realpath(job.path)}.part"
+        if not (os.path.isfile(part) and os.path.isfile(f"{part}.json")):  # noqa: PTH113
+            return ""  # unlike those of `Path`, these accept any name
+        count = Path(part).stat().st_size
         amount = "" if self._args.parts > 1 or not count else f" ({size(count)})"
         return f"; --continue resumes {job.path}.part{amount}"
 
