@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import dugong
+
 PACKAGE = "dugong"
 SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
@@ -153,7 +155,7 @@ def private_names(tree: ast.Module) -> tuple[dict[str, int], set[str]]:
 
 #: Names with an underscore that are not ours: of named tuples, and of argparse, which the shell
 #: completions are made from.
-FOREIGN = {"_actions", "_asdict", "_expand_help", "_get_formatter", "_replace"}
+FOREIGN = {"_actions", "_asdict", "_replace"}
 
 
 def is_private(name: str) -> bool:
@@ -181,6 +183,26 @@ def intrusions(source: Path) -> list[str]:
 
 def test_private_names_stay_in_their_package() -> None:
     assert intrusions(SOURCE) == []
+
+
+#: Modules of the command that still know the inside of the library.
+INSIDERS = {
+    "arguments", "asking", "codings", "judging", "links", "measure", "redirects", "refusals",
+    "servers", "sources", "timing",
+}  # fmt: skip
+
+
+def test_the_command_uses_public_names() -> None:
+    wrong = []
+    for path in sorted((SOURCE / "cli").glob("*.py")):
+        if path.stem in INSIDERS:
+            continue
+        for node in imports_of(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                names = {alias.name for alias in node.names}
+                if node.module or not names <= {*dugong.__all__}:
+                    wrong.append(f"{path.name}:{node.lineno}")
+    assert wrong == []
 
 
 def test_direction() -> None:

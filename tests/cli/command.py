@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -38,35 +39,27 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nlost"
 #: Has the command run as if the extra were not installed.
 WITHOUT_EXTRA = """
 import sys
-from importlib.abc import MetaPathFinder
 
-class Hidden(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name in ("rich", "stamina"):
-            sys.path[:] = []  # so that nobody else finds it
-        return None
-
-sys.meta_path.insert(0, Hidden())
-from dugong.cli import main, get, completion, put, check, timing
+for name in ("rich", "shtab", "stamina"):
+    sys.modules[name] = None
+from dugong.cli import main
 sys.exit(main())
 """
 
 
-#: Has the command report each long sleep instead of sleeping, with a clock that nothing else moves.
+#: Has the command report each long delay between two attempts instead of waiting.
 SLEEPLESS = """
-import sys, time
+import sys
+from dugong.client import call
+from dugong.cli import main
 
-now = time.monotonic()
-
-def sleep(seconds):
-    global now
-    now += seconds
+def co_delay(seconds, clock, really=call.co_delay):
     if seconds > 1:
         print(f"slept for {seconds:.0f} s", file=sys.stderr)
+        seconds = 0.0
+    return really(seconds, clock)
 
-time.monotonic = lambda: now
-time.sleep = sleep
-from dugong.cli import main
+call.co_delay = co_delay
 sys.exit(main())
 """
 
@@ -111,13 +104,16 @@ def called(*args: str | Path) -> Done:
 
     A process of its own takes a quarter of a second of computing.
     """
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            status: Any = main([*map(str, args)])
-        except SystemExit as exc:
-            status = exc.code
-    return Done(status, out.buffer.getvalue(), err.getvalue())
+    with tempfile.TemporaryFile() as file:
+        out, err = io.TextIOWrapper(file, "utf-8"), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                status: Any = main([*map(str, args)])
+            except SystemExit as exc:
+                status = exc.code
+        out.flush()
+        file.seek(0)
+        return Done(status, file.read(), err.getvalue())
 
 
 def without_extra(*args: str) -> list[str]:

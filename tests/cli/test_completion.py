@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dugong.cli import COMMANDS, implementation
-from tests.cli.command import PATIENCE, run
+from tests.cli.command import PATIENCE, Done, run, without_extra
 from tests.cli.terminal import Terminal
 
 #: How each shell is started with none of its user's settings.
@@ -25,12 +25,12 @@ SHELLS = {
 
 #: Has the script read, and says when that is done in words that do not stand in the command.
 READ = {
+    "fish": '{dugong} completion fish | source; echo re""ady\r',
     "bash": 'PS1="> "; eval "$({dugong} completion bash)"; echo re""ady\r',
     "zsh": (
         'PS1="> "; autoload -U compinit; compinit -D -u; eval "$({dugong} completion zsh)"; '
         'echo re""ady\r'
     ),
-    "fish": '{dugong} completion fish | source; echo re""ady\r',
 }
 
 
@@ -81,10 +81,14 @@ def test_all_options_are_there(name: str) -> None:
         assert re.search(rf"\b{command}\b", script)
         for action in implementation(command).parser()._actions:
             for option in action.option_strings:
-                written = option if name != "fish" else option.replace("--", "-l ")
-                if name == "fish" and not option.startswith("--"):
-                    written = f"-s {option[1:]}"
+                written = option if name != "fish" else option.lstrip("-")
                 assert re.search(rf"(?<![-\w]){re.escape(written)}\b", script), (command, option)
+
+
+def test_without_extra() -> None:
+    done = run("completion", "bash", command=without_extra())
+    message = "dugong: completion needs additional packages: pip install 'dugong[cli]'\n"
+    assert done == Done(2, b"", message)
 
 
 @pytest.mark.parametrize("name", [*SHELLS])

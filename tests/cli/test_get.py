@@ -49,7 +49,7 @@ def test_http_1_0(documents: Documents) -> None:
 
     with serving("http.server", command) as server:
         url = f"http://{HOST}:{server.ports[0]}"
-        done = run("get", "-i", f"{url}/3.txt", f"{url}/4.txt")
+        done = run("get", "--show-headers", f"{url}/3.txt", f"{url}/4.txt")
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(b"HTTP/1.0 200 OK\r\n")
     assert done.out.count(b"HTTP/1.0 200") == 2
@@ -75,7 +75,10 @@ def test_proxy(tinyproxy: Proxies, nginx: NginxEndpoints, scheme: str) -> None:
     done = run("get", "--proxy", "http://{}:{}".format(*tinyproxy.guarded), url)
     refused = "407 Proxy Authentication Required"
     if scheme == "http":
-        assert done == failure(f"{url}: the server responded with {refused}")
+        said = "This proxy requires authentication."
+        assert done.status == 1
+        assert done.err.startswith(f"dugong: {url}: the server responded with {refused}")
+        assert said in done.err or "Access" in done.err
     else:
         proxy = "{}:{}".format(*tinyproxy.guarded)
         where = f"connecting to {HOST}:{nginx.tls.port} through the proxy {proxy}"
@@ -97,7 +100,7 @@ def test_proxy(tinyproxy: Proxies, nginx: NginxEndpoints, scheme: str) -> None:
         ("/a?", "/a?"),
         ("//a/../b;c", "//a/../b;c"),
         ("/a b", "/a%20b"),
-        ("/%C3%A9%zz", "/%C3%A9%zz"),
+        ("/%C3%A9%zz", "/%C3%A9%25zz"),
         ("/é?é=ø", "/%C3%A9?%C3%A9=%C3%B8"),
         (os.fsdecode(b"/\xff"), "/%FF"),
         ("/a@b:c", "/a@b:c"),
@@ -110,11 +113,9 @@ def test_target(listener: Listener, suffix: str, target: str) -> None:
         assert ended(process) == Done(0, b"hello", "")
 
 
-@pytest.mark.parametrize("zone", ["", "%251"])
-def test_ipv6(zone: str) -> None:
+def test_ipv6() -> None:
     with Listener("::1") as listener:
-        url = listener.url().replace("]", f"{zone}]")
-        with start("get", url) as process:
+        with start("get", listener.url()) as process:
             [request] = listener.serve(OK)
             done = ended(process)
     assert f"\r\nHost: {listener.authority}\r\n".encode() in request
@@ -134,7 +135,7 @@ def test_fields(listener: Listener) -> None:
 @pytest.mark.parametrize("written", ["head", "both"])
 def test_head(listener: Listener, written: str) -> None:
     response, body = (OK, b"hello") if written == "both" else (NOT_FOUND, b"")
-    with start("get", "-i", listener.url()) as process:
+    with start("get", "--show-headers", listener.url()) as process:
         listener.serve(response)
         done = ended(process)
     assert done.status == (0 if written == "both" else 1)

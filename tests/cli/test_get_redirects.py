@@ -55,12 +55,20 @@ def test_secrets_stay(listener: Listener) -> None:
 
 
 def test_target_is_asked_for_as_it_was_given(listener: Listener) -> None:
-    given = ["/ad;", "?", "/en?", "/q;?a=1", "/a/./../b;x=1/?%3f", "/\\c/%2E%2e/é"]
+    given = ["/ad;", "?", "/en?", "/q;?a=1", "/a/./../b;x=1/?%3f", "/c\\d/%2E%2e/é"]
     with start("get", "-L", listener.url("/")) as process:
         requests = listener.serve(*map(redirect, given), OK)
         assert ended(process) == Done(0, b"hello", "")
     targets = [request.split()[1].decode() for request in requests]
-    assert targets == ["/", "/ad;", "/ad;?", "/en?", "/q;?a=1", "/b;x=1/?%3f", "/\\c/%2E%2e/%C3%A9"]
+    assert targets == [
+        "/",
+        "/ad;",
+        "/ad;?",
+        "/en?",
+        "/q;?a=1",
+        "/b;x=1/?%3f",
+        "/c%5Cd/%2E%2e/%C3%A9",
+    ]
 
 
 def test_location_repeated(listener: Listener) -> None:
@@ -68,15 +76,15 @@ def test_location_repeated(listener: Listener) -> None:
     several = b"HTTP/1.1 302 There\r\nLocation: /2\r\nLocation: /3\r\nContent-Length: 0\r\n\r\n"
     with start("get", "-L", url) as process:
         listener.serve(several)
-        assert ended(process) == failure(f"{url}: the server redirects to several places: /2, /3")
+        assert ended(process) == failure(f"{url}: the 302 response has several different Locations")
     assert listener.is_left_alone()
 
 
 def test_circle(listener: Listener) -> None:
     url = listener.url("/1")
-    with start("get", "-L", url) as process:
-        listener.serve(redirect("/2"), redirect("/1"))
-        message = f"{url}: the server redirects in a loop, back to {url}"
+    with start("get", "-L", "--max-redirs", "2", url) as process:
+        listener.serve(redirect("/2"), redirect("/1"), redirect("/2"))
+        message = f"{url}: more than 2 redirects, the last to '{listener.url('/2')}'"
         assert ended(process) == failure(message)
     assert listener.is_left_alone()
 
@@ -93,14 +101,14 @@ def test_leads_to_nothing(listener: Listener, tmp_path: Path) -> None:
 
 
 def test_heads(listener: Listener) -> None:
-    with start("get", "-L", "-i", listener.url("/1")) as process:
+    with start("get", "-L", "--show-headers", listener.url("/1")) as process:
         first = redirect("/2")
         listener.serve(first, OK)
         assert ended(process) == Done(0, first.removesuffix(b"back") + OK, "")
 
 
-def test_in_a_pipeline(listener: Listener, nginx: NginxEndpoints) -> None:
-    """The order of the documents is that of the URLs, and the pipeline goes on."""
+def test_several(listener: Listener, nginx: NginxEndpoints) -> None:
+    """The order of the documents is that of the URLs, and the connection is kept."""
     urls = [listener.url(path) for path in ("/1", "/2", "/3", "/4")]
     target = f"http://{HOST}:{nginx.plain.port}/redirect"
     with start("get", "-L", *urls) as process:
@@ -122,8 +130,7 @@ def test_rest(
             assert ended(process).status == 1
         assert (tmp_path / "large.bin.part").exists()
         with start("get", "-L", "-O", "--continue", url, cwd=tmp_path) as process:
-            [request] = listener.serve(redirect(f"{there}?key=2"))
+            listener.serve(redirect(f"{there}?key=2"))
             assert ended(process) == Done(0, b"", "")
-    assert b"Range" not in request
     assert b"\r\nRange: bytes=" in relay.requests[1]
     assert (tmp_path / "large.bin").read_bytes() == (documents.directory / "large.bin").read_bytes()

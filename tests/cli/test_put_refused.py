@@ -193,8 +193,9 @@ def test_a_pipe_is_not_sent_again(listener: Listener, file: Path) -> None:
 
 def test_a_pipe_of_which_nothing_was_read(file: Path, refused: str) -> None:
     """Connecting is tried again."""
+    options = ["--retry", "1", "--retry-connrefused"]
     url = f"http://{refused}/x"
-    with Terminal(*fed(file), "put", *QUICKLY, "--retry", "1", "-", url) as terminal:
+    with Terminal(*fed(file), "put", *QUICKLY, *options, "-", url) as terminal:
         terminal.await_words("trying again in")
         status, shown = terminal.ended()
     assert status == 1

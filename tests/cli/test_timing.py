@@ -145,7 +145,7 @@ def test_interrupted(listener: Listener) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "the following arguments are required: URL"),
+        ([], "give at least one URL"),
         (["--har", "", "http://localhost"], "argument --har: '' is not a file name"),
         (
             ["-H", "A b: c", "http://localhost"],

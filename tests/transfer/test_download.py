@@ -157,6 +157,26 @@ async def test_it_continues_after_a_cut(style: Style, site: Site, tmp_path: Path
 
 
 @styled
+async def test_retries_of_the_call_limit_its_attempts(
+    style: Style, site: Site, tmp_path: Path
+) -> None:
+    resource = Resource(OLD)
+    resource.limits = [1000, 2000, 0, 0, 0]
+    site.on("/f", resource)
+    target = tmp_path / style.name
+    async with style.client(base_url=site.url, retries=AT_ONCE) as client:
+        with pytest.raises(ConnectionClosed):
+            await client.download("f", target, retries=0)
+        assert len(site.seen) == 1
+        with pytest.raises(ConnectionClosed):
+            await client.download("f", target, retries=Retry(2, backoff=0))
+        assert len(site.seen) == 4
+        assert (await client.download("f", target, retries=Retry(2, backoff=0))).size == len(OLD)
+    assert target.read_bytes() == OLD
+    target.unlink()
+
+
+@styled
 async def test_it_gives_up_and_a_later_call_continues(
     style: Style, site: Site, tmp_path: Path
 ) -> None:

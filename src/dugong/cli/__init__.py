@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
-from .. import __version__
-from .arguments import Parser
+from .arguments import Formatter, Parser, PrintVersion
 from .output import EnvironmentFailure, OutputFailure, complain, flush_stdout, has_extra
 
 _EXTRA_MISSING = "{} needs additional packages: pip install 'dugong[cli]'"
@@ -40,8 +39,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "get": Command("get", "fetch URLs, and print them or save them to files"),
+    "post": Command("post", "send data with POST, and print the response"),
+    "request": Command("request", "send a request with any method"),
     "check": Command("check", "report which URLs are missing", needs_extra=True),
-    "put": Command("put", "store a file on a server", needs_extra=True),
+    "put": Command("put", "store files on a server"),
     "time": Command("timing", "show how long each phase of a request takes", needs_extra=True),
     "completion": Command("completion", "print a shell completion script"),
 }
@@ -75,10 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            name, *rest = main_parser().parse_args(argv).command
+            name, *rest = _command(sys.argv[1:] if argv is None else argv)
             command = implementation(name)
             parser = command.parser()
-            args = parser.parse_intermixed_args(rest)
+            args = parser.parse(rest)
             if COMMANDS[name].needs_extra and not has_extra():
                 complain(_EXTRA_MISSING.format(name))
                 return 2
@@ -98,8 +99,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(f"cannot write to standard output: {exc}")
 
 
-def main_parser() -> Parser:
-    """Return the parser of the main options and the name of the command."""
+def _command(words: Sequence[str]) -> Sequence[str]:
+    """Return the name of the command and its arguments."""
+    if words and words[0] in COMMANDS:
+        return words
+    parser = main_parser()
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help", "--version", "--"):
+        parser.error(f"unknown option {words[0]}")
+    command: list[str] = parser.parse_args(words).command
+    return command
+
+
+def main_parser(*, with_command: bool = True) -> Parser:
+    """Return the parser of the main options and, if wanted, the name of the command."""
     width = max(map(len, COMMANDS))
     commands = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
     parser = Parser(
@@ -113,12 +125,13 @@ def main_parser() -> Parser:
                 "Run 'dugong COMMAND --help' for the options of a command.",
             ]
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"dugong {__version__}")
-    parser.add_argument(
-        "command", nargs=argparse.PARSER, choices=[*COMMANDS], metavar="COMMAND",
-        help="one of the commands below, followed by its arguments",
-    )  # fmt: skip
+    parser.add_argument("--version", action=PrintVersion)
+    if with_command:
+        parser.add_argument(
+            "command", nargs=argparse.PARSER, choices=[*COMMANDS], metavar="COMMAND",
+            help="one of the commands below, followed by its arguments",
+        )  # fmt: skip
     return parser

@@ -7,39 +7,85 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NoReturn
-from urllib.parse import quote, urlsplit
+from typing import NamedTuple, NoReturn
 
+from .. import __version__
 from ..protocol import grammar
 from ..protocol.authority import check_host
 from ..protocol.messages import Request
 from ..protocol.proxy import parse_proxy
 from ..protocol.request import NO_DEFAULTS, prepare
-from .output import complain
+from .output import complain, print_bytes
 
 #: The non-alphanumeric characters of a request target. All others are percent-encoded.
 _TARGET_CHARACTERS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """The formatter of help. It knows its width.
+
+    argparse makes one for each argument, and would load `shutil` to determine the width.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width())
+
+
+@lru_cache(1)
+def _width() -> int:
+    try:
+        columns = int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        try:
+            columns = os.get_terminal_size(1).columns or 80
+        except OSError:
+            columns = 80
+    return max(40, min(columns, 100) - 2)
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose error messages are one line."""
+    """A parser whose error messages are one line, and that notices if its help is not printed."""
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message} (see {self.prog} --help)")
         sys.exit(2)
 
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments. An option that does not exist is reported as such."""
+        args, unknown = self.parse_known_intermixed_args(words)
+        if unknown:
+            what = "option" if unknown[0].startswith("-") else "argument"
+            self.error(f"unknown {what} {unknown[0]}")
+        return args
 
-def command_parser(name: str, description: str, epilog: str) -> Parser:
+    def print_help(self, file: object = None) -> None:
+        print_bytes(self.format_help().encode())  # argparse would ignore an error
+
+
+class PrintVersion(argparse.Action):
+    """The action of ``--version``. That of argparse ignores errors."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> NoReturn:
+        print_bytes(f"dugong {__version__}\n".encode())
+        sys.exit(0)
+
+
+def command_parser(name: str, description: str, epilog: str, usage: str | None = None) -> Parser:
     """Return the parser of a command, still without arguments. The *epilog* is not reformatted."""
     return Parser(
         prog=f"dugong {name}",
+        usage=usage,
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
 
@@ -50,7 +96,8 @@ def command_parser(name: str, description: str, epilog: str) -> Parser:
 def add_fields(parser: Parser) -> None:
     """Add ``-H``. Its values are in ``headers``: pairs of name and value."""
     parser.add_argument(
-        "-H", dest="headers", metavar="'NAME: VALUE'", type=field, action="append", default=[],
+        "-H", "--header", dest="headers", metavar="'NAME: VALUE'", type=field,
+        action="append", default=[],
         help="a field to send; may be given several times",
     )  # fmt: skip
 
@@ -67,7 +114,7 @@ def add_route(parser: Parser, timeout: float | None = None) -> None:
     """Add ``--proxy``, ``--unix-socket`` and ``--timeout``, for `servers.connection`."""
     by = parser.add_mutually_exclusive_group()
     by.add_argument(
-        "--proxy", metavar="URL", type=proxy,
+        "-x", "--proxy", metavar="URL", type=proxy,
         help="connect through this proxy: http://[user:password@]host:port, or https://, "
         "socks5://, socks5h://",
     )  # fmt: skip
@@ -84,7 +131,7 @@ def add_route(parser: Parser, timeout: float | None = None) -> None:
 def add_retries(parser: Parser, retries: int = 3) -> None:
     """Add ``--retries`` and ``--retry-delay``, for `servers.attempts`."""
     parser.add_argument(
-        "--retries", "--retry", metavar="N", type=count, default=retries,
+        "--retry", "--retries", dest="retries", metavar="N", type=count, default=retries,
         help=f"retry up to N times after a network error (default: {retries})",
     )  # fmt: skip
     parser.add_argument(
@@ -96,8 +143,7 @@ def add_retries(parser: Parser, retries: int = 3) -> None:
 # The types of arguments.
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A URL and its parts.
 
     Attributes:
@@ -124,6 +170,7 @@ class Document:
 
 def url(text: str) -> Document:
     """Parse a URL."""
+    from urllib.parse import quote, urlsplit  # most commands leave URLs to the client
 
     def wrong(why: str) -> argparse.ArgumentTypeError:
         return argparse.ArgumentTypeError(f"{text!r}: {why}")
@@ -189,6 +236,24 @@ def field(text: str) -> tuple[str, str]:
     if not colon:
         raise argparse.ArgumentTypeError("a field must have the form 'Name: value'")
     return name, value.strip(" \t")
+
+
+def field_to_send(text: str) -> tuple[str, str | bytes | None]:
+    """Parse a field as curl does: ``Name:`` leaves out a field, ``Name;`` sends it without value.
+
+    A value beyond ASCII is sent as UTF-8. Bytes that are not UTF-8 are sent as they are.
+    """
+    if ":" not in text and text.endswith(";"):
+        return text[:-1], ""
+    name, value = field(text)
+    if not value:
+        return name, None
+    return name, encoded(value)
+
+
+def encoded(value: str) -> str | bytes:
+    """Return a field value as it is sent: beyond ASCII, as UTF-8."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape")
 
 
 def proxy(text: str) -> str:

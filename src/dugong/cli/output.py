@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from io import FileIO
 from typing import TextIO
 
-from ..transport.poll import POLLOUT, PollNeeded
+from .. import POLLOUT, PollNeeded
 
 #: The packages that the extra ``cli`` installs.
 _EXTRA = ("rich", "stamina")
@@ -87,12 +87,22 @@ def printable(text: str) -> str:
 
 def complain(message: str) -> int:
     """Print one line on standard error. Returns the exit status for a failure: 1."""
+    if not is_silent:
+        print_note(f"dugong: {message}")
+    return 1
+
+
+def print_note(text: str) -> None:
+    """Print one line on standard error."""
     if sys.stderr is not None:
         try:
-            print_error(printable(f"dugong: {message}"))
+            print_error(printable(text))
         except OSError:
             _forget(sys.stderr)  # standard error is gone, so no message is possible
-    return 1
+
+
+#: Whether `complain` prints nothing.
+is_silent = False
 
 
 def _print_error(line: str) -> None:

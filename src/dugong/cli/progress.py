@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from . import output
@@ -21,46 +20,41 @@ if TYPE_CHECKING:
 _MARGIN = 3
 
 
-@dataclass
 class Bar:
-    """The progress of one transfer. Set the attributes: the display reads them periodically.
+    """The progress of one transfer.
 
     Attributes:
         done: the number of bytes transferred.
         total: the total number of bytes, ``None`` if it is unknown.
-        watch: returns the value of *done*, for transfers that cannot set it themselves.
     """
 
-    done: int = 0
-    total: int | None = None
-    watch: Callable[[], int] | None = None
+    def __init__(self, begin: Callable[[Bar], object] = lambda bar: None) -> None:
+        self.done = -1
+        self.total: int | None = None
+        self._begin = begin
 
-    def look(self) -> int:
-        if self.watch is not None:
-            self.done = self.watch()
-        return self.done
+    def show(self, done: int, total: int | None) -> None:
+        """Show how far the transfer is. The bar appears with the first call."""
+        is_first = self.done < 0
+        self.done, self.total = done, total
+        if is_first:
+            self._begin(self)
 
 
 class Bars(Protocol):
     """A display of bars."""
 
-    def bar(
-        self, name: str, total: int | None = None, done: int = 0
-    ) -> AbstractContextManager[Bar]:
-        """Show a bar while the context lasts. It stays visible unless an exception is raised.
+    def bar(self, name: str) -> AbstractContextManager[Bar]:
+        """Provide a bar while the context lasts. It stays visible unless an exception is raised.
 
         Args:
-            name: the label of the bar.
-            total: the total number of bytes, ``None`` if it is unknown.
-            done: the number of bytes transferred before.
+            name: the label of the bar; without one, nothing is shown.
         """
 
 
 class _NoBars:
-    def bar(
-        self, name: str, total: int | None = None, done: int = 0
-    ) -> AbstractContextManager[Bar]:
-        return nullcontext(Bar(done, total))
+    def bar(self, name: str) -> AbstractContextManager[Bar]:
+        return nullcontext(Bar())
 
 
 class _RichBars:
@@ -69,22 +63,39 @@ class _RichBars:
         self._shown = shown
 
     @contextmanager
-    def bar(self, name: str, total: int | None = None, done: int = 0) -> Iterator[Bar]:
-        bar = Bar(done, total)
-        progress = self._progress
-        progress.start()
-        shortened = _shortened(output.printable(name), progress.console.width)
-        task = progress.add_task(shortened, total=total, completed=done)
-        self._shown[task] = bar
+    def bar(self, name: str) -> Iterator[Bar]:
+        if not name:
+            yield Bar()
+            return
+        progress, tasks = self._progress, []
+
+        def begin(bar: Bar) -> None:
+            progress.start()
+            shortened = _shortened(output.printable(name), progress.console.width)
+            tasks.append(progress.add_task(shortened, total=bar.total, completed=bar.done))
+            self._shown[tasks[0]] = bar
+
+        bar = Bar(begin)
         try:
             yield bar
-            bar.total = bar.look()
-            progress.refresh()
-            table = progress.make_tasks_table([one for one in progress.tasks if one.id == task])
-            progress.console.print(table)
+            if tasks:
+                bar.total = bar.done
+                progress.refresh()
+                table = progress.make_tasks_table(
+                    [task for task in progress.tasks if task.id == tasks[0]]
+                )
+                progress.console.print(table)
         finally:
-            del self._shown[task]
-            progress.remove_task(task)
+            for task in tasks:
+                del self._shown[task]
+                progress.remove_task(task)
+
+
+def has_rich() -> bool:
+    """Return whether the package that draws bars is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("rich") is not None
 
 
 @contextmanager
@@ -97,7 +108,7 @@ def bars(wanted: bool = True) -> Iterator[Bars]:
     Args:
         wanted: whether to show bars at all.
     """
-    if not wanted or not output.is_terminal(2) or not output.has_extra():
+    if not wanted or not output.is_terminal(2) or not has_rich():
         yield _NoBars()
         return
     progress, shown = _rich_progress()
@@ -137,7 +148,7 @@ def _rich_progress() -> tuple[Progress, dict[TaskID, Bar]]:
 
         def get_renderables(self) -> Iterable[RenderableType]:
             for task, bar in list(shown.items()):
-                self.update(task, completed=bar.look(), total=bar.total)
+                self.update(task, completed=bar.done, total=bar.total)
             # The "^C" that the terminal prints must fit behind a bar. Otherwise the line wraps.
             width = max(1, console.width - _MARGIN)
             for renderable in super().get_renderables():
@@ -170,13 +181,16 @@ def _amount(task: Task) -> str:
 
 def _rate(task: Task) -> str:
     speed = task.finished_speed or task.speed
+    if speed is None and task.elapsed:  # too fast for samples
+        speed = task.completed / task.elapsed
     return "" if speed is None else f"{output.size(int(speed))}/s"
 
 
 def _time(task: Task) -> str:
     """Return the remaining time, or the duration of a finished transfer."""
     if task.finished:
-        return f"in {_clock(task.finished_time or 0)}"
+        seconds = task.finished_time or task.elapsed or 0.0
+        return f"in {seconds:.1f} s" if seconds < 10 else f"in {_clock(seconds)}"
     left = task.time_remaining
     return "" if left is None else f"{_clock(left)} left"
 

@@ -19,7 +19,7 @@ from .arguments import (
     file_name,
     url,
 )
-from .files import destination
+from .files import store
 from .measure import PHASES, Exchange, Stopwatch, fetch_one, fetch_pipelined
 from .output import Failure, complain, is_terminal, print_bytes, print_line, printable, size
 from .servers import connection
@@ -69,9 +69,7 @@ _COLUMNS += [f"{name + '/ms':>9}" for name in (*PHASES, "total")]
 def parser() -> Parser:
     """Return the parser of the command's arguments."""
     parser = command_parser("time", "Show how long each phase of a request takes.", _EXAMPLES)
-    parser.add_argument(
-        "documents", nargs="+", metavar="URL", type=url, help="an http or https URL"
-    )
+    parser.add_argument("urls", nargs="*", metavar="URL", help="an http or https URL")
     parser.add_argument(
         "--har", metavar="FILE", type=file_name, help="write an HTTP Archive (HAR 1.2) to FILE"
     )
@@ -85,7 +83,14 @@ def parser() -> Parser:
 
 def run(args: argparse.Namespace, parser: Parser) -> int:
     check_fields(args, parser)
-    documents: list[Document] = args.documents
+    if not args.urls:
+        parser.error("give at least one URL")
+    if args.har == args.svg == "-":
+        parser.error("only one of --har and --svg can be written to standard output")
+    try:
+        documents: list[Document] = [url(text) for text in args.urls]
+    except argparse.ArgumentTypeError as exc:
+        parser.error(f"argument URL: {exc}")
     if args.svg is not None and len({document.server for document in documents}) > 1:
         parser.error("--svg requires URLs of a single server")
     show = _show_bars if is_terminal(1) else _table()
@@ -120,7 +125,7 @@ def _write_down(exchanges: list[Exchange], conn: HTTPConnection, args: argparse.
     for name, make in ((args.har, _archive), (args.svg, _picture)):
         if name is not None:
             try:
-                _store(name, make(exchanges, conn, args))
+                store(name, make(exchanges, conn, args))
             except (Failure, DugongError) as exc:
                 status = complain(str(exc))
     return status
@@ -142,22 +147,6 @@ def _picture(exchanges: list[Exchange], conn: HTTPConnection, args: argparse.Nam
     except (Failure, DugongError) as exc:
         raise Failure(f"no picture: fetching the URLs in a pipeline failed: {exc}") from exc
     return waterfall(exchanges, pipelined)
-
-
-def _store(name: str, data: bytes) -> None:
-    """Write a file, or standard output if *name* is ``-``. The file gets its name when complete.
-
-    Raises:
-        Failure: the file cannot be written.
-    """
-    target = destination(None if name == "-" else name, "")
-    try:
-        target.begin(None, b"")
-        target.write(data)
-        target.finish()
-    except BaseException:
-        target.leave()
-        raise
 
 
 # Output.

@@ -9,9 +9,7 @@ from ..client.response import Response
 from ..connection.leased import LeasedHTTPConnection
 from ..pool.pool import Pool
 from ..transport.poll import run
-from .download import Download, co_download
 from .many import LIMIT, MAX_BODY, PER_HOST, WINDOW, Many
-from .upload import co_upload
 
 if TYPE_CHECKING:
     import os
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from ..transport.timeouts import Timeouts
     from ..transport.within import Unset
     from .digests import Digests
+    from .download import Download
     from .many import Sink, Wanted
 
     Path: TypeAlias = str | os.PathLike[str]
@@ -60,6 +59,8 @@ class Transfers(BaseClient[C, P, R]):
         **options: Unpack[DownloadOptions],
     ) -> Co[Download]:
         """Coroutine of `Client.download`; returns the `Download`."""
+        from .download import co_download  # most clients only send requests
+
         return co_download(
             self,
             url,
@@ -81,6 +82,8 @@ class Transfers(BaseClient[C, P, R]):
         **options: Unpack[Options],
     ) -> Co[R]:
         """Coroutine of `Client.upload`; returns the response."""
+        from .upload import co_upload
+
         return co_upload(self, source, url, method=method, progress=progress, options={**options})
 
 
@@ -168,7 +171,8 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
                 are checked, too.
             progress: called with two numbers: the bytes that have been received, and those of the
                 whole file or ``None``.
-            options: keyword arguments of `request`.
+            options: keyword arguments of `request`. *retries* also limits the attempts in a row
+                that add no byte, which are 5 by default: with 0, nothing is continued in this call.
 
         Returns:
             A `Download`.

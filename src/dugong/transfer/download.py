@@ -7,7 +7,8 @@ Theory of operation
    arrives. `versions` decides what a response is good for, and `files` keeps what was stored.
 2. The first request may fail: then the download fails. After the first response, a failure that may
    be temporary leads to another attempt, which continues where the last one has ended. After
-   `_MOST_FAILURES` attempts in a row that have added no byte, the download fails.
+   `_MOST_FAILURES` attempts in a row that have added no byte, the download fails. An argument
+   *retries* of the call replaces that number, and decides about each attempt.
 3. If the resource has changed, the download starts again, at most `_MOST_VERSIONS` times.
 4. With several *parts*, each missing range is divided, and as many coroutines fetch the pieces
    (`run_all`). If the server turns out not to support that, one connection fetches everything.
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..client.delay import co_delay
-from ..client.retries import STATUSES, Retry, retry_after
+from ..client.retries import Retry, check_retries
 from ..client.url import URL, encode_params, join
 from ..drivers.many import run_all
 from ..errors import (
@@ -40,11 +41,11 @@ from ..errors import (
     InvalidResponse,
     StatusError,
     is_callers,
-    is_temp_network_error,
     mark_as_callers,
 )
 from ..protocol.arguments import check_seconds, check_size
 from ..protocol.request import Fields
+from ..transport.within import Unset
 from .digests import announced, check_digest, compare
 from .files import NamedFile, OpenFile, Target
 from .received import Received, split
@@ -175,7 +176,11 @@ class _Job:
         self._expected = expected
         self._progress = progress
         self._parts = parts if target.seekable else 1
-        self._retry = client.settings.retries or Retry()
+        given = options.get("retries")
+        own = None if isinstance(given, Unset) else check_retries(given)
+        usual = client.settings.retries or Retry()
+        self._decides = own is not None
+        self._retry = own or Retry(_MOST_FAILURES, usual.statuses, usual.backoff, usual.max_wait)
         self.deadline: float | None = None
         self._end: float | None = None
         self._contacted = False
@@ -298,6 +303,8 @@ class _Job:
         else:
             options["deadline"] = None
         options["headers"] = [*self._fields, ("Accept-Encoding", "identity"), *fields]
+        if self._contacted and self._decides:
+            options["retries"] = None  # otherwise each of n attempts would be made n times
         url: Any = self._url  # the client takes a parsed URL, too
         response: BaseResponse[Any] = yield from self._client.co_request(method, url, **options)
         self._contacted = True
@@ -356,17 +363,19 @@ class _Job:
 
     def _delay_after(self, exc: Exception, failures: int) -> float | None:
         """Return the seconds until another attempt, ``None`` if there is none."""
-        if is_callers(exc) or not self._contacted or failures >= _MOST_FAILURES:
+        if is_callers(exc) or not self._contacted:
             return None
-        delay = self._retry.delay(failures)
+        retry = self._retry
         if isinstance(exc, StatusError):
-            if exc.status not in STATUSES or not self._target.received.size:
+            if not self._target.received.size:
                 return None
-            after = retry_after(exc.response.headers, time.time()) or 0.0
-            delay = max(delay, after)
-            if after > self._retry.max_wait:
-                return None
-        elif not is_temp_network_error(exc):
+            response = exc.response
+            delay = retry.after_response(
+                "GET", exc.status, response.headers, failures, now=time.time()
+            )
+        else:
+            delay = retry.after_error(exc, failures)
+        if delay is None:
             return None
         if self._end is not None and time.monotonic() + delay >= self._end:
             return None
