@@ -39,6 +39,9 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, MOVIE, "video/mp4")
         elif self.path.startswith("/doc/") and int(self.path[5:]) < 100:
             self.answer(200, b"This is document %s.\n" % self.path[5:].encode())
+        elif self.path == "/events":
+            lines = b"".join(b'{"number":%d}\n' % number for number in range(3))
+            self.answer(200, lines, "application/jsonl")
         elif self.path == "/flaky":
             if not self.fails():
                 self.answer(200, b"This time it worked.\n")
