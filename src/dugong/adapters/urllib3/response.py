@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from ...protocol.messages import HTTPResponse as Head
     from .pool import HTTPPool
 
-#: Bytes that `Body` reads ahead. Small blocks do not get faster with more. Blocks of at least this
-#: size are received where they are wanted, without a copy, so a larger buffer slows down programs
-#: that read blocks of 64 KiB to 256 KiB.
-_BUFFER_SIZE = 64 * 1024
+#: Bytes that `Body` reads ahead. More saves no measurable time.
+_BUFFER_SIZE = 128 * 1024
 
 #: The longest body, in bytes, that is discarded to use its connection again.
 MAX_DISCARDED = 64 * 1024
