@@ -78,7 +78,5 @@ def test_in_an_empty_environment(
     url = f"http://{nginx.plain.host}:{nginx.plain.port}/doc"
     got = subprocess.run([command, "get", f"{url}/7.txt"], capture_output=True, check=True)
     assert got.stdout == document(7)
-    done = subprocess.run(
-        [command, "put", python, url], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([command, "time", url], capture_output=True, text=True, check=False)
     assert (done.returncode, "dugong[cli]" in done.stderr) == (2, True)

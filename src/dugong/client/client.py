@@ -79,6 +79,27 @@ TIMEOUT = 30.0
 #: What is followed unless the caller determines it.
 REDIRECTS = Redirects()
 
+#: The keyword arguments of a request.
+_OPTIONS = frozenset({
+    "params", "headers", "body", "json", "form", "auth", "timeout", "deadline", "redirects",
+    "retries", "decode", "expect100",
+})  # fmt: skip
+
+#: What to use instead of arguments that other libraries have.
+_INSTEAD = {
+    "data": "pass form= or body=",
+    "content": "pass body=",
+    "files": "pass form=Multipart(…)",
+    "allow_redirects": "pass redirects=, None to follow none",
+    "follow_redirects": "pass redirects=, None to follow none",
+    "cookies": "pass cookies= to the client",
+    "verify": "pass verify= to the client",
+    "cert": "pass cert= to the client",
+    "proxies": "pass proxy= to the client",
+    "proxy": "pass proxy= to the client",
+    "stream": "leave it out, a response is always read as it arrives",
+}
+
 
 class BaseClient(Generic[C, P, R]):
     """The common part of all clients."""
@@ -173,6 +194,10 @@ class BaseClient(Generic[C, P, R]):
             raise StateError("the client is closed: make a new one")
         settings = self.settings
         if options:
+            if not options.keys() <= _OPTIONS:
+                name = min(options.keys() - _OPTIONS)
+                hint = f": {_INSTEAD[name]}" if name in _INSTEAD else ""
+                raise TypeError(f"a request has no argument {name!r}{hint}")
             return self._call_with(method, url, **options)
         target = join(settings.base, url)
         if settings.params:

@@ -24,7 +24,7 @@ class ClientRequest:
             other requests. Of a request that was pickled, only a `str` is left.
     """
 
-    __slots__ = ("_defaults", "_fields", "_hop", "body", "given")
+    __slots__ = ("__weakref__", "_defaults", "_fields", "_hop", "body", "given")
 
     def __init__(
         self, hop: Hop, body: Any, defaults: Defaults | None = None, given: Any = None

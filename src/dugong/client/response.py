@@ -80,6 +80,22 @@ class Kept:
         return len(data)
 
 
+#: What to use instead of attributes that the responses of other libraries have.
+_INSTEAD = {
+    "content": "readall()",
+    "status_code": "status",
+    "reason_phrase": "reason",
+    "ok": "raise_for_status(), or compare status",
+    "is_success": "raise_for_status(), or compare status",
+    "iter_lines": "lines()",
+    "iter_content": "read(), or a loop over the response",
+    "iter_bytes": "read(), or a loop over the response",
+    "cookies": "the cookies of the client",
+    "encoding": "text(encoding)",
+    "elapsed": "on_event of the client",
+}
+
+
 class BaseResponse(Generic[C]):
     """The common part of `Response` and `AsyncResponse`. `Response` has the documentation."""
 
@@ -156,6 +172,13 @@ class BaseResponse(Generic[C]):
     def closed(self) -> bool:
         """Whether the response no longer has a connection."""
         return self._conn is None
+
+    if not TYPE_CHECKING:  # a type checker would believe that there are any attributes
+
+        def __getattr__(self, name: str) -> Any:
+            hint = f": use {_INSTEAD[name]}" if name in _INSTEAD else ""
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{hint}"
+            raise AttributeError(text, name=name, obj=self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status} {self.reason}".rstrip() + ">"
