@@ -96,7 +96,7 @@ _USER_INFORMATION = re.compile(r"//[^/?#]*@")
 class _Job(Generic[R]):
     """A request."""
 
-    __slots__ = ("call", "request", "retried", "retries", "ticket")
+    __slots__ = ("call", "failure", "request", "retried", "retries", "ticket")
 
     def __init__(self, call: Call[Any, R]) -> None:
         self.call = call
@@ -104,6 +104,7 @@ class _Job(Generic[R]):
         self.request = ClientRequest(call.first, call.body, None, call.given)
         self.retries, call.retries = call.retries, None
         self.retried = 0
+        self.failure: Exception | None = None  # because of which it is sent again
         self.ticket: Ticket[Any] | None = None
 
 
@@ -236,7 +237,7 @@ class BaseMany(Generic[R]):
     def _begin(self, ticket: Ticket[_Job[R]]) -> None:
         job = ticket.item
         if ticket.reason is not None:
-            self._fail(_because(ticket.reason, job.request.url), job.request)
+            self._fail(job.failure or _because(ticket.reason, job.request.url), job.request)
             return
         job.ticket = ticket
         timeout = job.call.timeout
@@ -326,6 +327,7 @@ class BaseMany(Generic[R]):
         if delay is None:
             self._fail(outcome, job.request)
         else:
+            job.failure = outcome
             self._put_back(job, now + delay)
 
     def _put_back(self, job: _Job[R], when: float) -> None:
