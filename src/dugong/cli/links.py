@@ -96,13 +96,15 @@ class Links:
         base = self._base_of(elements)
         self.relative = 0
         known: set[str] = set()
+        relative: set[str] = set()
         for element in elements:
             for link in _links_of(element):
                 url = joined(base, link)
                 if url is None and _SCHEME.match(link):
                     url = link  # it is reported as invalid
                 elif url is None:
-                    self.relative += 1
+                    self.relative += link not in relative
+                    relative.add(link)
                     continue
                 url = url.partition("#")[0]
                 if url not in known and url.lower().startswith(("http:", "https:")):

@@ -7,7 +7,8 @@ Theory of operation
    it. So a HEAD that fails is followed by a GET, whose result counts, unless no request reached the
    server at all.
 2. If the results of HEAD and GET differ, and neither status may be temporary, later URLs of the
-   server are requested by GET only.
+   server are requested by GET only. Until it is known whether a server supports HEAD, only `_FIRST`
+   of its URLs are requested at a time: with the others, every HEAD would be to no effect.
 3. New URLs and those that need a GET reach `many` through one async iterable (`_Feed`), so that its
    limits hold for both. GETs are first.
 4. `many` retries, and finds out how many requests a server allows. See `Client.many`.
@@ -47,8 +48,29 @@ _BELIEVED = frozenset({Outcome.OK, Outcome.REDIRECTED, Outcome.INVALID, Outcome.
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-#: Servers of which it is remembered that they refuse HEAD.
-_REMEMBERED = 1000
+#: URLs that a server is asked for at a time until it is known whether it supports HEAD.
+_FIRST = 6
+
+#: Servers that are remembered.
+_REMEMBERED = 10_000
+
+
+class _Server:
+    """What is known of a server.
+
+    Attributes:
+        is_known: whether it is known if HEAD works.
+        by_get: whether it does not.
+        asked: how many of its URLs are with `many`.
+        held: those that are not yet.
+    """
+
+    __slots__ = ("asked", "by_get", "held", "is_known")
+
+    def __init__(self) -> None:
+        self.is_known = self.by_get = False
+        self.asked = 0
+        self.held: deque[str] = deque()
 
 
 class Item(dict[str, Any]):
@@ -56,34 +78,42 @@ class Item(dict[str, Any]):
 
     Attributes:
         given: the URL as given.
+        server: its server.
         refused: the result by HEAD, if that has failed.
     """
 
     given: str
+    server: _Server
     refused: Result | None = None
 
 
 class _Feed:
-    """The requests: an async iterable that ends when every URL has its result."""
+    """The requests: an async iterable that ends when every URL has its result.
+
+    Args:
+        urls: the URLs. The iterable may be slow.
+    """
 
     def __init__(self, urls: AsyncIterator[str]) -> None:
         self._urls = urls
         self._read: deque[str] = deque()
         self._again: deque[Item] = deque()
+        self._servers: OrderedDict[str, _Server] = OrderedDict()
         self._ended = False
         self._failure: BaseException | None = None
-        self._pending = 0
+        self._pending = 0  # URLs that have been read and have no result
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
 
     async def read(self) -> None:
-        """Read the URLs, which may be slow. Runs in a task of its own."""
+        """Read the URLs. Runs in a task of its own."""
         try:
             async with aclosing(self._urls) as urls:  # type: ignore[type-var]
                 async for url in urls:
+                    self._pending += 1
                     self._read.append(url)
                     self._changed.set()
-                    while len(self._read) + self._pending >= WINDOW:
+                    while self._pending >= WINDOW:
                         self._room.clear()
                         await self._room.wait()
         except Exception as exc:
@@ -92,13 +122,19 @@ class _Feed:
             self._ended = True
             self._changed.set()
 
-    async def items(self, item_for: Callable[[str], Item]) -> AsyncIterator[Item]:
+    async def items(self, item_for: Callable[[str, _Server], Item]) -> AsyncIterator[Item]:
+        """Yield the requests."""
         while True:
             if self._again:
                 yield self._again.popleft()
             elif self._read:
-                self._pending += 1
-                yield item_for(self._read.popleft())
+                url = self._read.popleft()
+                server = self._server(url)
+                if server.is_known or server.asked < _FIRST:
+                    server.asked += 1
+                    yield item_for(url, server)
+                else:
+                    server.held.append(url)
             elif self._failure is not None:
                 raise self._failure
             elif self._ended and not self._pending:
@@ -108,13 +144,32 @@ class _Feed:
                 await self._changed.wait()
 
     def again(self, item: Item) -> None:
+        """Request an item again."""
         self._again.append(item)
         self._changed.set()
 
-    def done(self) -> None:
+    def done(self, item: Item) -> None:
+        """Note that there is a result for an item."""
+        server = item.server
+        server.asked -= 1
+        while server.held and (server.is_known or server.asked < _FIRST):
+            self._read.appendleft(server.held.pop() if server.is_known else server.held.popleft())
+            if not server.is_known:
+                break
         self._pending -= 1
         self._room.set()
         self._changed.set()
+
+    def _server(self, url: str) -> _Server:
+        name = "/".join(url.split("/", 3)[:3]).lower()
+        server = self._servers.get(name)
+        if server is None:
+            server = self._servers[name] = _Server()
+            if len(self._servers) > _REMEMBERED:
+                self._servers.popitem(last=False)  # its items still have it
+        else:
+            self._servers.move_to_end(name)
+        return server
 
 
 class Checker:
@@ -130,7 +185,6 @@ class Checker:
         self._args = args
         self._report = report
         self._redirects = Redirects(_MAX_REDIRECTS, downgrade=True) if args.follow else None
-        self._by_get: OrderedDict[str, None] = OrderedDict()
 
     async def check(self, urls: AsyncIterator[str]) -> None:
         """Check all of *urls*. The iterable may be slow."""
@@ -155,21 +209,20 @@ class Checker:
                     if result is None:
                         feed.again(item)
                     else:
-                        feed.done()
+                        feed.done(item)
                         self._report(result)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
-    def _item(self, url: str) -> Item:
-        by_get = _server(url) in self._by_get
+    def _item(self, url: str, server: _Server) -> Item:
         item = Item(
-            method="GET" if by_get else "HEAD",
+            method="GET" if server.by_get else "HEAD",
             url="" if _fault(url) else url,
             headers=self._args.headers,
             redirects=self._redirects,
         )
-        item.given = url
+        item.given, item.server = url, server
         return item
 
     def _judged(self, item: Item, found: Any) -> Result | None:
@@ -179,20 +232,23 @@ class Checker:
         result = judged(item.given, found)
         if item["method"] == "GET":
             if item.refused is not None:
-                self._compare(item, item.refused, result)
+                _compare(item.server, item.refused, result)
             return result
+        if result.result in (Outcome.OK, Outcome.REDIRECTED):
+            item.server.is_known = True
         if result.result in _BELIEVED or not _has_reached(found):
             return result
         item["method"] = "GET"
         item.refused = result
         return None
 
-    def _compare(self, item: Item, by_head: Result, by_get: Result) -> None:
-        """Learn from the results by HEAD and by GET (rule 2)."""
-        if by_head.result is not by_get.result and _lasts(by_head) and _lasts(by_get):
-            self._by_get[_server(item.given)] = None
-            if len(self._by_get) > _REMEMBERED:
-                self._by_get.popitem(last=False)
+
+def _compare(server: _Server, by_head: Result, by_get: Result) -> None:
+    """Learn from the results by HEAD and by GET (rule 2)."""
+    if _lasts(by_head) and _lasts(by_get):
+        if by_head.result is not by_get.result:
+            server.by_get = True
+        server.is_known |= server.by_get or by_get.status is not None
 
 
 def new_client(args: argparse.Namespace) -> AsyncClient:
@@ -221,10 +277,6 @@ def _fault(url: str) -> str | None:
     if len(url) > LONGEST_URL:
         return f"it is longer than {LONGEST_URL} characters"
     return "a URL cannot contain control characters" if _CONTROL.search(url) else None
-
-
-def _server(url: str) -> str:
-    return "/".join(url.split("/", 3)[:3]).lower()
 
 
 def _has_reached(found: Any) -> bool:

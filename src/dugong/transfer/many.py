@@ -51,7 +51,7 @@ from ..protocol.content import AsyncIterableContent, is_replayable
 from ..protocol.limits import BUFFER_SIZE
 from ..transport.poll import Limits
 from ..transport.within import Unset
-from .schedule import SILENT, Answer, Schedule, Ticket
+from .schedule import BUSY, SILENT, Answer, Schedule, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -308,8 +308,7 @@ class BaseMany(Generic[R]):
                 and job.call.hop.url.origin == job.call.first.url.origin
             ):
                 answer, wait = Answer.REFUSED, retry_after(response.headers, time.time())
-                if wait is not None:
-                    reason = StatusError(response.status, response.reason, response.url)
+                reason = StatusError(response.status, response.reason, response.url)
             schedule.ended(ticket, answer, now, wait, reason)
             if isinstance(outcome, _Retried):
                 self._put_back(job, now + outcome.delay)
@@ -478,8 +477,13 @@ def _because(reason: BaseException, url: str) -> Exception:
         from copy import copy
 
         return copy(reason).with_traceback(None)
-    exc = ConnectionTimedOut(f"not sent: the host has not answered {SILENT} requests: {reason}")
-    exc.phase, exc.safe_to_retry = getattr(reason, "phase", None), True
+    exc: DugongError
+    if isinstance(reason, ConnectionTimedOut):
+        exc = ConnectionTimedOut(f"not sent: the host has not answered {SILENT} requests: {reason}")
+        exc.phase = reason.phase
+    else:
+        exc = ConnectionClosed(f"not sent: the host has refused {BUSY} requests: {reason}")
+    exc.safe_to_retry = True
     return exc
 
 
