@@ -53,7 +53,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"Callable\[\[\]"),  # of a callable without arguments
     (
         r"py:class",
-        r"Allow|Auth|Cert|Digests|(Download)?Options|Files|Pairs|Path|Progress|Resolve|Verify",
+        r"Allow|Auth|Cert|Digests|(Download)?Options|Files|Pairs|Path|Progress|Resolve|Sink|Verify|Wanted",
     ),
     (r"py:class", r"CookieJar|pathlib\.Path|(.*\.)?[PR]"),
 ]

@@ -20,7 +20,16 @@ from dugong.connection.blocking import BlockingPipeline
 _NOT_OURS = {"cancel", "contents", "name", "with_traceback", "add_note"}
 
 #: Methods of pools for the package `dugong.client`, which users do not call.
-_FOR_CLIENTS = {"co_lease", "enter_loop", "place_of", "take_again", "prepare", "co_perform", "end"}
+_FOR_CLIENTS = {
+    "co_lease",
+    "enter_loop",
+    "place_of",
+    "take_again",
+    "prepare",
+    "co_perform",
+    "end",
+    "keep",
+}
 
 #: Classes whose coroutines are documented once, at the blocking class.
 _ASYNC = (dugong.AsyncHTTPConnection, dugong.AsyncClient, dugong.AsyncResponse)

@@ -196,8 +196,8 @@ class _Host(Generic[T]):
 
     __slots__ = (
         "_counted", "_counted_since", "_last_count", "_last_look", "bound", "busy", "event",
-        "first", "flying", "in_flight", "key", "most", "next_start", "paused_until", "queue", "rate",
-        "reason", "shut_until", "silent", "where",
+        "first", "flying", "in_flight", "key", "most", "next_start", "paused_until", "queue",
+        "rate", "reason", "shut_until", "silent", "where",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, most: int, now: float) -> None:
