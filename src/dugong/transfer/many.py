@@ -299,6 +299,7 @@ class BaseMany(Generic[R]):
     def _judge(self, job: _Job[R], outcome: R | Exception) -> None:
         ticket, schedule, now = job.ticket, self._schedule, time.monotonic()
         assert ticket is not None
+        job.ticket = None  # the two would be a reference cycle
         if not isinstance(outcome, Exception) or isinstance(outcome, _Retried):
             response: Any = outcome.response if isinstance(outcome, _Retried) else outcome
             wait, reason = None, None
@@ -311,7 +312,7 @@ class BaseMany(Generic[R]):
                 reason = StatusError(response.status, response.reason, response.url)
             schedule.ended(ticket, answer, now, wait, reason)
             if isinstance(outcome, _Retried):
-                self._put_back(job, now + outcome.delay)
+                self._put_back(ticket, now + outcome.delay)
             else:
                 self._results.append(outcome)
             return
@@ -320,19 +321,18 @@ class BaseMany(Generic[R]):
             idle = self._pool.stats().idle
             self._pool.close_idle()
             if schedule.have_fewer(ticket, idle, now):
-                self._put_back(job, now)
+                self._put_back(ticket, now)
                 return
         delay = self._delay_after_error(job, outcome)
         if delay is None:
             self._fail(outcome, job.request)
         else:
             job.failure = outcome
-            self._put_back(job, now + delay)
+            self._put_back(ticket, now + delay)
 
-    def _put_back(self, job: _Job[R], when: float) -> None:
-        job.call.again()
-        assert job.ticket is not None
-        self._schedule.put_back(job.ticket, when)
+    def _put_back(self, ticket: Ticket[_Job[R]], when: float) -> None:
+        ticket.item.call.again()
+        self._schedule.put_back(ticket, when)
 
     def _delay_after_response(self, job: _Job[R], response: R) -> float | None:
         if job.retries is None:
