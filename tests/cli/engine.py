@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dugong.cli import checking
 from dugong.cli.check import parser
 from dugong.cli.judging import Result
+from dugong.cli.verdicts import Checker
 from tests.support.servers import HOST
 
 #: Gives the response to a method and a path, whole; ``None`` resets the connection.
@@ -77,7 +77,7 @@ async def checked(
 
     args = parser().parse_args([*FAST, *options])
     source = urls if isinstance(urls, AsyncIterator) else given(urls)
-    await checking.check(source, args, add)
+    await Checker(args, add).check(source)
     return results
 
 

@@ -28,7 +28,8 @@ def test_head_refused() -> None:
 
     run(main())
     methods = Counter(method for method, _ in asked)
-    assert methods["HEAD"] <= 2 * 64
+    assert methods["GET"] == 1000
+    assert methods["HEAD"] <= 6
     assert set(asked.values()) == {1}
 
 
@@ -49,7 +50,7 @@ def test_head_fails_and_get_does_not(status: int, retries: str) -> None:
             assert outcomes(await checked([f"{url}/a"], "--retries", retries)) == {"a": "ok"}
 
     run(main())
-    heads = int(retries) if status in (429, 503) and retries != "0" else 1
+    heads = 1 + int(retries) if status in (429, 502, 503) else 1
     assert asked == ["HEAD"] * heads + ["GET"]
 
 
@@ -71,22 +72,6 @@ def test_get_confirms_head(status: int, result: str) -> None:
 
     run(main())
     assert asked == {"HEAD": 1000, "GET": 100}
-
-
-def test_results_come_in_the_order_of_the_urls() -> None:
-    """As far as HEAD fails for all of them, or for none."""
-
-    async def answer(method: str, path: str) -> bytes:
-        return response(200 if path.startswith("/ok") else 404)
-
-    async def main() -> None:
-        async with serving(answer) as url:
-            for name in ("ok", "missing"):
-                paths = [f"{name}{i}" for i in range(200)]
-                results = await checked(f"{url}/{path}" for path in paths)
-                assert [*outcomes(results)] == paths
-
-    run(main())
 
 
 def test_get_decides() -> None:
@@ -119,7 +104,7 @@ def test_server_whose_head_always_fails(status: int) -> None:
 
     run(main())
     assert asked["GET"] == 1000
-    assert asked["HEAD"] == 1000 if status == 500 else asked["HEAD"] <= 2 * 64
+    assert asked["HEAD"] == 1000 if status == 500 else asked["HEAD"] <= 6
 
 
 @pytest.mark.parametrize("said", [None, b"SSH-2.0-x\r\n\r\n", b"HTTP/2.0 200 OK\r\n\r\n"])
@@ -133,28 +118,29 @@ def test_head_without_an_answer(said: bytes | None) -> None:
 
     async def main() -> None:
         async with serving(answer) as url:
-            assert outcomes(await checked([f"{url}/a"])) == {"a": "ok"}
+            results = await checked([f"{url}/a"], "--retries", "0")
+            assert outcomes(results) == {"a": "ok"}
 
     run(main())
     assert asked == ["HEAD", "GET"]
 
 
 def test_server_that_never_answers_head() -> None:
-    """It is asked by GET as soon as that has worked twice in a row."""
+    """It is asked by GET as soon as that has worked."""
     asked: list[str] = []
 
     async def answer(method: str, path: str) -> bytes | None:
-        asked.append(f"{method} {path}")
+        asked.append(method)
         return response(200) if method == "GET" else None
 
     async def main() -> None:
         async with serving(answer) as url:
-            results = await checked(f"{url}/{i}" for i in range(300))
-        assert outcomes(results) == {str(i): "ok" for i in range(300)}
+            results = await checked((f"{url}/{i}" for i in range(50)), "--retries", "0")
+        assert outcomes(results) == {str(i): "ok" for i in range(50)}
 
     run(main())
-    assert [one for one in asked if one.startswith("GET")] == [f"GET /{i}" for i in range(300)]
-    assert asked[-298:] == [f"GET /{i}" for i in range(2, 300)]
+    assert asked.count("GET") == 50
+    assert asked.count("HEAD") <= 6
 
 
 def test_neither_head_nor_get() -> None:

@@ -522,3 +522,18 @@ async def test_limits_in_all_styles(style: Style, limiting: list[str]) -> None:
     async with style.client(retries=Retry(20, backoff=0.1)) as client:
         results = await results_of(client.many(urls))
     assert Counter(result.status for result in results) == {200: 120}
+
+
+def test_requests_leave_no_reference_cycles() -> None:
+    with site() as server, Client() as client:
+        urls = [f"{server.url}/{n}" for n in range(200)]
+        with client.many(urls) as many:
+            next(many)
+            gc.collect()
+            gc.disable()
+            try:
+                for result in many:
+                    del result
+                assert gc.collect() < 200  # each request would leave several objects
+            finally:
+                gc.enable()

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dugong.transfer import schedule as module
-from dugong.transfer.schedule import SILENT, SILENT_FOR, STALLED, Answer, Schedule, Ticket
+from dugong.transfer.schedule import (
+    BUSY,
+    BUSY_FOR,
+    SILENT,
+    SILENT_FOR,
+    STALLED,
+    Answer,
+    Schedule,
+    Ticket,
+)
 from tests.support.in_turn import in_turn
 from tests.transfer.simulated import Server, Simulation
 
@@ -222,6 +231,21 @@ def test_a_silent_host_is_shut() -> None:
     (ticket,) = all_of(schedule, now)
     schedule.ended(ticket, Answer.SILENT, now, reason=OSError())  # still silent
     assert all_of(schedule, now)[0].reason is not None
+
+
+def test_a_host_that_refuses_everything_is_shut() -> None:
+    schedule: Schedule[str] = Schedule(64, 1)
+    for n in range(100):
+        schedule.add("host", str(n), 0.0)
+    now, asked = 0.0, 0
+    while schedule.waiting:
+        now, ticket = take_one(schedule, now)
+        if ticket.reason is None:
+            asked += 1
+            schedule.ended(ticket, Answer.REFUSED, now, reason=OSError())
+    assert asked == BUSY
+    schedule.add("host", "", now + BUSY_FOR)
+    assert take_one(schedule, now + BUSY_FOR)[1].reason is None
 
 
 def test_an_answer_in_between_keeps_the_host_open() -> None:

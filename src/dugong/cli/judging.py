@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import DNSUnavailable, HostnameNotResolvable
-from ..protocol.messages import HTTPResponse
-from ..protocol.references import redirect_target
-from .output import Failure
-from .redirects import location
+from .. import (
+    DNSUnavailable,
+    HostnameNotResolvable,
+    InvalidRequest,
+    InvalidResponse,
+    RedirectError,
+    StatusError,
+)
+from .explaining import as_text, explained
+from .links import joined
+
+if TYPE_CHECKING:
+    from .. import Headers
+
+#: The statuses of redirects.
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Outcome(StrEnum):
@@ -60,25 +71,60 @@ class Result(NamedTuple):
     message: str = ""
 
 
-def judged(url: str, response: HTTPResponse) -> Result:
-    """Return the result for *url* after a response."""
+def judged(url: str, found: Any) -> Result:
+    """Return the result for *url*.
+
+    Args:
+        url: the URL as given.
+        found: a `Response`, or an exception.
+    """
+    if isinstance(found, InvalidResponse) and found.part == "limit" and found.response is not None:
+        found = found.response  # its body is long, which does not matter
+    if not isinstance(found, Exception):
+        return _of_response(url, found)
+    if isinstance(found, StatusError):
+        message = f"{as_text(found.reason)} (the server asks not to be asked for a while)".lstrip()
+        return Result(url, _MEANINGS.get(found.status, Outcome.FAILED), found.status, None, message)
+    outcome, status = Outcome.BROKEN, None
+    if isinstance(found, RedirectError):
+        outcome, status = Outcome.FAILED, found.response.status
+    elif isinstance(found, InvalidRequest):
+        outcome = Outcome.INVALID
+    elif isinstance(found, HostnameNotResolvable | DNSUnavailable):
+        outcome = Outcome.UNRESOLVABLE
+    return Result(url, outcome, status, None, explained(found).removeprefix("not sent: "))
+
+
+def _of_response(url: str, response: Any) -> Result:
     status = response.status
-    try:
-        target = location(response)
-    except Failure as exc:
-        return Result(url, Outcome.FAILED, status, message=str(exc))
-    if target is not None:
-        target = redirect_target(url, target)
-        result = Outcome.REDIRECTED
-    elif 200 <= status < 300:
-        result = Outcome.OK
-    else:
-        result = _MEANINGS.get(status, Outcome.FAILED)
-    return Result(url, result, status, target, response.reason)
+    usual = Outcome.OK if 200 <= status < 300 else Outcome.FAILED
+    outcome = _MEANINGS.get(status, usual)
+    location, message = None, as_text(response.reason)
+    history = getattr(response, "history", ())
+    if history:  # --follow
+        location = response.url
+        if outcome is Outcome.OK:
+            outcome = Outcome.REDIRECTED
+            status, message = history[0].status, as_text(history[0].reason)
+    elif status in _REDIRECTS:
+        try:
+            location = _location(url, response.headers)
+        except ValueError as exc:
+            return Result(url, Outcome.FAILED, status, message=str(exc))
+        outcome = Outcome.FAILED if location is None else Outcome.REDIRECTED
+    return Result(url, outcome, status, location, message)
 
 
-def kind_of_trouble(exc: Exception) -> Outcome:
-    """Return the result for a URL whose request has failed with *exc*."""
-    if isinstance(exc, HostnameNotResolvable | DNSUnavailable):
-        return Outcome.UNRESOLVABLE
-    return Outcome.BROKEN
+def _location(url: str, headers: Headers) -> str | None:
+    """Return the target of a redirect; ``None`` if there is none.
+
+    Raises:
+        ValueError: there are several.
+    """
+    given: list[str] = headers.get_all("Location", [])
+    if len(set(given)) > 1:
+        raise ValueError(f"the server redirects to several places: {', '.join(given)}")
+    if not given:
+        return None
+    text = as_text(given[0])
+    return joined(url, text) or text

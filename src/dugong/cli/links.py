@@ -1,7 +1,7 @@
 """The links of an HTML page: those that its readers follow, and those that browsers load.
 
-`html.parser` parses a page as browsers do in all respects that matter here: character references,
-missing quotes, and scripts and comments that only look like elements.
+Lexbor parses the page, and Ada its URLs, both as the WHATWG standards say. So this module sees the
+same elements, attributes and URLs as a browser, also in pages that are not valid.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
-
-from ..protocol.references import resolve, split
+from typing import Any
 
 #: The attributes of each element that hold a URL.
 _ATTRIBUTES = {
-    "a": ("href",),
+    "a": ("href", "xlink:href"),  # the second one in SVG
     "area": ("href",),
     "audio": ("src",),
     "embed": ("src",),
@@ -29,6 +27,7 @@ _ATTRIBUTES = {
     "script": ("src",),
     "source": ("src",),
     "track": ("src",),
+    "use": ("href", "xlink:href"),  # of SVG
     "video": ("src", "poster"),
 }
 
@@ -38,9 +37,11 @@ _SETS = {"img": "srcset", "source": "srcset", "link": "imagesrcset"}
 #: With one of these values of ``rel``, a ``link`` element names a server and not a document.
 _SERVERS_ONLY = frozenset({"preconnect", "dns-prefetch"})
 
-#: HTML's white space, and the white space that browsers remove anywhere in a URL.
-_BLANKS = " \t\n\f\r"
-_LEFT_OUT = str.maketrans("", "", "\t\n\r")
+#: White space and control characters, which browsers remove at both ends of a URL.
+_BLANKS = "".join(map(chr, range(33)))
+
+#: Schemes of a base URL that browsers ignore.
+_NO_BASE = ("data:", "javascript:")
 
 #: The content of a ``meta`` element that redirects to another page.
 _REFRESH = re.compile(
@@ -49,6 +50,23 @@ _REFRESH = re.compile(
 
 _SRCSET_URL = re.compile(r"[\s,]*(\S+)")
 _SRCSET_DESCRIPTION = re.compile(r"(?:\([^)]*\)?|[^,(])*")
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def joined(base: str | None, link: str) -> str | None:
+    """Return the absolute URL of a link, as a browser does; ``None`` if it has none.
+
+    Args:
+        base: the URL that it is relative to; ``None`` if that is unknown.
+        link: the link.
+    """
+    import ada_url
+
+    try:
+        return ada_url.URL(link).href if base is None else ada_url.join_url(base, link)
+    except (ValueError, UnicodeError):
+        return None
 
 
 class Links:
@@ -65,76 +83,69 @@ class Links:
             base: the URL of the page, ``None`` if it is unknown. Without it, only absolute links
                 can be resolved.
         """
-        self._parser = _Parser()
-        self._parser.feed(page)
-        self._parser.close()
+        self._page = page
         self._base = base
         self.relative = 0
 
     def __iter__(self) -> Iterator[str]:
         """Yield each http and https URL once, in the order of the page."""
+        from selectolax.lexbor import LexborHTMLParser
+
+        root = LexborHTMLParser(self._page).root
+        elements = [] if root is None else list(root.traverse(include_text=False))
+        base = self._base_of(elements)
         self.relative = 0
-        base = self._base
-        if self._parser.base is not None:
-            base = _joined(base, self._parser.base)
         known: set[str] = set()
-        for link in self._parser.found:
-            url = _joined(base, link)
-            if url is None:
-                self.relative += 1
-            elif url not in known and url.lower().startswith(("http:", "https:")):
-                known.add(url)
-                yield url
+        relative: set[str] = set()
+        for element in elements:
+            for link in _links_of(element):
+                url = joined(base, link)
+                if url is None and _SCHEME.match(link):
+                    url = link  # it is reported as invalid
+                elif url is None:
+                    self.relative += link not in relative
+                    relative.add(link)
+                    continue
+                url = url.partition("#")[0]
+                if url not in known and url.lower().startswith(("http:", "https:")):
+                    known.add(url)
+                    yield url
+
+    def _base_of(self, elements: list[Any]) -> str | None:
+        for element in elements:
+            if element.tag == "base" and "href" in element.attributes:  # only the first one counts
+                url = joined(self._base, element.attributes["href"] or "")
+                return self._base if url is None or url.startswith(_NO_BASE) else url
+        return self._base
 
 
-def _joined(base: str | None, link: str) -> str | None:
-    """Return the target of *link*; ``None`` if it is relative and there is no base."""
-    if base is not None:
-        return resolve(base, link)
-    return link if split(link).scheme is not None else None
+def _links_of(element: Any) -> Iterator[str]:
+    """Yield the links of an element, without their fragments."""
+    tag = element.tag
+    attributes = {name: value or "" for name, value in element.attributes.items()}
+    if tag == "meta":
+        found = _refresh(attributes)
+    elif tag == "link" and not _SERVERS_ONLY.isdisjoint(attributes.get("rel", "").lower().split()):
+        return
+    else:
+        found = [attributes[name] for name in _ATTRIBUTES.get(tag, ()) if name in attributes][:1]
+        if tag == "video" and "src" in attributes and "poster" in attributes:
+            found = [attributes["src"], attributes["poster"]]
+        found += from_srcset(attributes.get(_SETS.get(tag, ""), ""))
+    for text in found:
+        link = text.strip(_BLANKS)
+        if link and not link.startswith("#"):
+            yield link
 
 
-class _Parser(HTMLParser):
-    """Collects the links of a page, unresolved and without their fragments.
-
-    Attributes:
-        base: the value of ``<base href>``.
-        found: the links in order, each once, as the keys of a dictionary.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.base: str | None = None
-        self.found: dict[str, None] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values: dict[str, str] = {}
-        for name, value in attrs:
-            values.setdefault(name, value or "")  # if an attribute is repeated, the first counts
-        if tag == "base":
-            if self.base is None and "href" in values:
-                self.base = _clean(values["href"])
-        elif tag == "meta":
-            if values.get("http-equiv", "").lower() == "refresh":
-                self._refresh(values.get("content", ""))
-        elif tag != "link" or _SERVERS_ONLY.isdisjoint(values.get("rel", "").lower().split()):
-            for name in _ATTRIBUTES.get(tag, ()):
-                self._add(values.get(name, ""))
-            for link in from_srcset(values.get(_SETS.get(tag, ""), "")):
-                self._add(link)
-
-    def _refresh(self, content: str) -> None:
-        if match := _REFRESH.match(content):
-            link, quote = match["url"], match["quote"]
-            self._add(link.partition(quote)[0] if quote else link)
-
-    def _add(self, link: str) -> None:
-        if link := _clean(link):
-            self.found[link] = None
-
-
-def _clean(link: str) -> str:
-    return link.strip(_BLANKS).translate(_LEFT_OUT).partition("#")[0]
+def _refresh(attributes: dict[str, str]) -> list[str]:
+    if attributes.get("http-equiv", "").lower() != "refresh":
+        return []
+    match = _REFRESH.match(attributes.get("content", ""))
+    if match is None:
+        return []
+    link, quote = match["url"], match["quote"]
+    return [link.partition(quote)[0] if quote else link]
 
 
 def from_srcset(value: str) -> Iterator[str]:

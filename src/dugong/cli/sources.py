@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import DugongError
-from .arguments import url as parse_url
-from .asking import address, connection
-from .checking import LONGEST_URL
-from .codings import codings, decoded
+from .. import DugongError, Redirects, is_temp_network_error
+from .explaining import as_text, explained
 from .links import Links, decode
-from .output import Failure, complain
-from .redirects import Trail, followed, location
-from .servers import retry_context, why
+from .output import EnvironmentFailure, Failure, complain
+from .verdicts import LONGEST_URL, new_client
 
 #: Bytes of a list that are read in one call. Small, so that the first requests start immediately.
 _BLOCK_SIZE = 8192
@@ -28,6 +25,13 @@ _LONGEST_LINE = 8 * LONGEST_URL
 
 #: The maximum size of a page in bytes, as received and as decoded.
 _LONGEST_PAGE = 64 * 1024 * 1024
+
+# A comment in a list: a line that begins with "#", or what follows white space and "#". Elsewhere,
+# "#" begins the fragment of a URL.
+_COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
+
+#: The most redirects to a page.
+_MAX_REDIRECTS = 20
 
 #: The media types of pages with links. A response without a Content-Type is also accepted.
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
@@ -76,11 +80,11 @@ class Sources:
         with self._telling(page):
             base: str | None = None
             if page.lower().startswith(("http://", "https://")):
-                text, base = await self._fetched(page)
+                text, base = await self._fetched(page, self._args.retries)
             else:
                 text = _read(page)
             if self._args.base is not None:
-                base = self._args.base.url
+                base = self._args.base
             found = Links(text, base)
             links = list(found)
             if found.relative:
@@ -88,39 +92,52 @@ class Sources:
                 complain(f"{page}: {found.relative} relative links left out: use --base URL")
         return links
 
-    async def _fetched(self, page: str) -> tuple[str, str]:
+    async def _fetched(self, page: str, retries: int) -> tuple[str, str]:
         """Return the text of a page, and its URL after redirects."""
         try:
-            trail = Trail(parse_url(page), self._args.headers)
-        except argparse.ArgumentTypeError as exc:
-            raise Failure(str(exc).removeprefix(f"{page!r}: ")) from None
-        async for attempt in retry_context(self._args, None):
-            with attempt:
-                return await self._fetch(trail)
-        raise AssertionError  # the last attempt returns or raises
-
-    async def _fetch(self, trail: Trail) -> tuple[str, str]:
-        document = trail.document
-        conn = connection(address(document), self._args)
-        try:
-            response = await conn.request("GET", document.target, trail.fields)
-            target = location(response)
-            if target is None:
+            async with new_client(self._args) as client:
+                response = await client.get(
+                    page,
+                    headers=self._args.headers,
+                    redirects=Redirects(_MAX_REDIRECTS),
+                    decode=True,
+                )
                 if not 200 <= response.status < 300:
-                    raise Failure(
-                        f"the server responded with {response.status} {response.reason}".rstrip()
-                    )
-                kind = response.headers.get_content_type()
-                if "Content-Type" in response.headers and kind not in _HTML:
+                    reason = as_text(response.reason)
+                    message = f"the server responded with {response.status} {reason}".rstrip()
+                    await response.close()
+                    raise Failure(message)
+                headers = response.headers
+                kind = headers.get_content_type()
+                if "Content-Type" in headers and kind not in _HTML:
+                    await response.close()
                     raise Failure(f"it is {kind}, not HTML")
-                applied = codings(response)
-                body = decoded(await conn.readall(_LONGEST_PAGE), applied, _LONGEST_PAGE)
-                return decode(body, response.headers.get_content_charset()), document.url
+                accepted = response.request.headers.get("Accept-Encoding", "")
+                if unknown := _unknown_coding(headers.get_all("Content-Encoding", []), accepted):
+                    await response.close()
+                    raise Failure(f"its content coding {unknown!r} is not supported")
+                try:
+                    body = await response.readall(_LONGEST_PAGE)
+                except (DugongError, OSError) as exc:
+                    # The client only retries until the head has arrived.
+                    if not retries or not is_temp_network_error(exc):
+                        raise
+                    await asyncio.sleep(self._args.retry_delay)
+                    return await self._fetched(page, retries - 1)
+                return decode(body, headers.get_content_charset()), response.url
+        except EnvironmentFailure:
+            raise
         except (DugongError, OSError) as exc:
-            raise Failure(why(exc, conn, self._args)) from exc
-        finally:
-            conn.disconnect()
-        return await self._fetch(followed(trail, target))
+            raise Failure(explained(exc)) from exc
+
+
+def _unknown_coding(fields: list[str], accepted: str) -> str | None:
+    """Return the first content coding that was not asked for, and so cannot be decoded."""
+    known = {each.partition(";")[0].strip().lower() for each in accepted.split(",")}
+    for name in ",".join(fields).lower().split(","):
+        if (coding := name.strip().removeprefix("x-")) not in known | {"", "identity"}:
+            return coding
+    return None
 
 
 def _read(name: str) -> str:
@@ -153,7 +170,7 @@ def _opened(name: str) -> Iterator[int]:
 
 
 async def lines(fd: int) -> AsyncIterator[str]:
-    """Yield the non-empty lines, without white space at either end."""
+    """Yield the non-empty lines, without comments and white space at either end."""
     rest = b""
     too_long = False
     while True:
@@ -178,7 +195,8 @@ async def lines(fd: int) -> AsyncIterator[str]:
 
 
 def _text(line: bytes) -> str:
-    return line.decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
+    text = line.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    return _COMMENT.sub("", text).strip()
 
 
 async def _readable(fd: int) -> None:

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 _DRAIN = 4096
 
 
+#: Timers of ended waits that are kept in any case, until their time.
+_MOST_STALE = 100
+
+
 class _Task(Generic[T]):
     """A coroutine in flight."""
 
@@ -237,12 +241,28 @@ class Runner(Generic[T]):
         task.need = need
         task.wait += 1
         if seconds is not None:
+            if len(self._timers) > _MOST_STALE + 4 * len(self._tasks):
+                self._drop_stale_timers()
             heapq.heappush(self._timers, (self._clock() + seconds, task.number, task.wait))
         if not need.parks:
             self._watch(task, need.fd, need.mask)
             return True
         task.unpark = need.park(partial(self._make_wakeups().add, task.number))
         return True
+
+    def _drop_stale_timers(self) -> None:
+        """Forget the timers of waits that have ended.
+
+        Most waits end long before their time. Their timers would stay for that time, thousands of
+        them for each second of it.
+        """
+        tasks = self._tasks
+        self._timers = [
+            timer
+            for timer in self._timers
+            if (task := tasks.get(timer[1])) is not None and task.wait == timer[2]
+        ]
+        heapq.heapify(self._timers)
 
     def _make_selector(self) -> selectors.BaseSelector:
         if self._selector is None:

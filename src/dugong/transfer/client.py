@@ -252,7 +252,7 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
         requests to the host for that time. If it is longer than *max_wait* of the client's
         `Retry` (60 seconds by default), the other requests to that host fail with a `StatusError`
         and are not sent. They also fail, for five minutes, if three requests to the host in a row
-        had a timeout, or an unknown host name.
+        had a timeout or an unknown host name, and for one minute if twenty in a row were refused.
 
         Nothing happens while the caller does something else between two steps. That time counts
         towards *deadline* only, which begins when the request does.

@@ -51,7 +51,7 @@ from ..protocol.content import AsyncIterableContent, is_replayable
 from ..protocol.limits import BUFFER_SIZE
 from ..transport.poll import Limits
 from ..transport.within import Unset
-from .schedule import SILENT, Answer, Schedule, Ticket
+from .schedule import BUSY, SILENT, Answer, Schedule, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ _USER_INFORMATION = re.compile(r"//[^/?#]*@")
 class _Job(Generic[R]):
     """A request."""
 
-    __slots__ = ("call", "request", "retried", "retries", "ticket")
+    __slots__ = ("call", "failure", "request", "retried", "retries", "ticket")
 
     def __init__(self, call: Call[Any, R]) -> None:
         self.call = call
@@ -104,6 +104,7 @@ class _Job(Generic[R]):
         self.request = ClientRequest(call.first, call.body, None, call.given)
         self.retries, call.retries = call.retries, None
         self.retried = 0
+        self.failure: Exception | None = None  # because of which it is sent again
         self.ticket: Ticket[Any] | None = None
 
 
@@ -236,7 +237,7 @@ class BaseMany(Generic[R]):
     def _begin(self, ticket: Ticket[_Job[R]]) -> None:
         job = ticket.item
         if ticket.reason is not None:
-            self._fail(_because(ticket.reason, job.request.url), job.request)
+            self._fail(job.failure or _because(ticket.reason, job.request.url), job.request)
             return
         job.ticket = ticket
         timeout = job.call.timeout
@@ -298,6 +299,7 @@ class BaseMany(Generic[R]):
     def _judge(self, job: _Job[R], outcome: R | Exception) -> None:
         ticket, schedule, now = job.ticket, self._schedule, time.monotonic()
         assert ticket is not None
+        job.ticket = None  # the two would be a reference cycle
         if not isinstance(outcome, Exception) or isinstance(outcome, _Retried):
             response: Any = outcome.response if isinstance(outcome, _Retried) else outcome
             wait, reason = None, None
@@ -307,11 +309,10 @@ class BaseMany(Generic[R]):
                 and job.call.hop.url.origin == job.call.first.url.origin
             ):
                 answer, wait = Answer.REFUSED, retry_after(response.headers, time.time())
-                if wait is not None:
-                    reason = StatusError(response.status, response.reason, response.url)
+                reason = StatusError(response.status, response.reason, response.url)
             schedule.ended(ticket, answer, now, wait, reason)
             if isinstance(outcome, _Retried):
-                self._put_back(job, now + outcome.delay)
+                self._put_back(ticket, now + outcome.delay)
             else:
                 self._results.append(outcome)
             return
@@ -320,18 +321,18 @@ class BaseMany(Generic[R]):
             idle = self._pool.stats().idle
             self._pool.close_idle()
             if schedule.have_fewer(ticket, idle, now):
-                self._put_back(job, now)
+                self._put_back(ticket, now)
                 return
         delay = self._delay_after_error(job, outcome)
         if delay is None:
             self._fail(outcome, job.request)
         else:
-            self._put_back(job, now + delay)
+            job.failure = outcome
+            self._put_back(ticket, now + delay)
 
-    def _put_back(self, job: _Job[R], when: float) -> None:
-        job.call.again()
-        assert job.ticket is not None
-        self._schedule.put_back(job.ticket, when)
+    def _put_back(self, ticket: Ticket[_Job[R]], when: float) -> None:
+        ticket.item.call.again()
+        self._schedule.put_back(ticket, when)
 
     def _delay_after_response(self, job: _Job[R], response: R) -> float | None:
         if job.retries is None:
@@ -476,8 +477,13 @@ def _because(reason: BaseException, url: str) -> Exception:
         from copy import copy
 
         return copy(reason).with_traceback(None)
-    exc = ConnectionTimedOut(f"not sent: the host has not answered {SILENT} requests: {reason}")
-    exc.phase, exc.safe_to_retry = getattr(reason, "phase", None), True
+    exc: DugongError
+    if isinstance(reason, ConnectionTimedOut):
+        exc = ConnectionTimedOut(f"not sent: the host has not answered {SILENT} requests: {reason}")
+        exc.phase = reason.phase
+    else:
+        exc = ConnectionClosed(f"not sent: the host has refused {BUSY} requests: {reason}")
+    exc.safe_to_retry = True
     return exc
 
 

@@ -24,8 +24,9 @@ Theory of operation
    about that one, and the other keeps its plateau.
 7. ``Retry-After`` stops the host for that time.
 8. A host is *shut* for a while if its server does not answer (`SILENT` requests in a row had a
-   timeout or an unknown host name), or asks to wait longer than `max_pause`. Its queue then fails
-   without requests: waiting for each would fill the window with this host, and delay all others.
+   timeout or an unknown host name), refuses everything (`BUSY` requests in a row), or asks to wait
+   longer than `max_pause`. Its queue then fails without requests: waiting for each would fill the
+   window with this host, and delay all others.
 9. *limit* is a number of requests in flight, of all hosts. Requests that are `STALLED` seconds
    without an answer do not count, up to a share of it: a few silent hosts would take all places.
 10. Hosts without requests are remembered, with what is known of them, up to `REMEMBERED`.
@@ -77,6 +78,11 @@ _SAME_LEVEL = 0.25
 #: Requests in a row without an answer after which a host is shut, and for how many seconds.
 SILENT = 3
 SILENT_FOR = 300.0
+
+#: Refusals in a row after which a host is shut, and for how many seconds. At a low limit, there is
+#: an answer between a few refusals.
+BUSY = 20
+BUSY_FOR = 60.0
 
 #: The longest ``Retry-After`` in seconds for which a host is only stopped. As `Retry.max_wait`.
 MAX_PAUSE = 60.0
@@ -189,9 +195,9 @@ class _Host(Generic[T]):
     """A host."""
 
     __slots__ = (
-        "_counted", "_counted_since", "_last_count", "_last_look", "bound", "event", "first",
-        "flying", "in_flight", "key", "most", "next_start", "paused_until", "queue", "rate",
-        "reason", "shut_until", "silent", "where",
+        "_counted", "_counted_since", "_last_count", "_last_look", "bound", "busy", "event",
+        "first", "flying", "in_flight", "key", "most", "next_start", "paused_until", "queue",
+        "rate", "reason", "shut_until", "silent", "where",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, most: int, now: float) -> None:
@@ -208,6 +214,7 @@ class _Host(Generic[T]):
         self.shut_until = -math.inf
         self.reason: BaseException | None = None
         self.silent = 0
+        self.busy = 0
         self.bound = _Bound.NOTHING
         self.event = -math.inf  # when the levels were last reduced
         self._counted_since = now
@@ -413,7 +420,7 @@ class Schedule(Generic[T]):
         self.in_flight -= 1
         host.in_flight -= 1
         if answer is Answer.ACCEPTED:
-            host.silent = 0
+            host.silent = host.busy = 0
             host.accepted(self.has_room(now), now)
         elif answer in (Answer.REFUSED, Answer.SILENT):
             host.refused(ticket, now)
@@ -423,6 +430,9 @@ class Schedule(Generic[T]):
                 self._shut(host, now + SILENT_FOR, reason)
         elif answer is Answer.REFUSED:
             host.silent = 0
+            host.busy += 1
+            if host.busy >= BUSY:
+                self._shut(host, now + BUSY_FOR, reason)
         if retry_after is not None:
             if retry_after > self._max_pause:
                 self._shut(host, now + retry_after, reason)
