@@ -187,8 +187,7 @@ def test_private_names_stay_in_their_package() -> None:
 
 #: Modules of the command that still know the inside of the library.
 INSIDERS = {
-    "arguments", "asking", "codings", "judging", "links", "measure", "redirects", "refusals",
-    "servers", "sources", "timing",
+    "arguments", "judging", "links", "measure", "servers", "sources", "timing",
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nlost"
 WITHOUT_EXTRA = """
 import sys
 
-for name in ("rich", "shtab", "stamina"):
+for name in ("rich", "shtab", "selectolax"):
     sys.modules[name] = None
 from dugong.cli import main
 sys.exit(main())

@@ -299,7 +299,7 @@ def test_help() -> None:
     assert max(map(len, done.out.decode().splitlines())) <= 100
 
 
-@pytest.mark.parametrize("missing", ["rich", "stamina"])
+@pytest.mark.parametrize("missing", ["rich", "selectolax", "ada_url"])
 def test_without_the_extra(missing: str) -> None:
     code = "import sys; sys.modules[sys.argv.pop(1)] = None; from dugong.cli import main; "
     command = [*COMMAND[:-2], "-c", code + "sys.exit(main())", missing]

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
-from dugong import Headers, HTTPResponse
-from dugong.cli.refusals import retry_after
 from tests.cli.command import (
     COMMAND,
     OK,
@@ -44,10 +40,6 @@ REST = (
 def busy(status: str = "503 Busy", *fields: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", "Content-Length: 4", *fields]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + b"wait"
-
-
-def response(status: int, *fields: tuple[str, str]) -> HTTPResponse:
-    return HTTPResponse("GET", "/", status, "", Headers(fields))
 
 
 @pytest.fixture
@@ -152,40 +144,3 @@ def test_one_of_several(listener: Listener) -> None:
         asked = listener.serve(OK, busy(), OK.replace(b"hello", b"2nd.."), OK)
         assert ended(process) == Done(0, b"hello2nd..hello", "")
     assert [request.split()[1] for request in asked] == [b"/1", b"/2", b"/2", b"/3"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "seconds"),
-    [
-        ([], None),
-        ([("Retry-After", "5")], 5),
-        ([("Retry-After", "0")], 0),
-        ([("Retry-After", "9" * 30)], 999_999_999),
-        ([("Retry-After", "-1")], None),
-        ([("Retry-After", "1.5")], None),
-        ([("Retry-After", "\xb2")], None),
-        ([("Retry-After", "soon")], None),
-        ([("Retry-After", LATER), ("Date", NOW)], 7),
-        ([("Retry-After", LATER.replace("GMT", "-0000")), ("Date", NOW)], 7),
-        ([("Retry-After", NOW), ("Date", LATER)], 0),
-        ([("Retry-After", "Wed, 21 Oct 2020 07:28:00 GMT")], 0),
-        ([("Retry-After", "Wed, 21 Oct 2020 07:28:00 GMT"), ("Date", "today")], 0),
-        ([("Retry-After", "Wed, 99 Oct 2026 07:28:00 GMT")], None),
-        ([("Retry-After", f"Wed, 21 Oct {'9' * 30} 07:28:00 GMT")], None),
-        ([("Retry-After", f"Wed, 21 Oct 2026 {'9' * 30}:28:00 GMT")], None),
-        ([("Retry-After", f"{'9' * 5000} Oct 2026 07:28:00 GMT")], None),
-        ([("Retry-After", LATER.replace("GMT", "+99999999999"))], None),
-    ],
-)
-def test_retry_after(fields: list[tuple[str, str]], seconds: int | None) -> None:
-    assert retry_after(response(503, *fields)) == seconds
-
-
-def test_retry_after_by_the_clock() -> None:
-    """Never before the second that was named."""
-    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=30)
-    given = response(503, ("Retry-After", format_datetime(until, usegmt=True)))
-    seconds = retry_after(given)
-    assert seconds is not None
-    assert 0 < seconds <= 30
-    assert datetime.now(UTC) + timedelta(seconds=seconds) >= until

@@ -180,6 +180,6 @@ def test_others_without_extra(args: list[str]) -> None:
 
 def test_nothing_of_the_extra_is_loaded() -> None:
     code = "import sys; from dugong.cli import main; main(['get', *sys.argv[1:]]); "
-    code += "sys.exit(bool({'rich', 'stamina', 'asyncio'} & set(sys.modules)))"
+    code += "sys.exit(bool({'rich', 'selectolax', 'asyncio'} & set(sys.modules)))"
     with start(*ONCE, "http://127.0.0.1:1", command=[sys.executable, "-c", code]) as process:
         assert ended(process).status == 0

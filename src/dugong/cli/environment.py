@@ -24,13 +24,17 @@ def names_files() -> bool:
 
 
 def check(event: Event) -> None:
-    """Check the files when a TLS connection begins.
+    """Check the files when a TLS connection begins. As `check_files`."""
+    if event.name in ("resolved", "connecting") and event.origin.scheme == "https":
+        check_files()
+
+
+def check_files() -> None:
+    """Check the files.
 
     Raises:
         EnvironmentFailure: one cannot be read.
     """
-    if event.name not in ("resolved", "connecting") or event.origin.scheme != "https":
-        return
     file, directories = (os.environ.get(name, "") for name in _VARIABLES)
     if file and (reason := _unusable(file, is_directory=False)):
         raise EnvironmentFailure(f"cannot read {file}, which SSL_CERT_FILE names: {reason}")

@@ -12,7 +12,7 @@ from typing import TextIO
 from .. import POLLOUT, PollNeeded
 
 #: The packages that the extra ``cli`` installs.
-_EXTRA = ("rich", "stamina", "selectolax", "ada_url")
+_EXTRA = ("rich", "selectolax", "ada_url")
 
 
 class Failure(Exception):
