@@ -23,9 +23,6 @@ DOCS = ROOT / "docs"
 #: Pages that exist for the website alone.
 SITE = {DOCS / name for name in ("index.md", "changelog.md", "contributing.md", "probes.md")}
 
-#: Pages whose hidden test blocks and roles have not been converted yet.
-NOT_YET = {DOCS / "command.md"}
-
 PAGES = sorted({*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "bench/probes/results.md"} - SITE)
 
 #: Markup that is legible only after another renderer: roles, directives, comments, broken links.
@@ -95,8 +92,6 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_no_stray_markup(path: Path) -> None:
-    if path in NOT_YET:
-        pytest.skip("not converted yet")
     page = rendered(path)
     assert STRAY.findall(page.text) == []
     assert [language for language in page.languages if "{" in language] == []

@@ -164,7 +164,7 @@ class Document(NamedTuple):
 
     @property
     def server(self) -> tuple[bool, str, int | None]:
-        """The server. One connection can fetch all documents for which this is equal."""
+        """The server. One connection can fetch all URLs for which this is equal."""
         return self.tls, self.host, self.port
 
 

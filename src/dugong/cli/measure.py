@@ -198,7 +198,7 @@ def fetch_one(
 def fetch_pipelined(
     conn: HTTPConnection, documents: Sequence[Document], args: argparse.Namespace
 ) -> list[Exchange]:
-    """Fetch documents of one server in a pipeline, on a new connection.
+    """Fetch URLs of one server in a pipeline, on a new connection.
 
     Raises:
         Failure, DugongError: one of them could not be fetched.
@@ -221,7 +221,7 @@ def fetch_pipelined(
 
 
 class _Requests:
-    """The requests for documents. Each exchange begins when a pipeline takes its request.
+    """The requests for several URLs. Each exchange begins when a pipeline takes its request.
 
     It has a length, because a pipeline then sends the requests together.
     """

@@ -20,7 +20,7 @@ class Failure(Exception):
 
 
 class EnvironmentFailure(Exception):
-    """The environment of the command is wrong, for all documents. The message is for the user."""
+    """The environment of the command is wrong, for all URLs. The message is for the user."""
 
 
 class OutputFailure(Exception):
