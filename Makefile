@@ -54,6 +54,7 @@ demo: .demo/.ready
 docs: $(READY)
 	@$(PY) -m pip install -qq --group docs
 	$(PY) docs/_ext/draw_states.py
+	@rm -rf build/docs  # pages that no longer exist
 	$(PY) -m sphinx -E -W --keep-going -q -b html -d build/doctrees docs build/docs
 	$(PY) docs/_ext/check_site.py build/docs
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
 from dugong.cli import main
 from tests.support.servers import HOST
@@ -106,7 +107,8 @@ def called(*args: str | Path) -> Done:
     """
     with tempfile.TemporaryFile() as file:
         out, err = io.TextIOWrapper(file, "utf-8"), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
+        # The command may change the environment, which is its own.
+        with redirect_stdout(out), redirect_stderr(err), mock.patch.dict(os.environ):
             try:
                 status: Any = main([*map(str, args)])
             except SystemExit as exc:

@@ -281,7 +281,10 @@ def test_page_is_fetched_again_after_a_trouble(listener: Listener) -> None:
             ["--timeout", "x", "http://b/"],
             "argument --timeout: 'x' is not a positive number of seconds",
         ),
-        (["-H", "a", "http://b/"], "argument -H: a field must have the form 'Name: value'"),
+        (
+            ["-H", "a", "http://b/"],
+            "argument -H/--header: a field must have the form 'Name: value'",
+        ),
         (["-H", "a b: c", "http://b/"], "argument -H: the name of field 1 has a space"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Messages about requests that failed: one line that names the error and, if possible, its cause."""
+"""Messages about requests that failed: one line with the error and, if possible, its cause."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from ..connection.leased_aio import LeasedAsyncHTTPConnection
 from ..drivers.loops import run_in_loop
 from ..pool.aio import AsyncPool
 from .client import Transfers
-from .many import LIMIT, MAX_BODY, PER_HOST, WINDOW, BaseMany
+from .limits import LIMIT, MAX_BODY, PER_HOST, WINDOW
+from .many import BaseMany
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Iterator

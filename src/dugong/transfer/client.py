@@ -9,7 +9,7 @@ from ..client.response import Response
 from ..connection.leased import LeasedHTTPConnection
 from ..pool.pool import Pool
 from ..transport.poll import run
-from .many import LIMIT, MAX_BODY, PER_HOST, WINDOW, Many
+from .limits import LIMIT, MAX_BODY, PER_HOST, WINDOW
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..transport.within import Unset
     from .digests import Digests
     from .download import Download
-    from .many import Sink, Wanted
+    from .many import Many, Sink, Wanted
 
     Path: TypeAlias = str | os.PathLike[str]
     Progress: TypeAlias = Callable[[int, int | None], object]
@@ -284,6 +284,8 @@ class Client(RequestClient, Transfers[LeasedHTTPConnection, Pool, Response]):
             TypeError, InvalidRequest: an argument is not valid. The iterator raises `TypeError` if
                 an item of *requests* has the wrong type.
         """
+        from .many import Many
+
         return Many(
             self,
             requests,

@@ -68,16 +68,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="BaseResponse[Any]")
 
-#: Requests in flight, of all hosts, and of one.
-LIMIT = 64
-PER_HOST = 8
-
-#: Bytes of a body, decoded.
-MAX_BODY = 16 << 20
-
-#: Requests that were read and have not ended.
-WINDOW = 10_000
-
 #: Requests that are read at a time, before those that run have another turn.
 _READ_AT_A_TIME = 100
 
