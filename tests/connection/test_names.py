@@ -170,17 +170,20 @@ def descriptors_left(count: int) -> Iterator[None]:
 @pytest.mark.usefixtures("test_hosts")
 @pytest.mark.parametrize("left", [0, 1, 2])
 async def test_no_descriptors_left_for_a_look_up(plain: StyledWire, left: int) -> None:
-    """With two of them, the look-up begins, and the system's resolver finds none."""
+    """With two of them, the look-up begins, and the system's resolver finds none.
+
+    The C library may then report an error of its own.
+    """
     conn = plain.connection("localhost")
 
     async def look_up() -> OSError:
-        with descriptors_left(left), pytest.raises(OSError, match="Too many") as info:
+        with descriptors_left(left), pytest.raises(OSError) as info:
             await conn.send_request("GET", "/")
         return info.value
 
     (outcome,) = await plain.together(look_up())
     exc = outcome.get()
-    assert exc.errno == errno.EMFILE
+    assert exc.errno == errno.EMFILE or (left == 2 and exc.errno == errno.EBUSY)
     assert not isinstance(exc, dugong.DugongError | socket.gaierror)
     assert (exc.bytes_sent, exc.safe_to_retry) == (0, True)
     assert not is_temp_network_error(exc)
