@@ -227,22 +227,15 @@ def test_an_error_of_the_iterable() -> None:
 
 @contextmanager
 def interrupted() -> Iterator[None]:
-    """Interrupt this thread, and again if a finalizer was running and has swallowed that."""
-    this, over = threading.get_ident(), threading.Event()
-
-    def interrupt() -> None:
-        seconds = 0.05
-        while not over.wait(seconds):
-            signal.pthread_kill(this, signal.SIGINT)
-            seconds = 10.0
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    """Interrupt this thread in a moment. A process in the background may ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.05, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+    timer.start()
     try:
         yield
     finally:
-        over.set()
-        thread.join()
+        timer.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_interrupt(pair: tuple[socket.socket, socket.socket]) -> None:
