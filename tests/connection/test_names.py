@@ -172,7 +172,7 @@ def descriptors_left(count: int) -> Iterator[None]:
 async def test_no_descriptors_left_for_a_look_up(plain: StyledWire, left: int) -> None:
     """With two of them, the look-up begins, and the system's resolver finds none.
 
-    The C library may then report an error of its own.
+    The C library may then report another error.
     """
     conn = plain.connection("localhost")
 

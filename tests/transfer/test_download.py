@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import stat
-import subprocess
-import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable
@@ -30,21 +27,12 @@ from dugong.transfer.files import NamedFile
 from dugong.transfer.versions import Version
 from tests.client.styled import Style, styled
 from tests.support.in_turn import in_turn
-from tests.support.servers import ROOT, serving_by_nginx
+from tests.support.servers import serving_by_nginx
 from tests.support.site import Answer, Reply, Seen, Site, site
+from tests.transfer.downloading import AT_ONCE, MEBIBYTE, content, files_in, kill_at, run_again
 
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 SECONDS = 1445412480
-MEBIBYTE = 1 << 20
-
-#: So that tests do not wait between attempts.
-AT_ONCE = Retry(0, backoff=0)
-
-
-def content(seed: int, size: int) -> bytes:
-    return hashlib.shake_128(b"%d" % seed).digest(size)
-
-
 OLD, NEW = content(1, 3 * MEBIBYTE), content(2, 3 * MEBIBYTE + 5)
 
 
@@ -88,10 +76,6 @@ class Resource:
             reply = Reply(raw=raw, close=True)
         self.bytes_sent += len(raw) - head
         return reply
-
-
-def files_in(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
 
 
 # ------------------------------------------------------------------------------ the usual
@@ -598,21 +582,6 @@ def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------------------- killed
 
-PROGRAM = """
-import sys
-from dugong import Client
-url, target, parts, stop = sys.argv[1:]
-
-def progress(done, total):
-    if done >= int(stop):
-        print("now", flush=True)
-        sys.stdin.read()
-
-with Client() as client:
-    done = client.download(url, target, parts=int(parts), progress=progress)
-print(done.resumed_from, done.fetched)
-"""
-
 
 @pytest.mark.parametrize("parts", [1, 4])
 def test_killed_and_run_again(parts: int, tmp_path: Path) -> None:
@@ -628,20 +597,9 @@ def test_killed_and_run_again(parts: int, tmp_path: Path) -> None:
     with serving_by_nginx("nginx", conf, 1, prepare) as (server, _):
         url = f"http://127.0.0.1:{server.ports[0]}/f"
 
-        def start(stop: int) -> subprocess.Popen[str]:
-            return subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, url, tmp_path / "f", str(parts), str(stop)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-            )  # fmt: skip
-
-        with start(int(0.42 * size)) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "now\n"
-            process.send_signal(signal.SIGKILL)
+        kill_at(url, tmp_path / "f", parts, int(0.42 * size))
         assert files_in(tmp_path) == ["f.part", "f.part.json"]
-        with start(2 * size) as process:
-            output, _ = process.communicate(timeout=60)
-        resumed_from, fetched = map(int, output.split())
+        resumed_from, fetched = run_again(url, tmp_path / "f", parts)
         assert resumed_from + fetched == size
         # Parts are noted now and then only.
         assert resumed_from > (0.4 * size if parts == 1 else 0.1 * size)

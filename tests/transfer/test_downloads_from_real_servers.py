@@ -10,10 +10,7 @@ import io
 import os
 import random
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import zipfile
@@ -24,24 +21,17 @@ from pathlib import Path
 
 import pytest
 
-from dugong import Client, Retry
+from dugong import Client
 from tests.support.in_turn import in_turn
-from tests.support.servers import HOST, ROOT, installed, serving, serving_by_nginx
+from tests.support.servers import HOST, installed, serving, serving_by_nginx
+from tests.transfer.downloading import AT_ONCE, MEBIBYTE, content, files_in, kill_at, run_again
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # moto and what is below it
 ]
 
-MEBIBYTE = 1 << 20
 SIZE = 8 * MEBIBYTE
-
-#: So that tests do not wait between attempts.
-AT_ONCE = Retry(0, backoff=0)
-
-
-def content(seed: int, size: int = SIZE) -> bytes:
-    return hashlib.shake_128(b"%d" % seed).digest(size)
 
 
 # --------------------------------------------------------------------------------- servers
@@ -218,14 +208,10 @@ def cutter(port: int) -> Iterator[Cutter]:
 # ----------------------------------------------------------------------------------- tests
 
 
-def files_in(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
-
-
 @in_turn("parts", [1, 4])
 def test_cut_off(parts: int, origin: Origin, tmp_path: Path) -> None:
     """Again and again, at random offsets: each byte is fetched about once."""
-    origin.change(content(1))
+    origin.change(content(1, SIZE))
     chance = random.Random(parts)
     target = tmp_path / "f"
     with (
@@ -234,7 +220,7 @@ def test_cut_off(parts: int, origin: Origin, tmp_path: Path) -> None:
     ):
         relay.limits = [chance.randrange(1000, SIZE // 4) for _ in range(12)]
         done = client.download(origin.path, target, parts=parts)
-        assert target.read_bytes() == content(1)
+        assert target.read_bytes() == content(1, SIZE)
         assert (done.fetched, done.resumed_from) == (SIZE, 0)
         assert files_in(tmp_path) == ["f"]
     target.unlink()
@@ -248,7 +234,7 @@ class Stop(Exception):
 @in_turn("size", [SIZE, SIZE + 1000])
 def test_changed_between_runs(parts: int, size: int, origin: Origin, tmp_path: Path) -> None:
     """Two versions never end up in one file, also if both have the same size."""
-    origin.change(content(1))
+    origin.change(content(1, SIZE))
     target = tmp_path / "f"
 
     def stop(done: int, total: int | None) -> None:
@@ -271,7 +257,7 @@ def test_changed_between_runs(parts: int, size: int, origin: Origin, tmp_path: P
 @in_turn("size", [SIZE, SIZE + 1000])
 def test_changed_between_parts(parts: int, size: int, origin: Origin, tmp_path: Path) -> None:
     """With one part, a cut comes together with the change."""
-    origin.change(content(1))
+    origin.change(content(1, SIZE))
     target = tmp_path / "f"
     changed = False
 
@@ -288,7 +274,7 @@ def test_changed_between_parts(parts: int, size: int, origin: Origin, tmp_path: 
         relay.limits = [SIZE // 2] if parts == 1 else [10_000, SIZE // 8, SIZE // 8]
         done = client.download(origin.path, target, parts=parts, progress=change)
     assert changed
-    assert target.read_bytes() in (content(1), content(2, size))
+    assert target.read_bytes() in (content(1, SIZE), content(2, size))
     if parts == 1:
         assert target.read_bytes() == content(2, size)
         assert done.fetched > size
@@ -297,7 +283,7 @@ def test_changed_between_parts(parts: int, size: int, origin: Origin, tmp_path: 
 
 
 def test_complete_file(origin: Origin, tmp_path: Path) -> None:
-    origin.change(content(1))
+    origin.change(content(1, SIZE))
     target = tmp_path / "f"
     with Client(base_url=f"http://{HOST}:{origin.port}", retries=AT_ONCE) as client:
         assert client.download(origin.path, target).fetched == SIZE
@@ -308,49 +294,10 @@ def test_complete_file(origin: Origin, tmp_path: Path) -> None:
     assert target.read_bytes() == content(2, SIZE + 1)
 
 
-PROGRAM = """
-import sys
-from dugong import Client
-url, target, parts, stop = sys.argv[1:]
-
-def progress(done, total):
-    if done >= int(stop):
-        print("now", flush=True)
-        sys.stdin.read()
-
-with Client() as client:
-    done = client.download(url, target, parts=int(parts), progress=progress)
-print(done.resumed_from, done.fetched)
-"""
-
-
-def download(url: str, target: Path, parts: int, stop: int) -> subprocess.Popen[str]:
-    """Start a process that downloads *url*, and waits when it has *stop* bytes."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, url, target, str(parts), str(stop)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-
-
-def kill_at(url: str, target: Path, parts: int, stop: int) -> None:
-    with download(url, target, parts, stop) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "now\n"
-        process.send_signal(signal.SIGKILL)
-
-
-def run_again(url: str, target: Path, parts: int) -> tuple[int, int]:
-    """Return how many bytes the killed process had received, and how many this one has."""
-    with download(url, target, parts, 1 << 62) as process:
-        output, _ = process.communicate(timeout=120)
-    resumed_from, fetched = map(int, output.split())
-    return resumed_from, fetched
-
-
 @in_turn("parts", [1, 4])
 def test_killed(parts: int, origin: Origin, tmp_path: Path) -> None:
     """At random moments, until the file is complete."""
-    origin.change(content(3))
+    origin.change(content(3, SIZE))
     url, target = f"http://{HOST}:{origin.port}{origin.path}", tmp_path / "f"
     for percent in (15, 40, 41, 85):
         kill_at(url, target, parts, SIZE * percent // 100)
@@ -358,7 +305,7 @@ def test_killed(parts: int, origin: Origin, tmp_path: Path) -> None:
         assert files_in(tmp_path) in (["f.part", "f.part.json"], ["f.part.json"])
     resumed_from, fetched = run_again(url, target, parts)
     assert resumed_from + fetched == SIZE
-    assert target.read_bytes() == content(3)
+    assert target.read_bytes() == content(3, SIZE)
     assert files_in(tmp_path) == ["f"]
     target.unlink()
 

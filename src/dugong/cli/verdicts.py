@@ -106,7 +106,7 @@ class _Feed:
         self._room = asyncio.Event()
 
     async def read(self) -> None:
-        """Read the URLs. Runs in a task of its own."""
+        """Read the URLs. Runs in a separate task."""
         try:
             async with aclosing(self._urls) as urls:  # type: ignore[type-var]
                 async for url in urls:

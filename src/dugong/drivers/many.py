@@ -156,7 +156,7 @@ class Runner(Generic[T]):
     def co_sleep(self, until: float = math.inf) -> Co[None]:
         """Do the same as a coroutine.
 
-        It needs a selector that has a descriptor of its own, which can be waited for like any
+        It needs a selector with a descriptor, which can be waited for like any
         other: epoll or kqueue.
         """
         self._return()

@@ -155,7 +155,7 @@ class AsyncClient(
                 async for result in results:
                     ...
 
-        As `Client.many`. *requests* may also be an async iterable, which a task of its own runs.
+        As `Client.many`. *requests* may also be an async iterable, which runs in a separate task.
         """
         return AsyncMany(
             self,

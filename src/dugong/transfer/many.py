@@ -9,7 +9,7 @@ Theory of operation
 2. Nothing runs between two steps of the iterator. The limits of a coroutine use `Runner.clock`,
    which leaves that time out. Only a deadline counts it.
 3. Requests are read when the schedule has none that may begin, up to *window* that have not ended.
-   An async iterable is read by a task of its own (`AsyncSource`), which wakes the runner.
+   A separate task (`AsyncSource`) reads an async iterable, and wakes the runner.
 4. Retries are decided here, and not by the call: a request that waits for its retry needs no place
    in flight, and ``Retry-After`` stops all requests to its host.
 5. The connections are those of a pool of our own, without limits: the schedule has them, and a
